@@ -1,0 +1,98 @@
+//! What the library needs from outside, as traits that the caller implements.
+
+use std::fmt;
+
+/// A point in time as SOPS stores it: RFC 3339, whole seconds.
+#[derive(Clone, Debug, Eq, PartialEq, PartialOrd, Ord)]
+pub struct Timestamp(String);
+
+impl Timestamp {
+    /// Takes a time that is already spelt as `2006-01-02T15:04:05Z`.
+    pub fn from_utc_seconds(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Reads RFC 3339 and normalises it as SOPS does before it authenticates anything with it: the
+    /// fraction is dropped, `+00:00` becomes `Z`, other offsets stay (spec section 3.2).
+    ///
+    /// Returns `None` if `text` is not RFC 3339.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let digits = |range: std::ops::Range<usize>| -> Option<u32> {
+            bytes.get(range)?.iter().try_fold(0, |n, b| b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0')))
+        };
+        let sign = |at: usize, b: u8| bytes.get(at) == Some(&b);
+        let (year, month, day) = (digits(0..4)?, digits(5..7)?, digits(8..10)?);
+        let (hour, minute, second) = (digits(11..13)?, digits(14..16)?, digits(17..19)?);
+        let separated = sign(4, b'-') && sign(7, b'-') && sign(10, b'T') && sign(13, b':') && sign(16, b':');
+        if !separated || hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        jiff::civil::Date::new(year as i16, month as i8, day as i8).ok()?;
+        let mut rest = 19;
+        if sign(rest, b'.') || sign(rest, b',') {
+            let n = bytes[rest + 1..].iter().take_while(|b| b.is_ascii_digit()).count();
+            if n == 0 {
+                return None;
+            }
+            rest += 1 + n;
+        }
+        let zone = match text.get(rest..)? {
+            "Z" | "+00:00" | "-00:00" => "Z",
+            other => {
+                let (hour, minute) = (digits(rest + 1..rest + 3)?, digits(rest + 4..rest + 6)?);
+                let shaped = other.len() == 6 && matches!(bytes[rest], b'+' | b'-') && sign(rest + 3, b':');
+                if !shaped || hour > 24 || minute > 60 {
+                    return None;
+                }
+                other
+            }
+        };
+        Some(Self(format!("{}{zone}", &text[..19])))
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A source of the current time.
+pub trait Clock: Send + Sync {
+    /// Returns the current time in UTC.
+    fn now(&self) -> Timestamp;
+}
+
+/// A source of cryptographically secure random bytes.
+pub trait Rng {
+    /// Fills `buf`, or does not return.
+    fn fill(&mut self, buf: &mut [u8]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Timestamp;
+
+    #[test]
+    fn a_timestamp_is_normalised_as_sops_does() {
+        for (text, normal) in [
+            ("2026-01-02T03:04:05Z", Some("2026-01-02T03:04:05Z")),
+            ("2026-01-02T03:04:05.5Z", Some("2026-01-02T03:04:05Z")),
+            ("2026-01-02T03:04:05+00:00", Some("2026-01-02T03:04:05Z")),
+            ("2026-01-02T03:04:05.123-05:00", Some("2026-01-02T03:04:05-05:00")),
+            ("2026-02-30T03:04:05Z", None),
+            ("2026-01-02 03:04:05Z", None),
+            ("Mon Jan  2 03:04:05 2026", None),
+            ("2026-01-02T03:04:05", None),
+            ("", None),
+        ] {
+            assert_eq!(Timestamp::parse(text).as_ref().map(Timestamp::as_str), normal, "{text}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! File formats. A new one is one file here and one line in [`FORMATS`].
+
+use std::borrow::Cow;
+
+use zeroize::Zeroizing;
+
+use crate::key_path::KeyPath;
+use crate::tree::{Edits, NodeId, Tree, Wire};
+use crate::value::Value;
+
+/// Every format, in the order in which help shows them.
+pub const FORMATS: &[&dyn Format] = &[];
+
+/// How one kind of file is read, and how a value is spelt in it.
+///
+/// A format never sees a key and never decides what is encrypted.
+pub trait Format: Sync {
+    /// The name for `--input-type`.
+    fn name(&self) -> &'static str;
+
+    /// The file name endings that mean this format, with their dot.
+    fn suffixes(&self) -> &'static [&'static str];
+
+    /// Finds the nodes of a file. The metadata is an ordinary child named `sops` of each document's
+    /// root.
+    ///
+    /// # Errors
+    ///
+    /// If the text is not in this format; the error names line and column.
+    fn parse(&self, source: &[u8]) -> Result<Tree, ParseError>;
+
+    /// What a scalar or comment means.
+    ///
+    /// # Errors
+    ///
+    /// If its text does not fit its tag, or the number is out of every range.
+    fn value(&self, tree: &Tree, id: NodeId) -> Result<Value, ParseError>;
+
+    /// The text of a string scalar or comment: as [`value`](Format::value), without a copy where
+    /// the text stands for itself. `None` if the scalar is not a string.
+    fn str<'t>(&self, tree: &'t Tree, id: NodeId) -> Option<Cow<'t, str>>;
+
+    /// Spells `value` to stand in place of the node `at`: in its style where the value allows that,
+    /// else as SOPS would. For a comment node, with the comment sign.
+    fn spell(&self, tree: &Tree, at: NodeId, value: &Value) -> Zeroizing<String>;
+
+    /// Puts the metadata into every document, after the data. Where `before` (the same file, as it
+    /// is stored) has it already, its text is kept but for the entries that differ.
+    fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, edits: &mut Edits);
+
+    /// Takes the metadata out of every document.
+    fn detach(&self, tree: &Tree, edits: &mut Edits);
+
+    /// Puts `what` at `at` in the first document: replaces what is there, appends what is not,
+    /// makes the containers on the way (spec section 8.9).
+    ///
+    /// # Errors
+    ///
+    /// If a step does not fit what is there.
+    fn insert(&self, tree: &Tree, at: &KeyPath, what: &Wire, edits: &mut Edits) -> Result<(), EditError>;
+
+    /// Takes out what is at `at` in the first document.
+    ///
+    /// # Errors
+    ///
+    /// If nothing is there.
+    fn remove(&self, tree: &Tree, at: &KeyPath, edits: &mut Edits) -> Result<(), EditError>;
+
+    /// Prints documents as SOPS prints them.
+    ///
+    /// # Errors
+    ///
+    /// If this format has no way to say them.
+    fn print(&self, documents: &[Wire], layout: &Layout) -> Result<Zeroizing<String>, PrintError>;
+
+    /// Prints what `extract` has found, if it is neither a mapping nor a string (spec section 8.8).
+    ///
+    /// # Errors
+    ///
+    /// If this format has no way to say it.
+    fn print_value(&self, value: &Wire) -> Result<Zeroizing<String>, PrintError>;
+
+    /// The text that the editor shows for a new file.
+    fn example(&self) -> &'static str;
+
+    /// The encoding of the nodes below `id`, comments included, as structure in no format. Aliases
+    /// are expanded.
+    ///
+    /// # Errors
+    ///
+    /// As for [`value`](Format::value).
+    fn wire(&self, tree: &Tree, id: NodeId) -> Result<Wire, ParseError>;
+}
+
+/// How to lay out text that is newly made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Layout {
+    /// What `--indent` or `stores:` say: a number of columns, or what the format makes of zero and
+    /// of negative numbers. `None` is SOPS's default.
+    pub indent: Option<i32>,
+}
+
+/// Returns the format for a file name.
+pub fn for_name(file_name: &str) -> Option<&'static dyn Format> {
+    FORMATS.iter().copied().find(|format| format.suffixes().iter().any(|it| file_name.ends_with(it)))
+}
+
+/// Returns the format called `name`.
+pub fn named(name: &str) -> Option<&'static dyn Format> {
+    FORMATS.iter().copied().find(|it| it.name() == name)
+}
+
+/// A text that is not in the format it was said to be in.
+///
+/// Holds no value, only places and the names of things.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct ParseError {
+    /// What is wrong, with the line where SOPS names it: `yaml: line 2: …`.
+    pub message: String,
+    /// Line and column, both from one; zero if unknown.
+    pub line: usize,
+    /// See `line`.
+    pub column: usize,
+    /// What sort of failure it is.
+    pub kind: ParseErrorKind,
+}
+
+/// The sorts of failure that callers tell apart, because SOPS's exit codes do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ParseErrorKind {
+    /// Not in the format, or in a part of it that SOPS has no use for.
+    Syntax,
+    /// A file of zero bytes where a document is needed (exit 92).
+    Empty,
+    /// Readable, and nothing that can be encrypted: keys that are not strings, integers that do not
+    /// fit (exit 23).
+    NotEncryptable,
+}
+
+/// A place in a document where an edit does not fit.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum EditError {
+    /// Nothing is there.
+    #[error("Key not found: {0}")]
+    KeyNotFound(String),
+    /// The list is shorter.
+    #[error("Index {0} out of bounds")]
+    OutOfBounds(usize),
+    /// The step is of the wrong sort for what is there.
+    #[error("Unsupported type: {found} for item '{step}'")]
+    WrongType {
+        /// What is there.
+        found: &'static str,
+        /// The step that does not fit.
+        step: String,
+    },
+    /// The place is reserved for the metadata.
+    #[error("the key `{0}` is reserved for the metadata")]
+    Reserved(String),
+    /// The path names the whole document.
+    #[error("the path is empty: name the value to change, as in [\"key\"]")]
+    Root,
+}
+
+/// A document that a format has no way to say.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct PrintError(pub String);

@@ -1,0 +1,74 @@
+//! Key services: what can wrap and unwrap a data key. A new one is one file here and one line in
+//! [`KINDS`].
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::metadata::MasterKey;
+use crate::secret::DataKey;
+use crate::tree::Wire;
+
+/// Every kind of master key that can be named on a command line or in a creation rule.
+pub const KINDS: &[&KeyKind] = &[];
+
+/// How people and files name one kind of master key. The command line, the creation rules and the
+/// environment are all generated from this.
+#[derive(Debug)]
+pub struct KeyKind {
+    /// The list in the metadata: `age`, `pgp`, `hc_vault`…
+    pub name: &'static str,
+    /// The entry of the metadata that holds what identifies the key.
+    pub id_field: &'static str,
+    /// The name in a creation rule (`hc_vault_transit_uri`; mostly the same as `name`).
+    pub rule: &'static str,
+    /// The command line flag that names such keys, without dashes. `--add-` and `--rm-` go before.
+    pub flag: &'static str,
+    /// The environment variable that names such keys.
+    pub env: &'static str,
+    /// Checks what identifies a key before anything is encrypted to it, and returns it as the
+    /// metadata stores it. The error says what is wrong, in SOPS's words.
+    pub check: fn(&str) -> Result<String, String>,
+}
+
+impl KeyKind {
+    /// Names a master key, not yet wrapped to.
+    ///
+    /// # Errors
+    ///
+    /// If `id` cannot identify a key of this kind.
+    pub fn master_key(&self, id: &str) -> Result<MasterKey, String> {
+        let id = (self.check)(id)?;
+        Ok(MasterKey {
+            kind: self.name.to_owned(),
+            fields: vec![(self.id_field.to_owned(), Wire::text(&id))],
+            enc: None,
+        })
+    }
+}
+
+/// The result of asking a key service.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Option<Result<T, KeyError>>> + Send + 'a>>;
+
+/// Something that can wrap and unwrap data keys: a local identity, a cloud, another machine.
+///
+/// Both methods answer:
+/// - `None` if the key is not one that this service can do anything with;
+/// - `Some(Err(_))` if it should have worked and did not;
+/// - `Some(Ok(_))` otherwise.
+pub trait KeyService: Send + Sync {
+    /// The name to show in reports.
+    fn name(&self) -> &str;
+
+    /// Wraps `data_key` to `key`; the answer is the text of the `enc` entry.
+    fn wrap<'a>(&'a self, key: &'a MasterKey, data_key: &'a DataKey) -> Answer<'a, String>;
+
+    /// Unwraps the data key from `key`.
+    fn unwrap<'a>(&'a self, key: &'a MasterKey) -> Answer<'a, DataKey>;
+}
+
+/// Why a key service could not do what was asked.
+///
+/// The text is for people. It never holds key material.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct KeyError(pub String);

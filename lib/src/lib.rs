@@ -1,0 +1,32 @@
+//! Reads, opens and seals SOPS files: bytes in, bytes out.
+//!
+//! ```text
+//!                          Keyring::unwrap   (the only await)
+//!                      ┌──────────────────────────▶ DataKey
+//!                      │                               │
+//!  text ──parse──▶ EncryptedFile ────── open ──────────┴──▶ PlainFile ──▶ text
+//!  text ◀──────── EncryptedFile ◀───── seal ──────────┬─── PlainFile ◀──parse── text
+//!                      │                               │
+//!                      └──────────────────────────▶ DataKey
+//!                          Keyring::wrap     (the only other await)
+//! ```
+
+pub mod edge;
+
+pub mod key_path;
+pub mod secret;
+pub mod value;
+
+pub mod format;
+pub mod keyservice;
+pub mod metadata;
+pub mod scope;
+pub mod tree;
+
+pub mod file;
+pub mod keyring;
+pub mod rules;
+
+pub use file::{EncryptedFile, PlainFile};
+pub use keyring::Keyring;
+pub use secret::DataKey;

@@ -1,0 +1,95 @@
+//! The data key and decrypted text: no printing, no leftovers.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::edge::Rng;
+
+/// The symmetric key that encrypts every leaf of one file: 32 bytes when made here, 16 or 24 in
+/// some old files (spec section 1.1).
+///
+/// Wiped when dropped. Not `Clone`, so that each copy is visible where it is made.
+pub struct DataKey(Zeroizing<Vec<u8>>);
+
+impl DataKey {
+    /// Generates a new key.
+    pub fn generate(rng: &mut dyn Rng) -> Self {
+        let mut key = Zeroizing::new(vec![0; 32]);
+        rng.fill(&mut key);
+        Self(key)
+    }
+
+    /// Takes a key that a key service has unwrapped.
+    ///
+    /// Returns `None` if it is not 16, 24 or 32 bytes long.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        matches!(bytes.len(), 16 | 24 | 32).then(|| Self(Zeroizing::new(bytes.to_vec())))
+    }
+
+    /// Returns the key itself. Every use of this is worth a reviewer's look.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DataKey(..)")
+    }
+}
+
+/// Text that may be secret: wiped when dropped, never shown by `Debug`, compared in constant time.
+///
+/// Nearly always UTF-8; SOPS does not promise it (`!!binary`).
+#[derive(Clone, Default)]
+pub struct SecretText(Vec<u8>);
+
+impl SecretText {
+    /// Takes the bytes over; they are wiped with this value.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// Returns the bytes.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Returns the text, or `None` if it is not UTF-8.
+    pub fn expose_str(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
+    }
+
+    /// True if there is nothing in it to hide.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl PartialEq for SecretText {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SecretText {}
+
+impl Drop for SecretText {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(..)")
+    }
+}
+
+impl From<&str> for SecretText {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+}

@@ -1,0 +1,280 @@
+//! A document as its own text plus the places in it that matter.
+//!
+//! A [`Tree`] never prints itself: changing a document means replacing spans of the text it was
+//! read from, so whatever nobody asked to change stays as its author wrote it.
+//!
+//! Nodes stand in SOPS's order, which is that of the text but for comments: one at the end of a
+//! line comes before the value on that line (spec appendix B).
+
+mod edits;
+mod wire;
+
+use std::ops::Range;
+
+use zeroize::Zeroizing;
+
+pub use edits::Edits;
+pub use wire::{Entry, Wire};
+
+/// A place in a text, in bytes. Texts are smaller than 4 GiB.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Hash)]
+pub struct Span {
+    /// The first byte.
+    pub start: u32,
+    /// The byte after the last one.
+    pub end: u32,
+}
+
+impl Span {
+    /// A place between two offsets that are known to fit.
+    pub fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u32, end: end as u32 }
+    }
+
+    /// For indexing.
+    pub fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    /// The number of bytes.
+    pub fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// True for a place between two bytes.
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// Names a node of one tree.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+pub struct NodeId(pub u32);
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// A mapping; its children have keys.
+    Map,
+    /// A list.
+    List,
+    /// A scalar.
+    Scalar,
+    /// Stands for the node that carries the anchor.
+    Alias(NodeId),
+    /// A comment: a child without a key, also in a mapping. `inline` says that it follows a value
+    /// on its line.
+    Comment {
+        /// It follows a value on its line.
+        inline: bool,
+    },
+}
+
+/// How a scalar or a collection is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Style {
+    /// A scalar without quotes; a collection in block style; anything in a format without styles.
+    Plain,
+    /// `'…'`.
+    Single,
+    /// `"…"`.
+    Double,
+    /// `|`.
+    Literal,
+    /// `>`.
+    Folded,
+    /// `[…]` or `{…}`.
+    Flow,
+}
+
+/// The key of a mapping's child.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// The text that spells it.
+    pub span: Span,
+    /// What it means, where that is not the text itself.
+    pub decoded: Option<Box<str>>,
+    /// The type of a key that is not a string, as SOPS names it (`int`, `bool`…): such a document
+    /// can be read and not encrypted (spec section 1.7).
+    pub not_a_string: Option<&'static str>,
+}
+
+/// One node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it is.
+    pub kind: Kind,
+    /// How it is written.
+    pub style: Style,
+    /// True inside `[…]` or `{…}`, where some characters need quotes.
+    pub in_flow: bool,
+    /// Its key, in a mapping.
+    pub key: Option<Key>,
+    /// The text that spells it: a scalar with its quotes or block header, a comment with its sign,
+    /// a collection from its first to its last byte. Empty for a null that nothing spells.
+    pub span: Span,
+    /// The tag and the anchor before it; empty if there are none.
+    pub properties: Span,
+    /// The column of the container's entries: of the key in a mapping, of the `-` in a list, in
+    /// characters. Zero where columns mean nothing.
+    pub column: u32,
+    first_child: u32,
+    last_child: u32,
+    next: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl Node {
+    /// A node without children.
+    pub fn new(kind: Kind, style: Style, span: Span) -> Self {
+        Self {
+            kind,
+            style,
+            in_flow: false,
+            key: None,
+            span,
+            properties: Span::new(span.start as usize, span.start as usize),
+            column: 0,
+            first_child: NONE,
+            last_child: NONE,
+            next: NONE,
+        }
+    }
+}
+
+/// One document of a file: formats other than YAML have exactly one.
+#[derive(Clone, Copy, Debug)]
+pub struct Document {
+    /// Its root: a mapping, or a null for a document without content.
+    pub root: NodeId,
+    /// The text that belongs to it, without the markers between documents.
+    pub span: Span,
+}
+
+/// A parsed file: its text, its nodes, its documents. Wiped when dropped.
+pub struct Tree {
+    source: Zeroizing<String>,
+    nodes: Vec<Node>,
+    documents: Vec<Document>,
+    /// What is odd about the text and yet accepted, for people to see; never with a value.
+    pub warnings: Vec<String>,
+}
+
+impl Tree {
+    /// A tree over `source`, still without nodes.
+    pub fn new(source: Zeroizing<String>) -> Self {
+        Self { source, nodes: Vec::new(), documents: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// The text that every span points into.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The text at `span`.
+    pub fn text(&self, span: Span) -> &str {
+        &self.source[span.range()]
+    }
+
+    /// The node named `id`.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    /// The node named `id`, to be completed by the format that makes the tree.
+    pub fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id.0 as usize]
+    }
+
+    /// The number of nodes.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// True if nothing has been added.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Adds a node that has no parent yet.
+    pub fn add(&mut self, node: Node) -> NodeId {
+        self.nodes.push(node);
+        NodeId((self.nodes.len() - 1) as u32)
+    }
+
+    /// Makes `child` the last child of `parent`.
+    pub fn append(&mut self, parent: NodeId, child: NodeId) {
+        let last = std::mem::replace(&mut self.node_mut(parent).last_child, child.0);
+        match last {
+            NONE => self.node_mut(parent).first_child = child.0,
+            _ => self.node_mut(NodeId(last)).next = child.0,
+        }
+    }
+
+    /// Adds a node as the last child of `parent`.
+    pub fn push(&mut self, parent: NodeId, node: Node) -> NodeId {
+        let id = self.add(node);
+        self.append(parent, id);
+        id
+    }
+
+    /// Adds a document.
+    pub fn push_document(&mut self, document: Document) {
+        self.documents.push(document);
+    }
+
+    /// The documents, in order.
+    pub fn documents(&self) -> &[Document] {
+        &self.documents
+    }
+
+    /// The children of a mapping or list, comments among them, in SOPS's order.
+    pub fn children(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
+        let mut next = self.node(id).first_child;
+        std::iter::from_fn(move || {
+            (next != NONE).then(|| {
+                let id = NodeId(next);
+                next = self.node(id).next;
+                id
+            })
+        })
+    }
+
+    /// The first child of a mapping or list.
+    pub fn first_child(&self, id: NodeId) -> Option<NodeId> {
+        let it = self.node(id).first_child;
+        (it != NONE).then_some(NodeId(it))
+    }
+
+    /// The child after this one.
+    pub fn next_sibling(&self, id: NodeId) -> Option<NodeId> {
+        let it = self.node(id).next;
+        (it != NONE).then_some(NodeId(it))
+    }
+
+    /// The key of a mapping's child; empty for anything else.
+    pub fn key(&self, id: NodeId) -> &str {
+        match &self.node(id).key {
+            Some(Key { decoded: Some(it), .. }) => it,
+            Some(Key { span, .. }) => self.text(*span),
+            None => "",
+        }
+    }
+
+    /// The first child of a mapping whose key is `key`.
+    pub fn child(&self, map: NodeId, key: &str) -> Option<NodeId> {
+        self.children(map).find(|it| self.node(*it).key.is_some() && self.key(*it) == key)
+    }
+
+    /// The node itself, or the node that an alias stands for.
+    pub fn resolve(&self, id: NodeId) -> NodeId {
+        match self.node(id).kind {
+            Kind::Alias(target) => target,
+            _ => id,
+        }
+    }
+}
+
+/// The key of the metadata, in every format with structure.
+pub const METADATA_KEY: &str = "sops";
