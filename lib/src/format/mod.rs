@@ -1,5 +1,7 @@
 //! File formats. A new one is one file here and one line in [`FORMATS`].
 
+pub mod yaml;
+
 use std::borrow::Cow;
 
 use zeroize::Zeroizing;
@@ -9,7 +11,7 @@ use crate::tree::{Edits, NodeId, Tree, Wire};
 use crate::value::Value;
 
 /// Every format, in the order in which help shows them.
-pub const FORMATS: &[&dyn Format] = &[];
+pub const FORMATS: &[&dyn Format] = &[&yaml::Yaml];
 
 /// How one kind of file is read, and how a value is spelt in it.
 ///
@@ -43,6 +45,18 @@ pub trait Format: Sync {
     /// Spells `value` to stand in place of the node `at`: in its style where the value allows that,
     /// else as SOPS would. For a comment node, with the comment sign.
     fn spell(&self, tree: &Tree, at: NodeId, value: &Value) -> Zeroizing<String>;
+
+    /// Writes an envelope in place of the string that stands at `at`: quoted as the value was, where
+    /// the place allows that.
+    fn sealed(&self, _tree: &Tree, _at: NodeId, envelope: &str) -> String {
+        format!("\"{envelope}\"")
+    }
+
+    /// Puts `text`, which [`spell`](Format::spell) or [`sealed`](Format::sealed) made, in place of
+    /// the scalar or comment `at`.
+    fn replace(&self, tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
+        edits.replace(tree.node(at).span, text);
+    }
 
     /// Puts the metadata into every document, after the data. Where `before` (the same file, as it
     /// is stored) has it already, its text is kept but for the entries that differ.
