@@ -17,8 +17,11 @@ pub mod key_path;
 pub mod secret;
 pub mod value;
 
+mod cipher;
+mod envelope;
 pub mod format;
 pub mod keyservice;
+mod mac;
 pub mod metadata;
 pub mod scope;
 pub mod tree;
