@@ -14,6 +14,7 @@
 pub mod edge;
 
 pub mod key_path;
+pub mod pattern;
 pub mod secret;
 pub mod value;
 
