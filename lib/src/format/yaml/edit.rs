@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use super::print::{self, Parent};
 use super::{Yaml, end_of_value, entry_lines, line_break, unit};
+use zeroize::Zeroizing;
+
 use crate::format::{EditError, Format};
 use crate::key_path::{KeyPath, Step};
 use crate::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Span, Style, Tree, Wire};
@@ -246,63 +248,49 @@ fn expand_aliases(format: &Yaml, tree: &Tree, touched: &HashSet<NodeId>, edits: 
 
 // ── the text ─────────────────────────────────────────────────────────────────────────────────
 
-/// Puts `what` in place of the value `id`.
-pub(super) fn put(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) {
+/// Puts `what` in place of the value `id`, and returns the new text without the blanks around it.
+pub(super) fn put(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> Zeroizing<String> {
     let node = tree.node(id);
     let start = match node.properties.is_empty() {
         true => node.span.range().start,
         false => node.properties.range().start,
     };
     let end = node.span.range().end.max(node.properties.range().end);
-    if let (Kind::Comment { .. }, true) = (node.kind, node.key.is_none()) {
-        // A comment that is an item of a list, by SOPS's count.
-        let text = print::print_list_items(std::slice::from_ref(what), unit(tree), node.column as usize);
-        edits.replace(node.span, text.trim());
-        return;
-    }
-    let is_scalar = |kind| matches!(kind, Kind::Scalar | Kind::Alias(_));
-    if node.in_flow {
-        let text = print::print_flow(what);
-        let gap = if start == end { " " } else { "" };
-        edits.replace(Span::new(start, end), format!("{gap}{}", *text));
-        return;
-    }
-    if let (Wire::Leaf(value), true, false) = (what, is_scalar(node.kind), start == end) {
-        let text = Yaml.spell(tree, id, value);
-        if node.properties.is_empty() {
-            Yaml.replace(tree, id, &text, edits);
-        } else {
-            edits.replace(Span::new(start, end), text.as_str());
+    let is_leaf = !matches!(node.kind, Kind::Map | Kind::List);
+    let (place, text) = match what {
+        _ if node.key.is_none() && matches!(node.kind, Kind::Comment { .. }) => {
+            // A comment that is an item of a list, by SOPS's count.
+            let item = print::print_list_items(std::slice::from_ref(what), unit(tree), node.column as usize);
+            (node.span, Zeroizing::new(item.trim().to_owned()))
         }
-        return;
-    }
-    let parent = match &node.key {
-        Some(_) => Parent::Map(node.column as usize),
-        None => Parent::List(node.column as usize),
+        _ if node.in_flow => (Span::new(start, end), print::print_flow(what)),
+        Wire::Leaf(value) if is_leaf && start < end => {
+            let text = Yaml.spell(tree, id, value);
+            if node.properties.is_empty() {
+                // A comment behind the header of a block scalar stays.
+                Yaml.replace(tree, id, &text, edits);
+                return text;
+            }
+            (Span::new(start, end), text)
+        }
+        _ => {
+            let column = node.column as usize;
+            let parent = if node.key.is_some() { Parent::Map(column) } else { Parent::List(column) };
+            let text = print::print_subtree(what, unit(tree), parent);
+            // The blanks or the break between the colon or dash and the value are made anew.
+            let gap = tree.source()[..start].trim_end_matches([' ', '\t', '\n', '\r']).len();
+            (Span::new(gap, end), with_breaks(tree, text))
+        }
     };
-    let text = print::print_subtree(what, unit(tree), parent);
-    // From behind the colon or the dash on: the blank or break before the value is made anew.
-    let source = tree.source();
-    let gap = source[..start].trim_end_matches([' ', '\t', '\n', '\r']).len();
-    let from = match source[gap..start].contains('\n') || is_container_wire(what) || start == end {
-        true => gap.max(node.key.as_ref().map_or(0, |it| it.span.range().end)),
-        false => return edits.replace(Span::new(start, end), text.trim_start_matches(' ')),
-    };
-    edits.replace(Span::new(from, end), with_breaks(tree, &text));
+    let needs_gap = place.is_empty() && !text.starts_with([' ', '\n', '\r']);
+    edits.replace(place, format!("{}{}", if needs_gap { " " } else { "" }, *text));
+    Zeroizing::new(text.trim().to_owned())
 }
 
-fn is_container_wire(wire: &Wire) -> bool {
-    match wire {
-        Wire::Map(entries) => !entries.is_empty(),
-        Wire::List(items) => !items.is_empty(),
-        Wire::Leaf(_) => false,
-    }
-}
-
-fn with_breaks(tree: &Tree, text: &str) -> String {
+fn with_breaks(tree: &Tree, text: Zeroizing<String>) -> Zeroizing<String> {
     match line_break(tree) {
-        "\n" => text.to_owned(),
-        other => text.replace('\n', other),
+        "\n" => text,
+        other => Zeroizing::new(text.replace('\n', other)),
     }
 }
 
@@ -328,11 +316,11 @@ fn append(
             put(tree, id, &entry, edits);
             return Ok(());
         }
-        let text = with_breaks(tree, &print::print_value(&entry, unit(tree)));
+        let text = with_breaks(tree, print::print_value(&entry, unit(tree)));
         if node.span.is_empty() {
             let end = tree.documents()[0].span.range().end;
             let gap = if super::ends_line(&tree.source()[..end]) { "" } else { line_break(tree) };
-            edits.replace(Span::new(end, end), format!("{gap}{text}"));
+            edits.replace(Span::new(end, end), format!("{gap}{}", *text));
         } else {
             edits.replace(node.span, text.trim_end_matches(['\r', '\n']));
         }
@@ -352,10 +340,10 @@ fn append(
             _ => return Err(EditError::WrongType { found: type_name(format, tree, id), step: step_text(step) }),
         },
     };
-    let text = with_breaks(tree, &text);
+    let text = with_breaks(tree, text);
     let end = entry_lines(tree, last).range().end;
     match super::ends_line(&tree.source()[..end]) {
-        true => edits.replace(Span::new(end, end), text),
+        true => edits.replace(Span::new(end, end), text.as_str()),
         false => {
             let newline = line_break(tree);
             let text = text.strip_suffix(newline).unwrap_or(&text);
@@ -392,7 +380,9 @@ fn take_out(tree: &Tree, parent: NodeId, id: NodeId, edits: &mut Edits) {
         let is_root = tree.documents().iter().any(|it| it.root == parent);
         match is_root || container.in_flow || container.style == Style::Flow {
             true => edits.replace(container.span, empty),
-            false => put(tree, parent, &if empty == "{}" { Wire::Map(vec![]) } else { Wire::List(vec![]) }, edits),
+            false => {
+                put(tree, parent, &if empty == "{}" { Wire::Map(vec![]) } else { Wire::List(vec![]) }, edits);
+            }
         }
         return;
     }

@@ -20,7 +20,8 @@ use zeroize::Zeroizing;
 
 use super::{EditError, Format, Layout, ParseError, ParseErrorKind, PrintError};
 use crate::key_path::KeyPath;
-use crate::tree::{Edits, Entry, Kind, METADATA_KEY, Node, NodeId, Span, Style, Tree, Wire};
+use crate::secret::SecretText;
+use crate::tree::{Document, Edits, Entry, Kind, METADATA_KEY, Node, NodeId, Span, Style, Tree, Wire};
 use crate::value::Value;
 
 /// The format.
@@ -104,20 +105,52 @@ impl Format for Yaml {
     }
 
     fn spell(&self, tree: &Tree, at: NodeId, value: &Value) -> Zeroizing<String> {
+        spell(tree, at, value, tree.node(at).style)
+    }
+
+    fn spell_again(&self, tree: &Tree, at: NodeId, value: &Value) -> Zeroizing<String> {
         let node = tree.node(at);
-        if let Value::Comment(text) = value {
-            return scalar::comment(text, node.column as usize);
+        let style = match node.style {
+            Style::Single | Style::Double => node.style,
+            _ if node.in_flow => Style::Double,
+            _ => Style::Plain,
+        };
+        spell(tree, at, value, style)
+    }
+
+    fn read_bare(&self, text: &str) -> Option<Value> {
+        match scalar::resolve(text) {
+            Ok(Value::Str(_)) | Err(_) => None,
+            Ok(value) => Some(value),
         }
-        if let Some(quoted) = scalar::spell_quoted(value, node.style) {
-            return quoted;
+    }
+
+    fn uncomment(&self, tree: &Tree, at: NodeId, text: &SecretText, edits: &mut Edits) {
+        let node = tree.node(at);
+        let dash = tree.source()[..self.region(tree, at).range().start].rfind('-').unwrap_or(node.span.range().start);
+        let text = scalar::comment(text, node.column as usize);
+        edits.replace(Span::new(dash, node.span.range().end), text.as_str());
+    }
+
+    fn spell_empty(&self, tree: &Tree, list: NodeId, edits: &mut Edits) {
+        let start = self.region(tree, list).start;
+        edits.replace(Span { start, end: start }, " []");
+    }
+
+    fn put(&self, tree: &Tree, at: NodeId, what: &Wire, edits: &mut Edits) -> Zeroizing<String> {
+        edit::put(tree, at, what, edits)
+    }
+
+    fn region(&self, tree: &Tree, at: NodeId) -> Span {
+        let node = tree.node(at);
+        let start = if node.properties.is_empty() { node.span.start } else { node.properties.start };
+        match node.kind {
+            Kind::Map | Kind::List => {
+                let gap = tree.source()[..start as usize].trim_end_matches([' ', '\t', '\n', '\r']).len();
+                Span { start: gap as u32, end: node.span.end }
+            }
+            _ => Span { start, end: node.span.end.max(node.properties.end) },
         }
-        if node.in_flow {
-            return scalar::spell_flow(value).1;
-        }
-        let column = node.column as usize;
-        let unit = unit(tree);
-        let inside = if node.key.is_some() { unit * ((column + unit) / unit) } else { column + 2 };
-        scalar::spell(value, column, inside).1
     }
 
     fn sealed(&self, tree: &Tree, at: NodeId, envelope: &str) -> String {
@@ -209,23 +242,22 @@ impl Format for Yaml {
         }
     }
 
-    fn detach(&self, tree: &Tree, edits: &mut Edits) {
-        for document in tree.documents() {
-            let Some(id) = tree.child(document.root, METADATA_KEY) else { continue };
-            if tree.node(document.root).style == Style::Flow {
-                detach_in_flow(tree, document.root, id, edits);
-                continue;
-            }
-            let mut region = entry_lines(tree, id);
-            let source = tree.source();
-            if !ends_line(&source[..region.range().end]) {
-                // The text's last line is open: so was the one before the metadata came.
-                let before = &source[..region.range().start];
-                let newline = if before.ends_with("\r\n") { 2 } else { 1 };
-                region.start = region.start.saturating_sub(newline);
-            }
-            edits.remove(region);
+    fn detach(&self, tree: &Tree, document: &Document, edits: &mut Edits) {
+        let Some(id) = tree.child(document.root, METADATA_KEY) else { return };
+        if tree.node(document.root).style == Style::Flow {
+            detach_in_flow(tree, document.root, id, edits);
+            return;
         }
+        let mut region = entry_lines(tree, id);
+        let source = tree.source();
+        let is_alone = tree.children(document.root).filter(|it| tree.node(*it).key.is_some()).count() == 1;
+        if !ends_line(&source[..region.range().end]) {
+            // The text's last line is open: so was the one before the metadata came.
+            let before = &source[..region.range().start];
+            let newline = if before.ends_with("\r\n") { 2 } else { 1 };
+            region.start = region.start.saturating_sub(newline);
+        }
+        edits.replace(region, if is_alone { "{}\n" } else { "" });
     }
 
     fn insert(&self, tree: &Tree, at: &KeyPath, what: &Wire, edits: &mut Edits) -> Result<(), EditError> {
@@ -321,6 +353,24 @@ impl Tree {
     pub(super) fn first_entry(&self, id: NodeId) -> Option<NodeId> {
         self.children(id).find(|it| !matches!(self.node(*it).kind, Kind::Comment { .. }))
     }
+}
+
+/// Spells `value` in place of a node as if that had the style `style`.
+fn spell(tree: &Tree, at: NodeId, value: &Value, style: Style) -> Zeroizing<String> {
+    let node = tree.node(at);
+    if let Value::Comment(text) = value {
+        return scalar::comment(text, node.column as usize);
+    }
+    if let Some(quoted) = scalar::spell_quoted(value, style) {
+        return quoted;
+    }
+    if node.in_flow {
+        return scalar::spell_flow(value).1;
+    }
+    let column = node.column as usize;
+    let unit = unit(tree);
+    let inside = if node.key.is_some() { unit * ((column + unit) / unit) } else { column + 2 };
+    scalar::spell(value, column, inside).1
 }
 
 fn decode_node(tree: &Tree, node: &Node) -> Zeroizing<String> {
