@@ -1,5 +1,7 @@
 //! File formats. A new one is one file here and one line in [`FORMATS`].
 
+pub mod json;
+
 use std::borrow::Cow;
 
 use zeroize::Zeroizing;
@@ -9,7 +11,7 @@ use crate::tree::{Edits, NodeId, Tree, Wire};
 use crate::value::Value;
 
 /// Every format, in the order in which help shows them.
-pub const FORMATS: &[&dyn Format] = &[];
+pub const FORMATS: &[&dyn Format] = &[&json::Json];
 
 /// How one kind of file is read, and how a value is spelt in it.
 ///
