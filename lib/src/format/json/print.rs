@@ -34,13 +34,17 @@ pub(super) struct Text(pub(super) Zeroizing<String>);
 
 impl Text {
     pub(super) fn push(&mut self, text: &str) {
-        let length = self.0.len() + text.len();
+        self.reserve(text.len());
+        self.0.push_str(text);
+    }
+
+    fn reserve(&mut self, more: usize) {
+        let length = self.0.len() + more;
         if length > self.0.capacity() {
             let mut larger = Zeroizing::new(String::with_capacity(length.max(2 * self.0.capacity())));
             larger.push_str(&self.0);
             self.0 = larger;
         }
-        self.0.push_str(text);
     }
 }
 
@@ -156,12 +160,11 @@ pub(super) fn scalar(text: &mut Text, value: &Value) -> bool {
 /// Quotes a string as Go does: what HTML and JavaScript would trip over is escaped too, and each
 /// byte that is not UTF-8 becomes `\ufffd` (spec section 1.7).
 pub(super) fn quote(text: &mut Text, string: &[u8]) {
+    text.reserve(string.len() + 2);
     text.push("\"");
     for chunk in string.utf8_chunks() {
         let mut rest = chunk.valid();
-        // U+2028 and U+2029 begin with 0xE2.
-        let special = |it: u8| matches!(it, 0..b' ' | b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
-        while let Some(at) = rest.bytes().position(special) {
+        while let Some(at) = rest.bytes().position(|it| SPECIAL[usize::from(it)]) {
             text.push(&rest[..at]);
             let length = rest[at..].chars().next().map_or(0, |it| {
                 match escape(it) {
@@ -178,6 +181,17 @@ pub(super) fn quote(text: &mut Text, string: &[u8]) {
     }
     text.push("\"");
 }
+
+/// The bytes at which a character begins that may need an escape: U+2028 and U+2029 begin with 0xE2.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        special[byte] = matches!(byte as u8, 0..b' ' | b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
+        byte += 1;
+    }
+    special
+};
 
 enum Escape {
     Short(&'static str),

@@ -403,8 +403,8 @@ fn objects() -> impl Strategy<Value = String> {
     let spaced = move |inner: String, (a, b): (String, String)| format!("{a}{inner}{b}");
     let value = scalar.prop_recursive(4, 24, 4, move |inner| {
         let spaces = (space(), space());
-        let item = (inner.clone(), spaces.clone()).prop_map(move |(it, spaces)| spaced(it, spaces));
-        let member = (key(), spaces.clone(), item.clone(), space())
+        let item = (inner.clone(), spaces).prop_map(move |(it, spaces)| spaced(it, spaces));
+        let member = (key(), spaces, item.clone(), space())
             .prop_map(move |(key, spaces, it, more)| format!("{}:{it}{more}", spaced(key, spaces)));
         prop_oneof![
             (proptest::collection::vec(item, 0..4), space()).prop_map(|(it, space)| match it.is_empty() {
