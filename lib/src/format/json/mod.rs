@@ -15,7 +15,8 @@ use crate::value::Value;
 use parse::Root;
 use print::{Look, Text};
 
-/// `json`.
+/// The format `json`, as SOPS 3.13 reads and prints it (spec sections 1.6, 1.7, 4.7). Refuses what
+/// follows the document, where SOPS drops it.
 pub struct Json;
 
 impl Format for Json {

@@ -1,6 +1,7 @@
 //! Changes to a JSON text that leave the rest of it as it is, in the look of what is around.
 
 use crate::format::EditError;
+use crate::format::json::parse::scalar;
 use crate::format::json::print::{Look, Text, print, quote};
 use crate::format::json::wire;
 use crate::key_path::{KeyPath, Step};
@@ -159,21 +160,21 @@ fn patch(tree: &Tree, id: NodeId, what: &Wire, look: &Look<'_>, edits: &mut Edit
     let Some(first) = kept.first() else {
         return edits.replace(tree.node(id).span, printed(what, look));
     };
-    let entry = look.inside(tree, id);
+    let entries = look.inside(tree, id);
     let mut previous = None;
     for (key, value) in what.pairs() {
         match kept.iter().find(|it| tree.key(**it) == key) {
             Some(&child) => {
                 if wire(tree, child).as_ref() != Ok(value) {
-                    edits.replace(tree.node(child).span, printed(value, &entry));
+                    edits.replace(tree.node(child).span, printed(value, &entries));
                 }
                 previous = Some(child);
             }
             None => {
-                let member = member(key, value, &entry);
+                let separator = entries.separator();
                 let (at, text) = match previous {
-                    Some(it) => (end(tree, it), format!(",{}{member}", entry.separator())),
-                    None => (start(tree, *first), format!("{member},{}", entry.separator())),
+                    Some(it) => (end(tree, it), entry(&format!(",{separator}"), Some(key), value, &entries, "")),
+                    None => (start(tree, *first), entry("", Some(key), value, &entries, &format!(",{separator}"))),
                 };
                 edits.replace(Span::new(at, at), text);
             }
@@ -187,9 +188,8 @@ fn append(tree: &Tree, container: NodeId, key: Option<&str>, value: Wire, look: 
     match tree.children(container).last() {
         Some(last) => {
             let look = look.inside(tree, container);
-            let entry = key.map_or_else(|| printed(&value, &look), |key| member(key, &value, &look));
-            let at = end(tree, last);
-            edits.replace(Span::new(at, at), format!(",{}{entry}", look.separator()));
+            let text = entry(&format!(",{}", look.separator()), key, &value, &look, "");
+            edits.replace(Span::new(end(tree, last), end(tree, last)), text);
         }
         None => {
             let whole = match key {
@@ -281,13 +281,13 @@ fn check(at: &KeyPath) -> Result<(), EditError> {
 }
 
 fn wrong_type(tree: &Tree, at: NodeId, step: &Step) -> EditError {
-    let found = match wire(tree, at) {
-        Ok(Wire::Map(_)) => "sops.TreeBranch",
-        Ok(Wire::List(_)) => "[]interface {}",
-        Ok(Wire::Leaf(Value::Bool(_))) => "bool",
-        Ok(Wire::Leaf(Value::Float(_))) => "float64",
-        Ok(Wire::Leaf(Value::Int(_))) => "int",
-        Ok(Wire::Leaf(Value::Null)) => "<nil>",
+    let found = match (tree.node(at).kind, scalar(tree, at)) {
+        (Kind::Map, _) => "sops.TreeBranch",
+        (Kind::List, _) => "[]interface {}",
+        (_, Ok(Value::Bool(_))) => "bool",
+        (_, Ok(Value::Float(_))) => "float64",
+        (_, Ok(Value::Int(_))) => "int",
+        (_, Ok(Value::Null)) => "<nil>",
         _ => "string",
     };
     let step = match step {
@@ -305,19 +305,21 @@ fn nested(steps: &[Step], what: &Wire) -> Wire {
     })
 }
 
-fn member(key: &str, value: &Wire, look: &Look<'_>) -> String {
-    let mut text = Text::default();
-    quote(&mut text, key.as_bytes());
-    text.push(look.colon);
-    // What JSON cannot say becomes a text that does not parse, and so goes nowhere.
-    let _is_json = print(&mut text, value, look);
-    std::mem::take(&mut *text.0)
+fn printed(value: &Wire, look: &Look<'_>) -> String {
+    entry("", None, value, look, "")
 }
 
-fn printed(value: &Wire, look: &Look<'_>) -> String {
+/// Spells an entry between what stands before and after it, in text of which nothing is left behind.
+fn entry(before: &str, key: Option<&str>, value: &Wire, look: &Look<'_>, after: &str) -> String {
     let mut text = Text::default();
-    // As in `member`.
+    text.push(before);
+    if let Some(key) = key {
+        quote(&mut text, key.as_bytes());
+        text.push(look.colon);
+    }
+    // What JSON cannot say becomes a text that does not parse, and so goes nowhere.
     let _is_json = print(&mut text, value, look);
+    text.push(after);
     std::mem::take(&mut *text.0)
 }
 

@@ -459,6 +459,25 @@ proptest! {
     }
 
     #[test]
+    fn stored_metadata_comes_to_say_what_it_should(
+        text in objects(),
+        before in proptest::collection::btree_map("[a-f]", 0i64..3, 0..6).prop_map(Vec::from_iter).prop_shuffle(),
+        after in proptest::collection::btree_map("[a-f]", 0i64..3, 0..6),
+    ) {
+        let wire = |pairs: Vec<(String, i64)>| {
+            Wire::Map(pairs.into_iter().map(|(key, n)| Entry::Pair(key, Wire::Leaf(Value::Int(n)))).collect())
+        };
+        let stored = attached(&text, &wire(before), None);
+        let renewed = attached(&text, &wire(Vec::from_iter(after.clone())), Some(&stored));
+        let found = root(&renewed);
+        let mut pairs: Vec<_> = found.get(METADATA_KEY).expect("it is there").pairs().collect();
+        pairs.sort_by_key(|it| it.0);
+        let expected: Vec<_> = after.iter().map(|(key, n)| (key.as_str(), Wire::Leaf(Value::Int(*n)))).collect();
+        prop_assert!(pairs.into_iter().eq(expected.iter().map(|(key, n)| (*key, n))), "{renewed}");
+        prop_assert_eq!(&detached(&renewed), &text);
+    }
+
+    #[test]
     fn what_is_spelt_is_read(text in any::<String>(), int in any::<i64>(), float in proptest::num::f64::NORMAL) {
         let tree = parsed("{}");
         for value in [Value::str(&text), Value::Int(int), Value::Float(float)] {
