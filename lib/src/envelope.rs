@@ -77,7 +77,7 @@ pub(crate) fn decode(field: &str, bytes: &mut Vec<u8>) -> Result<(), Base64Error
     bytes.truncate(before);
     let digits: Vec<u8> = field.bytes().filter(|it| !matches!(it, b'\r' | b'\n')).collect();
     // The forgiving decoder of the WHATWG would also forgive spaces and missing padding.
-    if digits.len() % 4 != 0 || digits.iter().any(u8::is_ascii_whitespace) {
+    if !digits.len().is_multiple_of(4) || digits.iter().any(u8::is_ascii_whitespace) {
         return Err(Base64Error);
     }
     bytes.extend(base64_simd::forgiving_decode_to_vec(&digits).map_err(|_| Base64Error)?);

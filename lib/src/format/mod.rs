@@ -1,5 +1,6 @@
 //! File formats. A new one is one file here and one line in [`FORMATS`].
 
+pub mod json;
 pub mod yaml;
 
 use std::borrow::Cow;
@@ -12,7 +13,7 @@ use crate::tree::{Document, Edits, NodeId, Span, Tree, Wire};
 use crate::value::Value;
 
 /// Every format, in the order in which help shows them.
-pub const FORMATS: &[&dyn Format] = &[&yaml::Yaml];
+pub const FORMATS: &[&dyn Format] = &[&yaml::Yaml, &json::Json];
 
 /// How one kind of file is read, and how a value is spelt in it.
 ///
