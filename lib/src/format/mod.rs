@@ -1,5 +1,7 @@
 //! File formats. A new one is one file here and one line in [`FORMATS`].
 
+pub mod yaml;
+
 use std::borrow::Cow;
 
 use zeroize::Zeroizing;
