@@ -113,7 +113,8 @@ impl Dice {
 /// True if sops prints `text` everywhere such that it reads back, also in YAML 1.2: see spec section
 /// 9.1.7.
 fn is_safe(text: &str) -> bool {
-    !text.contains('\u{2028}') && !(text.contains('\n') && text.starts_with(['\t', ' ', '\n']))
+    let is_destroyed = text.contains('\n') && text.starts_with(['\t', ' ', '\n']);
+    !is_destroyed && !text.contains('\u{2028}')
 }
 
 /// As a value, in a list, in a mapping in a list, and as a key.

@@ -108,7 +108,8 @@ fn tag_of(value: &Value) -> &'static str {
 
 fn binary(text: &str) -> Scalar {
     // Go's decoder steps over line breaks, wants padding and lets the last bits be anything.
-    let dense = Zeroizing::new(text.bytes().filter(|b| !matches!(b, b'\n' | b'\r')).collect::<Vec<u8>>());
+    let mut dense = Zeroizing::new(Vec::with_capacity(text.len()));
+    dense.extend(text.bytes().filter(|b| !matches!(b, b'\n' | b'\r')));
     if dense.len() % 4 != 0 || dense.iter().any(u8::is_ascii_whitespace) {
         return Err(ScalarError::Base64);
     }
@@ -697,7 +698,7 @@ mod tests {
 
     #[test]
     fn strings_are_spelt_as_sops_spells_them() {
-        for line in include_str!("testdata/spell.txt").lines().filter(|it| !it.starts_with('#')) {
+        for line in include_str!("testdata/spell.txt").lines().skip(2) {
             let mut fields = line.split('\t').map(unescape);
             let mut next = || fields.next().expect("text, as a value, as an item");
             let (text, value, item) = (next(), next(), next());
