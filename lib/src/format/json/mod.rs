@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::format::{EditError, Format, Layout, ParseError, PrintError};
 use crate::key_path::KeyPath;
-use crate::tree::{Edits, Entry, Kind, NodeId, Style, Tree, Wire};
+use crate::tree::{Document, Edits, Entry, Kind, NodeId, Style, Tree, Wire};
 use crate::value::Value;
 use parse::Root;
 use print::{Look, Text};
@@ -52,8 +52,16 @@ impl Format for Json {
         splice::attach(tree, metadata, before, edits);
     }
 
-    fn detach(&self, tree: &Tree, edits: &mut Edits) {
+    fn detach(&self, tree: &Tree, _document: &Document, edits: &mut Edits) {
         splice::detach(tree, edits);
+    }
+
+    fn read_bare(&self, text: &str) -> Option<Value> {
+        parse::bare(text)
+    }
+
+    fn put(&self, tree: &Tree, at: NodeId, what: &Wire, edits: &mut Edits) -> Zeroizing<String> {
+        splice::put(tree, at, what, edits)
     }
 
     fn insert(&self, tree: &Tree, at: &KeyPath, what: &Wire, edits: &mut Edits) -> Result<(), EditError> {

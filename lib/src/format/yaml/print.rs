@@ -397,3 +397,181 @@ fn quoted_merge_key(key: &str, value: &Wire) -> Option<Zeroizing<String>> {
     };
     (key == "<<" && !is_merged).then(|| Zeroizing::new("\"<<\"".to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(entries: &[(&str, Wire)]) -> Wire {
+        let entry = |(key, value): &(&str, Wire)| match *key {
+            "#" => Entry::Comment(value.as_str().unwrap_or("").into()),
+            key => Entry::Pair(key.to_owned(), value.clone()),
+        };
+        Wire::Map(entries.iter().map(entry).collect())
+    }
+
+    fn list(items: &[Wire]) -> Wire {
+        Wire::List(items.to_vec())
+    }
+
+    fn comment(text: &str) -> Wire {
+        Wire::Leaf(Value::Comment(text.into()))
+    }
+
+    fn int(it: i64) -> Wire {
+        Wire::Leaf(Value::Int(it))
+    }
+
+    #[track_caller]
+    fn check(documents: &[Wire], unit: usize, text: &str) {
+        let mut out = String::new();
+        print_documents(documents, unit, &mut out);
+        assert_eq!(out, text);
+    }
+
+    #[test]
+    fn containers_stand_where_sops_puts_them() {
+        let nested = map(&[
+            ("a", map(&[("b", list(&[int(1), list(&[int(2), map(&[("c", int(3)), ("d", Wire::text("x\ny\n"))])])]))])),
+            ("e", map(&[])),
+            ("f", list(&[])),
+            ("x\ny", map(&[("g", int(4)), ("h", int(5))])),
+            ("<<", map(&[("i", Wire::text("2001-01-01T00:00:00Z"))])),
+        ]);
+        check(
+            std::slice::from_ref(&nested),
+            4,
+            "\
+a:
+    b:
+        - 1
+        - - 2
+          - c: 3
+            d: |
+                x
+                y
+e: {}
+f: []
+? |-
+    x
+    y
+:   g: 4
+    h: 5
+!!merge <<:
+    i: \"2001-01-01T00:00:00Z\"
+",
+        );
+        check(
+            &[nested],
+            3,
+            "\
+a:
+   b:
+      - 1
+      - - 2
+        - c: 3
+          d: |
+            x
+            y
+e: {}
+f: []
+? |-
+   x
+   y
+:  g: 4
+   h: 5
+!!merge <<:
+   i: \"2001-01-01T00:00:00Z\"
+",
+        );
+        check(&[map(&[]), Wire::Leaf(Value::Null), map(&[("a", int(1))])], 4, "{}\n---\n{}\n---\na: 1\n");
+        check(&[list(&[int(1), map(&[("a", int(2))])])], 4, "- 1\n- a: 2\n");
+        check(&[map(&[("<<", int(1))])], 4, "\"<<\": 1\n");
+        check(&[map(&[("a", list(&[map(&[("b", Wire::text(" x\n"))])]))])], 4, "a:\n    - b: \" x\\n\"\n");
+        check(&[map(&[("a", list(&[map(&[("b", Wire::text(" x\n"))])]))])], 2, "a:\n  - b: |2\n       x\n");
+    }
+
+    #[test]
+    fn comments_stay_where_they_are() {
+        let document = map(&[
+            ("#", Wire::text(" top")),
+            ("a", int(1)),
+            ("#", Wire::text(" b")),
+            ("b", map(&[("#", Wire::text(" c")), ("c", int(2)), ("#", Wire::text(" end of b"))])),
+            ("d", list(&[comment(" one"), int(1), comment(" two"), map(&[("#", Wire::text(" e")), ("e", int(2))])])),
+            ("f", map(&[("#", Wire::text(" only"))])),
+            ("#", Wire::text("")),
+        ]);
+        check(
+            &[document],
+            4,
+            "\
+# top
+a: 1
+# b
+b:
+    # c
+    c: 2
+    # end of b
+d:
+    # one
+    - 1
+    # two
+    # e
+    - e: 2
+# only
+f: {}
+#
+",
+        );
+        check(&[map(&[("#", Wire::text(" only"))])], 4, "# only\n{}\n");
+    }
+
+    #[test]
+    fn parts_fit_into_a_text() {
+        let wire = map(&[("a", int(1)), ("b", list(&[Wire::text("x\n\n")]))]);
+        assert_eq!(*print_subtree(&wire, 2, Parent::Map(2)), "\n    a: 1\n    b:\n      - |+\n        x\n");
+        assert_eq!(*print_subtree(&wire, 2, Parent::List(2)), " a: 1\n    b:\n      - |+\n        x\n");
+        assert_eq!(*print_subtree(&int(1), 2, Parent::Map(0)), " 1");
+        assert_eq!(*print_subtree(&list(&[]), 2, Parent::List(0)), " []");
+        let Wire::Map(entries) = &wire else { return };
+        assert_eq!(*print_map_entries(&entries[..1], 2, 3), "   a: 1\n");
+        assert_eq!(*print_list_items(&[int(1), map(&[])], 2, 1), " - 1\n - {}\n");
+        assert_eq!(*print_value(&Wire::Leaf(Value::Bool(true)), 4), "true\n");
+    }
+
+    #[test]
+    fn flow_fits_on_one_line() {
+        for (wire, text) in [
+            (map(&[("a", Wire::text("x")), ("b", list(&[int(1), Wire::text("y, z")]))]), "{a: x, b: [1, 'y, z']}"),
+            (map(&[("#", Wire::text("c")), ("", Wire::text("a\nb"))]), "{\"\": \"a\\nb\"}"),
+            (list(&[map(&[]), list(&[]), comment("c")]), "[{}, []]"),
+            (map(&[("<<", map(&[])), ("a:b", Wire::Leaf(Value::Null))]), "{!!merge <<: {}, 'a:b': null}"),
+            (Wire::Leaf(Value::Str(SecretText::new(b"\xff".to_vec()))), "!!binary \"/w==\""),
+            (int(1), "1"),
+        ] {
+            assert_eq!(*print_flow(&wire), text);
+        }
+    }
+
+    #[test]
+    fn depth_costs_no_stack() {
+        let mut wire = int(1);
+        for _ in 0..10_000 {
+            wire = Wire::List(vec![wire]);
+        }
+        assert_eq!(*print_value(&wire, 4), format!("{}1\n", "- ".repeat(10_000)));
+        assert_eq!(print_flow(&wire).len(), 20_001);
+    }
+
+    #[test]
+    fn an_indentation_is_what_go_yaml_makes_of_it() {
+        for (asked, unit) in [(None, 4), (Some(0), 4), (Some(1), 2), (Some(2), 2), (Some(9), 9), (Some(10), 2)] {
+            assert_eq!(indent_unit(asked), Ok(unit));
+        }
+        assert_eq!(
+            indent_unit(Some(-1)).map_err(|it| it.to_string()),
+            Err("YAML Negative indentation not accepted".to_owned())
+        );
+    }
+}

@@ -108,7 +108,8 @@ fn tag_of(value: &Value) -> &'static str {
 
 fn binary(text: &str) -> Scalar {
     // Go's decoder steps over line breaks, wants padding and lets the last bits be anything.
-    let dense = Zeroizing::new(text.bytes().filter(|b| !matches!(b, b'\n' | b'\r')).collect::<Vec<u8>>());
+    let mut dense = Zeroizing::new(Vec::with_capacity(text.len()));
+    dense.extend(text.bytes().filter(|b| !matches!(b, b'\n' | b'\r')));
     if dense.len() % 4 != 0 || dense.iter().any(u8::is_ascii_whitespace) {
         return Err(ScalarError::Base64);
     }
@@ -625,5 +626,178 @@ impl Form {
         }
         form.flow_plain &= form.plain;
         form
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::yaml::print::print_map_entries;
+    use crate::tree::{Entry, Wire};
+
+    /// A value as the tables below show it.
+    fn show(scalar: Scalar) -> String {
+        match scalar {
+            Ok(Value::Bool(it)) => format!("bool {it}"),
+            Ok(Value::Float(it)) => format!("float {}", float::plain(it)),
+            Ok(Value::Int(it)) => format!("int {it}"),
+            Ok(Value::Null) => "null".to_owned(),
+            Ok(Value::Time(it)) => format!("time {it}"),
+            Ok(Value::Str(it) | Value::Comment(it)) => {
+                format!("str {}", String::from_utf8_lossy(it.expose()))
+            }
+            Err(it) => format!("error {it}"),
+        }
+    }
+
+    #[test]
+    fn plain_scalars_mean_what_they_mean_to_go_yaml() {
+        for line in include_str!("testdata/resolve.txt").lines().filter(|it| !it.starts_with('#')) {
+            let (text, meaning) = line.split_once('\t').expect("text, tab, meaning");
+            let text = if text == "(empty)" { "" } else { text };
+            assert_eq!(show(resolve(text)), meaning, "{text}");
+            assert_eq!(is_str(text), meaning.starts_with("str "), "{text}");
+        }
+    }
+
+    #[test]
+    fn tags_force_or_refuse() {
+        for (tag, text, meaning) in [
+            ("!!str", "123", "str 123"),
+            ("!!str", "", "str "),
+            ("!!int", "5", "int 5"),
+            ("!<tag:yaml.org,2002:int>", "0x1F", "int 31"),
+            ("tag:yaml.org,2002:int", "5", "int 5"),
+            ("!!int", "2001-01-01", "error cannot decode !!str as a !!int"),
+            ("!!int", "1.5", "error cannot decode !!float as a !!int"),
+            ("!!int", "", "error cannot decode !!null as a !!int"),
+            ("!!int", "9223372036854775808", "error Cannot walk value, unknown type: uint64"),
+            ("!!float", "3", "float 3"),
+            ("!!float", ".5", "float 0.5"),
+            ("!!float", "9223372036854775808", "error cannot decode !!int as a !!float"),
+            ("!!bool", "true", "bool true"),
+            ("!!bool", "yes", "error cannot decode !!str as a !!bool"),
+            ("!!null", "", "null"),
+            ("!!null", "x", "error cannot decode !!str as a !!null"),
+            ("!!timestamp", "2020-01-01", "time 2020-01-01T00:00:00Z"),
+            ("!!timestamp", "20200101", "error cannot decode !!int as a !!timestamp"),
+            ("!!binary", "aGVs\nbG8=", "str hello"),
+            ("!!binary", "aGVsbG9=", "str hello"),
+            ("!!binary", "aGVs bG8=", "error !!binary value contains invalid base64 data"),
+            ("!!binary", "aGVsbG8", "error !!binary value contains invalid base64 data"),
+            ("!!merge", "<<", "str <<"),
+            ("!!unheard", "1", "str 1"),
+            ("!custom", "1", "str 1"),
+            ("!int", "1", "str 1"),
+            ("!", "12", "int 12"),
+        ] {
+            assert_eq!(show(resolve_tagged(tag, text, true)), meaning, "{tag} {text}");
+        }
+        assert_eq!(show(resolve_tagged("!", "12", false)), "str 12");
+    }
+
+    #[test]
+    fn strings_are_spelt_as_sops_spells_them() {
+        for line in include_str!("testdata/spell.txt").lines().skip(2) {
+            let mut fields = line.split('\t').map(unescape);
+            let mut next = || fields.next().expect("text, as a value, as an item");
+            let (text, value, item) = (next(), next(), next());
+            let entries = [
+                Entry::Pair("v".to_owned(), Wire::text(&text)),
+                Entry::Pair("i".to_owned(), Wire::List(vec![Wire::text(&text)])),
+            ];
+            let printed = print_map_entries(&entries, 4, 0);
+            assert_eq!(*printed, format!("v: {value}\ni:\n    - {item}\n"), "{text:?}");
+            if let Some(quoted) = spell_quoted(&Value::str(&text), Style::Single) {
+                let inner =
+                    quoted.strip_prefix('\'').and_then(|it| it.strip_suffix('\'')).map(|it| it.replace("''", "'"));
+                assert_eq!(inner.as_deref(), Some(text.as_str()));
+            }
+        }
+    }
+
+    fn unescape(field: &str) -> String {
+        let mut text = String::new();
+        let mut parts = field.split('⟨');
+        text.push_str(parts.next().unwrap_or(""));
+        for part in parts {
+            let (code, rest) = part.split_once('⟩').expect("brackets in pairs");
+            let code = u32::from_str_radix(code, 16).ok().and_then(char::from_u32);
+            text.push(code.expect("a code point in hexadecimal"));
+            text.push_str(rest);
+        }
+        text
+    }
+
+    #[test]
+    fn other_values_are_spelt_as_sops_spells_them() {
+        for (value, text) in [
+            (Value::Bool(true), "true"),
+            (Value::Int(-5), "-5"),
+            (Value::Null, "null"),
+            (Value::Float(1e6), "1e+06"),
+            (Value::Float(100000.0), "100000"),
+            (Value::Float(1234567.5), "1.2345675e+06"),
+            (Value::Float(0.00001), "1e-05"),
+            (Value::Float(-0.0), "-0"),
+            (Value::Float(f64::INFINITY), ".inf"),
+            (Value::Float(f64::NEG_INFINITY), "-.inf"),
+            (Value::Float(f64::NAN), ".nan"),
+            (Value::Time("2001-12-14T21:59:43.1-05:00".to_owned()), "2001-12-14T21:59:43.1-05:00"),
+            (Value::Comment(" a".into()), "# a"),
+            (Value::Comment(" a\nb\r#c".into()), "# a\n    # b\n    #c"),
+            (Value::Str(SecretText::new(b"\xff".to_vec())), "!!binary /w=="),
+        ] {
+            assert_eq!(*spell(&value, 0, 4).1, text);
+        }
+        let long = Value::Str(SecretText::new([0xff; 52]));
+        let text = spell(&long, 0, 2).1;
+        assert_eq!(*text, format!("!!binary |\n  {}\n  {}", "/".repeat(69) + "w", "=="));
+    }
+
+    #[test]
+    fn a_wanted_style_is_taken_where_it_can_say_the_text() {
+        for (text, single, double) in [
+            ("it's", Some("'it''s'"), "\"it's\""),
+            ("a\tb", None, "\"a\\tb\""),
+            ("a\nb", None, "\"a\\nb\""),
+            ("é\u{7f}", None, "\"é\\x7F\""),
+            ("", Some("''"), "\"\""),
+        ] {
+            let value = Value::str(text);
+            assert_eq!(spell_quoted(&value, Style::Single).as_deref().map(String::as_str), single);
+            assert_eq!(spell_quoted(&value, Style::Double).as_deref().map(String::as_str), Some(double));
+        }
+        assert!(spell_quoted(&Value::Int(1), Style::Double).is_none());
+        for (text, block, flow) in [
+            ("abc", true, true),
+            ("a b", true, true),
+            ("ENC[AES256_GCM,data:AA==]", true, false),
+            ("a:b", true, false),
+            ("a: b", false, false),
+            ("a #b", false, false),
+            ("-x", true, true),
+            ("?x", true, false),
+            ("yes", false, false),
+            ("12:30", false, false),
+            ("1.5", false, false),
+            ("<<", false, false),
+            ("", false, false),
+            ("---x", false, false),
+        ] {
+            assert_eq!((can_be_plain(text, false), can_be_plain(text, true)), (block, flow), "{text}");
+        }
+        for (text, parent, block) in [
+            ("a", 0, Some("|-\n   a")),
+            ("a\n", 0, Some("|\n   a")),
+            (" a\n\nb\n\n", 2, Some("|1+\n    a\n\n   b\n")),
+            ("\n", 0, Some("|3+\n")),
+            ("\ta\n", 0, None),
+            ("a \nb", 0, None),
+            ("a\u{1}\n", 0, None),
+            ("", 0, None),
+        ] {
+            assert_eq!(literal(text, parent, 3).as_deref().map(String::as_str), block, "{text:?}");
+        }
     }
 }
