@@ -63,9 +63,11 @@ pub trait Format: Sync {
     /// Spells out that a list is empty, now that all its items are comments.
     fn spell_empty(&self, _tree: &Tree, _list: NodeId, _edits: &mut Edits) {}
 
-    /// Puts `what` in place of the value `at`, tag and anchor included, as SOPS would lay it out
-    /// there. Returns the new text, without the blanks around it.
-    fn put(&self, tree: &Tree, at: NodeId, what: &Wire, edits: &mut Edits) -> Zeroizing<String>;
+    /// Writes `what` out in place of the alias `at`, as SOPS would lay it out there. Returns the new
+    /// text, without the blanks around it.
+    fn expand(&self, _tree: &Tree, _at: NodeId, _what: &Wire, _edits: &mut Edits) -> Zeroizing<String> {
+        Zeroizing::new(String::new())
+    }
 
     /// The text of a value with everything that belongs to it: tag and anchor, and for a mapping or
     /// list the blanks before it.

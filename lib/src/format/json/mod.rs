@@ -57,11 +57,8 @@ impl Format for Json {
     }
 
     fn read_bare(&self, text: &str) -> Option<Value> {
-        parse::bare(text)
-    }
-
-    fn put(&self, tree: &Tree, at: NodeId, what: &Wire, edits: &mut Edits) -> Zeroizing<String> {
-        splice::put(tree, at, what, edits)
+        let tree = parse::parse(text.as_bytes(), Root::Anything).ok()?;
+        parse::scalar(&tree, NodeId(0)).ok().filter(|it| !matches!(it, Value::Str(_)))
     }
 
     fn insert(&self, tree: &Tree, at: &KeyPath, what: &Wire, edits: &mut Edits) -> Result<(), EditError> {

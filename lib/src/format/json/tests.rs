@@ -37,7 +37,8 @@ fn attached(text: &str, metadata: &Wire, before: Option<&str>) -> String {
 
 fn detached(text: &str) -> String {
     let mut edits = Edits::default();
-    Json.detach(&parsed(text), &mut edits);
+    let tree = parsed(text);
+    Json.detach(&tree, &tree.documents()[0], &mut edits);
     edits.apply(text).to_string()
 }
 

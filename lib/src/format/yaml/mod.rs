@@ -137,7 +137,7 @@ impl Format for Yaml {
         edits.replace(Span { start, end: start }, " []");
     }
 
-    fn put(&self, tree: &Tree, at: NodeId, what: &Wire, edits: &mut Edits) -> Zeroizing<String> {
+    fn expand(&self, tree: &Tree, at: NodeId, what: &Wire, edits: &mut Edits) -> Zeroizing<String> {
         edit::put(tree, at, what, edits)
     }
 
