@@ -666,7 +666,7 @@ impl Opening<'_> {
             if !layout.is_empty()
                 && let Some(was) = layout.get(&place.text(), &text)
             {
-                edits.replace(format.region(tree, id), was);
+                format.restore(tree, id, was, &mut edits);
                 return Ok(());
             }
             let carried = spelling.as_ref().and_then(SecretText::expose_str);
@@ -975,7 +975,6 @@ impl Sealing<'_> {
             return Ok(());
         }
         let original = tree.text(tree.node(id).span);
-        let region = format.region(tree, id);
         // Numbers and booleans carry their own spelling, where SOPS reads it as the same value.
         let canonical = value.canonical();
         let carried = !matches!(value, Value::Str(_) | Value::Time(_))
@@ -996,7 +995,7 @@ impl Sealing<'_> {
         let envelope = self.envelope(&value, plaintext, aad);
         let is_kept = spelt.as_ref().is_none_or(|it| it.as_str() == original) && tree.tag(id).is_none();
         if !is_kept {
-            layout.note(place.text(), &envelope, tree.text(region));
+            layout.note(place.text(), &envelope, &format.original(tree, id));
         }
         format.replace(tree, id, &format.sealed(tree, id, &envelope), edits);
         Ok(())
@@ -1241,7 +1240,8 @@ mod tests {
         let key = DataKey::generate(&mut Counter(1));
         let plain = PlainFile::parse(format, text.as_bytes()).expect("readable");
         let sealed = plain.seal(metadata, &key, &Stopped, &mut Counter(9)).expect("sealable");
-        let tree = format.parse(sealed.text().as_bytes()).expect("a format reads what it writes");
+        let tree = format.parse(sealed.text().as_bytes());
+        let tree = tree.unwrap_or_else(|error| panic!("{error}\n{}", sealed.text()));
         let file = EncryptedFile { format, text: Text::parsed(tree), metadata: sealed.metadata.clone() };
         let opened = file.open(&key).unwrap_or_else(|error| panic!("{error}\n{}", sealed.text()));
         assert_eq!(opened.file.text(), text, "{}", sealed.text());

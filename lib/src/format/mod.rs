@@ -75,6 +75,16 @@ pub trait Format: Sync {
         tree.node(at).span
     }
 
+    /// The text of a scalar with everything that belongs to it, but for a comment inside.
+    fn original<'t>(&self, tree: &'t Tree, at: NodeId) -> Cow<'t, str> {
+        Cow::Borrowed(tree.text(self.region(tree, at)))
+    }
+
+    /// Puts back what [`original`](Format::original) returned before the scalar was sealed.
+    fn restore(&self, tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
+        edits.replace(self.region(tree, at), text);
+    }
+
     /// Writes an envelope in place of the string that stands at `at`: quoted as the value was, where
     /// the place allows that.
     fn sealed(&self, _tree: &Tree, _at: NodeId, envelope: &str) -> String {

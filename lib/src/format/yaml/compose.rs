@@ -156,7 +156,7 @@ impl<'s> Composer<'s> {
         let frame = self.open.last_mut().expect("a key is inside a mapping");
         frame.key = Some(PendingKey {
             key: Key { span: event.span, decoded, not_a_string },
-            column: event.column as u32,
+            column: frame.column,
             head: event.head,
             inline: event.inline,
             foot,

@@ -170,27 +170,32 @@ impl Format for Yaml {
         if tree.tag(at).is_some() {
             edits.remove(without_tag(tree, node));
         }
-        // A line comment stands behind the header of a block scalar, on both sides of the change.
-        let (head, body) = match text.find('\n') {
-            Some(end) => text.split_at(end),
-            None => (text, ""),
-        };
-        let old = tree.text(node.span);
-        let is_block = matches!(node.style, Style::Literal | Style::Folded);
-        match is_block.then(|| decode::header(old)).filter(|it| it.comment.is_some()) {
+        match commented_header(tree, node) {
+            // The comment stays where it is, between header and body.
             Some(header) => {
+                let (head, body) = split_line(text);
                 let start = node.span.range().start;
                 edits.replace(Span::new(start, start + header.len), head);
                 edits.replace(Span::new(start + header.line_end, node.span.range().end), body);
             }
-            None => match comment_behind(tree, node.span).filter(|_| !body.is_empty()) {
-                Some(end) => {
-                    edits.replace(node.span, head);
-                    edits.replace(Span::new(end, end), body);
-                }
-                None => edits.replace(node.span, text),
-            },
+            None => replace_around_comment(tree, node.span, text, edits),
         }
+    }
+
+    fn original<'t>(&self, tree: &'t Tree, at: NodeId) -> Cow<'t, str> {
+        let region = self.region(tree, at);
+        let text = tree.text(region);
+        match commented_header(tree, tree.node(at)) {
+            Some(header) => {
+                let start = (tree.node(at).span.start - region.start) as usize;
+                Cow::Owned(format!("{}{}", &text[..start + header.len], &text[start + header.line_end..]))
+            }
+            None => Cow::Borrowed(text),
+        }
+    }
+
+    fn restore(&self, tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
+        replace_around_comment(tree, self.region(tree, at), text, edits);
     }
 
     fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, edits: &mut Edits) {
@@ -464,6 +469,30 @@ fn unit(tree: &Tree) -> usize {
     print::DEFAULT_INDENT
 }
 
+/// The header of a block scalar that has a comment.
+fn commented_header<'t>(tree: &'t Tree, node: &Node) -> Option<decode::Header<'t>> {
+    let is_block = matches!(node.style, Style::Literal | Style::Folded);
+    is_block.then(|| decode::header(tree.text(node.span))).filter(|it| it.comment.is_some())
+}
+
+/// The first line, and the rest with the break before it.
+fn split_line(text: &str) -> (&str, &str) {
+    text.split_at(text.find(['\n', '\r']).unwrap_or(text.len()))
+}
+
+/// Replaces the text at `span`. What goes over several lines has its first one before the comment
+/// on that line.
+fn replace_around_comment(tree: &Tree, span: Span, text: &str, edits: &mut Edits) {
+    let (head, body) = split_line(text);
+    match comment_behind(tree, span).filter(|_| !body.is_empty()) {
+        Some(end) => {
+            edits.replace(span, head);
+            edits.replace(Span::new(end, end), body);
+        }
+        None => edits.replace(span, text),
+    }
+}
+
 /// Where the comment behind a scalar on its line ends, if there is one.
 fn comment_behind(tree: &Tree, span: Span) -> Option<usize> {
     let rest = &tree.source()[span.range().end..];
@@ -500,7 +529,8 @@ fn entry_lines(tree: &Tree, id: NodeId) -> Span {
     let source = tree.source();
     let key = node.key.as_ref().map_or(node.span, |it| it.span).range().start;
     let line = memchr::memrchr(b'\n', &source.as_bytes()[..key]).map_or(0, |it| it + 1);
-    let start = if source[line..key].trim_start_matches('\u{feff}').trim().is_empty() { line } else { key };
+    let before = source[line..key].trim_start_matches('\u{feff}').trim();
+    let start = if before.is_empty() || before == "?" { line } else { key };
     // A mark of the encoding stays where it is.
     let start = if source[start..].starts_with('\u{feff}') { start + '\u{feff}'.len_utf8() } else { start };
     let end = node.span.range().end;
