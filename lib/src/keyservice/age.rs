@@ -72,9 +72,15 @@ struct Ask<'a> {
     plugins: Option<&'a dyn PluginHost>,
 }
 
-impl Finder for Arc<Found> {
+impl Finder for Found {
     fn find(&self, _recipient: &str) -> Arc<Found> {
-        Self::clone(self)
+        Arc::new(self.clone())
+    }
+}
+
+impl<F: Finder> Finder for Arc<F> {
+    fn find(&self, recipient: &str) -> Arc<Found> {
+        (**self).find(recipient)
     }
 }
 
@@ -89,7 +95,7 @@ impl Age {
     pub fn with_identities(text: &str) -> Self {
         let mut found = Found::default();
         found.read("the given identities", text.as_bytes(), Spacing::Words);
-        Self::new(Arc::new(found))
+        Self::new(found)
     }
 
     /// Has passphrases asked for by `prompt`.
@@ -134,9 +140,9 @@ impl Age {
         let found = self.finder.find(recipient);
         let ask = Ask { prompt: self.prompt.as_deref(), plugins: self.plugins.as_deref() };
         let key = unwrap(enc, &found, &ask).map_err(|it| {
-            let it = match found.usable() {
-                0 => "failed to load age identities".to_owned(),
-                _ => format!("failed to create reader for decrypting sops data key with age: {it}"),
+            let it = match found.is_empty() {
+                true => "failed to load age identities".to_owned(),
+                false => format!("failed to create reader for decrypting sops data key with age: {it}"),
             };
             it + &found.suffix()
         })?;
@@ -186,7 +192,7 @@ fn unwrap(enc: &str, found: &Found, ask: &Ask<'_>) -> Result<Zeroizing<Vec<u8>>,
     let fault = all.faults.into_inner().into_iter().next();
     let reader = result.map_err(|it| match (it, fault) {
         (age::DecryptError::NoMatchingKeys, Some(fault)) => fault,
-        (age::DecryptError::NoMatchingKeys, None) if found.usable() > 1 => {
+        (age::DecryptError::NoMatchingKeys, None) if found.usable().nth(1).is_some() => {
             "no identity matched any of the recipients".to_owned()
         }
         (it, _) => reason(it),

@@ -117,9 +117,9 @@ impl Found {
         self.missing.push(location.into());
     }
 
-    /// True if there is nothing to try.
+    /// True if there is nothing to try: no identities but those that turned out to be none.
     pub fn is_empty(&self) -> bool {
-        self.identities.is_empty()
+        self.usable().next().is_none()
     }
 
     /// Returns where nothing was found.
@@ -136,9 +136,9 @@ impl Found {
         self.faults.iter().chain(broken).map(String::as_str)
     }
 
-    /// Returns how many identities there are, those left out that turned out to be none.
-    pub(super) fn usable(&self) -> usize {
-        self.identities.iter().filter(|it| !matches!(&***it, Identity::Ssh(key) if key.parsed().is_err())).count()
+    /// Returns the identities, those left out that turned out to be none.
+    pub(super) fn usable(&self) -> impl Iterator<Item = &Identity> {
+        self.identities.iter().map(|it| &**it).filter(|it| !matches!(it, Identity::Ssh(key) if key.parsed().is_err()))
     }
 
     /// Returns all identities, those that may have to ask somebody last.
