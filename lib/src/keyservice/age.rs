@@ -261,3 +261,251 @@ fn reason(error: age::DecryptError) -> String {
 fn one_line(error: &dyn std::fmt::Display) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use pollster::block_on;
+
+    use super::*;
+
+    macro_rules! key {
+        ($name:literal) => {
+            include_str!(concat!("../../testdata/age-keys/", $name))
+        };
+    }
+
+    /// Answers every question with one passphrase, and counts them.
+    struct Answers(&'static str, Arc<AtomicUsize>);
+
+    impl Prompt for Answers {
+        fn passphrase(&self, what: &str) -> Option<SecretText> {
+            assert!(what.starts_with("Enter passphrase for "), "{what}");
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Some(self.0.into())
+        }
+    }
+
+    fn data_key() -> DataKey {
+        DataKey::from_bytes(&[9; 32]).expect("32 bytes")
+    }
+
+    fn wrapped(recipient: &str) -> MasterKey {
+        let mut key = KIND.master_key(recipient).expect("a recipient");
+        let enc = block_on(Age::new(Found::default()).wrap(&key, &data_key())).expect("an age key");
+        key.enc = Some(enc.expect("wraps"));
+        key
+    }
+
+    /// An age file that holds these bytes, to the X25519 key of the tests.
+    fn holding(bytes: &[u8]) -> MasterKey {
+        let recipient: age::x25519::Recipient = key!("x25519.pub").trim().parse().expect("a recipient");
+        let enc = age::encrypt_and_armor(&recipient, bytes).expect("encrypts");
+        MasterKey { kind: "age".to_owned(), fields: Vec::new(), enc: Some(enc) }
+    }
+
+    /// What comes of unwrapping: nothing if it works.
+    fn unwrap(age: &Age, key: &MasterKey) -> String {
+        match block_on(age.unwrap(key)).expect("an age key") {
+            Ok(it) => {
+                assert_eq!(it.expose(), data_key().expose());
+                String::new()
+            }
+            Err(it) => it.0,
+        }
+    }
+
+    fn ssh(name: &str, pem: &str) -> Found {
+        let mut found = Found::default();
+        found.read_ssh_file(name, pem.as_bytes());
+        found
+    }
+
+    fn native(text: &str) -> Found {
+        let mut found = Found::default();
+        found.read("here", text.as_bytes(), Spacing::Lines);
+        found
+    }
+
+    #[test]
+    fn every_kind_of_recipient_is_unwrapped_by_its_identity_only() {
+        let kinds = [
+            (key!("x25519.pub"), native(key!("x25519.txt"))),
+            (key!("pq.pub"), native(key!("pq.txt"))),
+            (key!("id_ed25519.pub"), ssh("id_ed25519", key!("id_ed25519"))),
+            (key!("id_rsa.pub"), ssh("id_rsa", &format!("a note\n{}", key!("id_rsa")))),
+            (key!("id_rsa_pem.pub"), ssh("id_rsa_pem", &key!("id_rsa_pem").replace('\n', "\r\n"))),
+        ];
+        let services: Vec<Age> = kinds.iter().map(|(_, found)| Age::new(found.clone())).collect();
+        for (n, (recipient, _)) in kinds.iter().enumerate() {
+            let key = wrapped(recipient);
+            assert_eq!(key.field("recipient"), recipient.trim());
+            let enc = key.enc.as_deref().expect("wrapped");
+            assert!(enc.starts_with("-----BEGIN AGE ENCRYPTED FILE-----\n"), "{enc}");
+            assert!(enc.ends_with("\n-----END AGE ENCRYPTED FILE-----\n"), "{enc}");
+            for (m, age) in services.iter().enumerate() {
+                let expected = match n == m {
+                    true => "",
+                    false => {
+                        "failed to create reader for decrypting sops data key with age: identity did not match any of \
+                         the recipients: incorrect identity for recipient block"
+                    }
+                };
+                assert_eq!(unwrap(age, &key), expected, "{recipient} {m}");
+            }
+        }
+        let other = MasterKey { kind: "pgp".to_owned(), fields: Vec::new(), enc: None };
+        assert!(block_on(services[0].unwrap(&other)).is_none());
+        assert!(block_on(services[0].wrap(&other, &data_key())).is_none());
+    }
+
+    /// An identity file behind the passphrase `correct horse`.
+    fn locked(work_factor: u8, text: &str) -> Vec<u8> {
+        let mut recipient = age::scrypt::Recipient::new("correct horse".into());
+        recipient.set_work_factor(work_factor);
+        age::encrypt(&recipient, text.as_bytes()).expect("encrypts")
+    }
+
+    #[test]
+    fn passphrases_are_asked_for_once_and_only_where_they_help() {
+        let cheap = locked(2, key!("x25519.txt"));
+        let locked_file = || {
+            let mut found = Found::default();
+            found.read("file", &cheap, Spacing::Lines);
+            found
+        };
+        let locked_ssh = || ssh("id", key!("id_ed25519_locked"));
+        let start = "failed to create reader for decrypting sops data key with age: ";
+        let no_match = "identity did not match any of the recipients: incorrect identity for recipient block";
+        for (found, recipient, passphrase, questions, expected) in [
+            (locked_file(), key!("x25519.pub"), "correct horse", 1, ""),
+            (locked_file(), key!("pq.pub"), "correct horse", 1, no_match),
+            (locked_file(), key!("x25519.pub"), "battery staple", 1, "incorrect passphrase"),
+            (locked_file(), key!("id_rsa.pub"), "correct horse", 0, no_match),
+            (locked_ssh(), key!("id_ed25519_locked.pub"), "correct horse", 1, ""),
+            (locked_ssh(), key!("id_ed25519_locked.pub"), "battery staple", 1, "failed to decrypt SSH key file \"id\""),
+            (locked_ssh(), key!("id_ed25519.pub"), "correct horse", 0, no_match),
+            (locked_ssh(), key!("x25519.pub"), "correct horse", 0, no_match),
+        ] {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let age = Age::new(found).with_prompt(Answers(passphrase, Arc::clone(&asked)));
+            let key = wrapped(recipient);
+            for _ in 0..2 {
+                let expected = if expected.is_empty() { String::new() } else { format!("{start}{expected}") };
+                assert_eq!(unwrap(&age, &key), expected, "{recipient}");
+            }
+            assert_eq!(asked.load(Ordering::Relaxed), questions, "{recipient}");
+        }
+        let nobody = unwrap(&Age::new(locked_file()), &wrapped(key!("x25519.pub")));
+        assert_eq!(nobody, format!("{start}could not read passphrase: there is nobody to ask"));
+    }
+
+    #[test]
+    fn identity_files_may_be_locked_and_their_cost_is_bounded() {
+        let key = wrapped(key!("x25519.pub"));
+        let check = |source: &[u8], expected: &str| {
+            let mut found = Found::default();
+            found.read("file", source, Spacing::Lines);
+            let age = Age::new(found).with_prompt(Answers("correct horse", Arc::default()));
+            let start = "failed to create reader for decrypting sops data key with age: ";
+            assert_eq!(unwrap(&age, &key).trim_start_matches(start), expected);
+        };
+        check(&locked(2, key!("x25519.txt")), "");
+        check(&locked(2, "nonsense"), "failed to parse 'file' age identities: unknown identity type");
+        check(key!("x25519.txt.age").as_bytes(), "");
+        // What the header says is too much work is not begun.
+        let costly = format!("age-encryption.org/v1\n-> scrypt {} 23\n{1}\n--- {1}\n", "A".repeat(22), "A".repeat(43));
+        let costly = [costly.as_bytes(), &[0; 32]].concat();
+        check(&costly, "failed to decrypt identity file 'file': scrypt work factor too large: 23");
+        check(
+            &vec![b'#'; FILE_LIMIT + 1],
+            "failed to load age identities. Errors while loading age identities: failed to read 'file': file too long",
+        );
+    }
+
+    #[test]
+    fn identities_that_are_none_are_told_without_what_they_say() {
+        let check = |found: Found, fault: &str| {
+            let text = unwrap(&Age::new(found), &wrapped(key!("x25519.pub")));
+            assert_eq!(text, format!("failed to load age identities. Errors while loading age identities: {fault}"));
+        };
+        let parse = |reason: &str| format!("failed to parse 'here' age identities: {reason}");
+        check(native("hunter2"), &parse("unknown identity type"));
+        check(native(&format!(" {}", key!("x25519.txt"))), &parse("unknown identity type"));
+        check(native("AGE-SECRET-KEY-1HUNTER2"), &parse("malformed secret key"));
+        check(native("AGE-SECRET-KEY-PQ-1HUNTER2"), &parse("malformed secret key"));
+        check(native("AGE-PLUGIN-HUNTER2"), &parse("invalid identity encoding"));
+        let malformed = |reason: &str| format!("malformed SSH identity in \"id\": {reason}");
+        check(ssh("id", "hunter2"), &malformed("ssh: no key found"));
+        check(ssh("id", key!("id_ecdsa")), &malformed("unsupported SSH identity type: ecdsa-sha2-nistp256"));
+        check(
+            ssh("id", key!("id_rsa_pem_locked")),
+            &malformed("this way of encrypting keys is not supported, `ssh-keygen -p -f` renews it"),
+        );
+        let mut output = Found::default();
+        output.read_ssh_output("VARIABLE", key!("id_ed25519_locked").as_bytes());
+        check(output, "the SSH key returned by running VARIABLE is password protected, which is unsupported");
+    }
+
+    #[test]
+    fn armour_is_read_as_go_reads_it() {
+        let age = Age::new(native(key!("x25519.txt")));
+        let key = wrapped(key!("x25519.pub"));
+        let with = |enc: String| MasterKey { enc: Some(enc), ..key.clone() };
+        let enc = key.enc.clone().expect("wrapped");
+        for enc in
+            [format!("\n \n\r\n{enc}"), enc.replace('\n', "\r\n"), enc.trim_end().to_owned(), format!("{enc}\n\n")]
+        {
+            assert_eq!(unwrap(&age, &with(enc.clone())), "", "{enc:?}");
+        }
+        let start = "failed to create reader for decrypting sops data key with age: ";
+        for (enc, reason) in [
+            (String::new(), "failed to read header: invalid armor"),
+            ("age-encryption.org/v1\n".to_owned(), "failed to read header: invalid armor"),
+            (enc.replace("BEGIN", "BEGUN"), "failed to read header: invalid armor"),
+            (enc.repeat(200), "failed to read header: more than 65536 bytes"),
+        ] {
+            assert_eq!(unwrap(&age, &with(enc.clone())), format!("{start}{reason}"), "{enc}");
+        }
+        // Every prefix and every changed character is refused, and nothing panics.
+        for at in 0..enc.trim_end().len() {
+            assert_ne!(unwrap(&age, &with(enc[..at].to_owned())), "", "{at}");
+            let mut changed = enc.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            assert_ne!(unwrap(&age, &with(String::from_utf8(changed).expect("ASCII"))), "", "{at}");
+        }
+    }
+
+    #[test]
+    fn a_data_key_has_one_of_three_lengths() {
+        let age = Age::new(native(key!("x25519.txt")));
+        for (length, works) in [
+            (0, false),
+            (15, false),
+            (16, true),
+            (24, true),
+            (31, false),
+            (32, true),
+            (64, false),
+            (65, false),
+            (40000, false),
+        ] {
+            let answer = block_on(age.unwrap(&holding(&vec![1; length]))).expect("an age key");
+            assert_eq!(answer.is_ok(), works, "{length}");
+        }
+    }
+
+    #[test]
+    fn two_thousand_keys_for_others_are_no_burden() {
+        let age = Age::new(native(&format!("{}{}", key!("x25519.txt"), key!("pq.txt"))));
+        let other = age::x25519::Identity::generate().to_public().to_string();
+        let key = wrapped(&other);
+        let start = std::time::Instant::now();
+        for _ in 0..2000 {
+            assert_ne!(unwrap(&age, &key), "");
+        }
+        // A tenth of this with optimisation.
+        assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+}

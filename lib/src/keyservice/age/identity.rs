@@ -43,7 +43,7 @@ pub(super) enum Identity {
     X25519(age::x25519::Identity),
     Hybrid(Box<pq::Identity>),
     Plugin(Zeroizing<String>),
-    Ssh(Ssh),
+    Ssh(Box<Ssh>),
     Locked(LockedFile),
 }
 
@@ -104,7 +104,7 @@ impl Found {
     fn add_ssh(&mut self, origin: Origin, pem: &[u8]) {
         let pem = Zeroizing::new(pem[..pem.len().min(SSH_LIMIT)].to_vec());
         let key = Ssh { origin, pem, parsed: OnceLock::new(), unlocked: OnceLock::new() };
-        self.identities.push(Arc::new(Identity::Ssh(key)));
+        self.identities.push(Arc::new(Identity::Ssh(Box::new(key))));
     }
 
     /// Remembers that something went wrong; it is told if nothing else unwraps the key.
@@ -257,8 +257,9 @@ fn fingerprint(key: age::ssh::Identity) -> Option<String> {
 
 impl LockedFile {
     fn unwrap(&self, stanzas: &[Stanza], ask: &Ask<'_>) -> Option<Result<FileKey, String>> {
-        // No passphrase is asked for in vain: SSH keys do not stand in such files.
-        if stanzas.iter().all(|it| it.tag.starts_with("ssh-")) {
+        // No passphrase is asked for in vain: SSH keys do not stand in such files, and some writers
+        // add a stanza that is for nobody.
+        if stanzas.iter().all(|it| it.tag.starts_with("ssh-") || it.tag.ends_with("-grease")) {
             return None;
         }
         match self.opened.get_or_init(|| self.open(ask)) {
