@@ -1,6 +1,8 @@
 //! Key services: what can wrap and unwrap a data key. A new one is one file here and one line in
 //! [`KINDS`].
 
+pub mod age;
+
 use std::future::Future;
 use std::pin::Pin;
 
@@ -9,7 +11,7 @@ use crate::secret::DataKey;
 use crate::tree::Wire;
 
 /// Every kind of master key that can be named on a command line or in a creation rule.
-pub const KINDS: &[&KeyKind] = &[];
+pub const KINDS: &[&KeyKind] = &[&age::KIND];
 
 /// How people and files name one kind of master key. The command line, the creation rules and the
 /// environment are all generated from this.
