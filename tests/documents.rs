@@ -161,7 +161,7 @@ fn yaml_documents() -> Vec<Document> {
         yaml("indent-mixed", "a:\n   b:\n      - 1\n      - 2\nc:\n- x\n- y:\n        z: 1\n"),
         yaml("start-marker", "---\na: 1\n"),
         yaml("end-marker", "a: 1\n...\n"),
-        yaml("directive", "%YAML 1.2\n---\na: 1\n"),
+        yaml("directive", "%YAML 1.1\n---\na: 1\n"),
         yaml("documents", "a: 1\n---\nb: 2\n---\nc:\n    - 3\n    - x: y\n"),
         yaml("documents-odd", "---\na: 1\n...\n---\n{}\n---\n# only a comment\n---\nb: 2\n"),
         yaml("documents-duplicates-later", "a: 1\n---\nb: 2\nb: 3\n"),

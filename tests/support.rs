@@ -94,7 +94,9 @@ pub fn leafseal() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         if let Some(set) = std::env::var_os("LEAFSEAL_BIN") {
-            return set.into();
+            let set = PathBuf::from(set);
+            assert!(set.is_file(), "LEAFSEAL_BIN names {}, which is not there", set.display());
+            return set;
         }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = Command::new(cargo)
