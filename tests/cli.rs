@@ -121,7 +121,9 @@ fn step(case: &mut Case, line: usize, text: &str) -> Option<()> {
 
 fn run(case: &Case) -> Result<(), String> {
     let place = Place::new();
-    for (name, version) in [("real-3.11", "sops-3.11"), ("real", "sops-3.13"), ("age-keygen", "age-keygen"), ("age", "age")] {
+    for (name, version) in
+        [("real-3.11", "sops-3.11"), ("real", "sops-3.13"), ("age-keygen", "age-keygen"), ("age", "age")]
+    {
         let is_named = |it: &Step| it.command.split([' ', ';', '|', '&', '(']).any(|word| word == name);
         if case.steps.iter().any(is_named) {
             let Some(program) = peer(version) else { return Ok(()) };
@@ -133,7 +135,8 @@ fn run(case: &Case) -> Result<(), String> {
     }
     for step in &case.steps {
         let outcome = Place::finish(place.command("/bin/sh").args(["-c", &step.command]), b"");
-        check(step, &outcome).map_err(|error| format!("line {}: {}\n{error}\n{}", step.line, step.command, outcome.stderr))?;
+        check(step, &outcome)
+            .map_err(|error| format!("line {}: {}\n{error}\n{}", step.line, step.command, outcome.stderr))?;
     }
     Ok(())
 }

@@ -68,8 +68,28 @@ const MORE: &[&str] = &[
 ];
 
 /// Pieces of which numbers, times and words are made, to be put together in threes.
-const PIECES: &[&str] =
-    &["0", "7", "9", "12", "_", ".", "-", "+", "e", "E", "0x", "0b", "0o", "f", "inf", "nan", "T", ":", "2001-01-02", "~"];
+const PIECES: &[&str] = &[
+    "0",
+    "7",
+    "9",
+    "12",
+    "_",
+    ".",
+    "-",
+    "+",
+    "e",
+    "E",
+    "0x",
+    "0b",
+    "0o",
+    "f",
+    "inf",
+    "nan",
+    "T",
+    ":",
+    "2001-01-02",
+    "~",
+];
 
 #[test]
 fn scalars_mean_what_they_mean_to_sops() {
@@ -162,7 +182,16 @@ fn ask_once(place: &Place, scalars: &[&str]) -> Option<Vec<Meaning>> {
                 writeln!(as_strings, "{head},type:str]").expect("writing to a string does not fail");
             }
             (Some(plain), None) => {
-                types.push(if plain == "null" { "null" } else if plain == "\"\"" { "str" } else { "collection" }.to_owned());
+                types.push(
+                    if plain == "null" {
+                        "null"
+                    } else if plain == "\"\"" {
+                        "str"
+                    } else {
+                        "collection"
+                    }
+                    .to_owned(),
+                );
                 writeln!(as_strings, "{line}").expect("writing to a string does not fail");
             }
             (None, _) => return None,
