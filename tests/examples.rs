@@ -45,11 +45,18 @@ fn follow(file: &Path) {
     let place = copy();
     let commands = commands(&text);
     assert!(!commands.is_empty(), "{} shows no command", file.display());
+    let mut exports = String::new();
     for (command, printed) in commands {
-        let line = command.replace(FROM_THE_CLONE, "leafseal");
+        if command.starts_with("export ") {
+            exports.push_str(&format!("{command}; "));
+            continue;
+        }
+        let line = exports.clone() + &command.replace(FROM_THE_CLONE, "leafseal");
         let outcome = Place::finish(place.command("/bin/sh").args(["-c", &line]), b"");
         assert_eq!(outcome.code, 0, "{command}\n{}", outcome.stderr);
-        assert!(printed.as_bytes() == outcome.stdout, "{command}\n{}", difference(printed.as_bytes(), &outcome.stdout));
+        // A terminal does not show whether the last line ends.
+        let (want, got) = (printed.trim_end_matches('\n').as_bytes(), outcome.stdout.trim_ascii_end());
+        assert!(want == got, "{command}\n{}", difference(want, got));
     }
 }
 
