@@ -1,7 +1,8 @@
 //! What is fuzzed, and what must hold for every input.
 
+use leafseal::edge::{Clock, Timestamp};
 use leafseal::format::{FORMATS, Format, named};
-use leafseal::rules::Rules;
+use leafseal::rules::{Naming, Rules};
 use leafseal::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Tree, Wire};
 use leafseal::{DataKey, EncryptedFile};
 use leafseal_tests::documents;
@@ -195,7 +196,9 @@ fn attach_and_detach(format: &dyn Format, tree: &Tree) {
     let sealed = edits.apply(tree.source());
     let again = format.parse(sealed.as_bytes()).expect("a text with metadata parses");
     let mut edits = Edits::default();
-    format.detach(&again, &mut edits);
+    for document in again.documents() {
+        format.detach(&again, document, &mut edits);
+    }
     let back = edits.apply(&sealed);
     // Only the metadata can say that there was no line break at the end.
     let ends = ['\n', '\r'];
@@ -260,11 +263,20 @@ fn metadata(input: &[u8]) {
     }
 }
 
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_utc_seconds("2026-01-02T03:04:05Z")
+    }
+}
+
 /// A configuration is refused or can be asked for any path.
 fn rules(input: &[u8]) {
     if let Ok(rules) = Rules::parse(input) {
+        let naming = Naming { clock: &Stopped, kms_context: &[], aws_profile: "" };
         for path in ["a.yaml", "secrets/prod/b.json", "/abs/c", ""] {
-            let _ = rules.rule_for(path);
+            let _ = rules.rule_for(path, &naming);
         }
         let _ = rules.stores();
     }
