@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use leafseal::format::yaml::print::print_documents;
+use leafseal::format::{Format, Layout, yaml::Yaml};
 use leafseal::tree::{Entry, Wire};
 use leafseal::value::Value;
 
@@ -170,9 +170,7 @@ fn spell_out(wire: &Wire, out: &mut String) {
 }
 
 fn printed(documents: &[Wire]) -> String {
-    let mut text = String::new();
-    print_documents(documents, 4, &mut text);
-    text
+    Yaml.print(documents, &Layout::default()).expect("YAML says everything").to_string()
 }
 
 #[track_caller]

@@ -29,9 +29,7 @@ pub mod tree;
 
 pub mod file;
 pub mod keyring;
-mod layout;
 pub mod rules;
-mod walk;
 
 pub use file::{EncryptedFile, PlainFile};
 pub use keyring::Keyring;

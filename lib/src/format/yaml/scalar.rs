@@ -357,13 +357,6 @@ pub(super) fn spell_quoted(value: &Value, style: Style) -> Option<Zeroizing<Stri
     }
 }
 
-/// True if `text` without quotes is the string `text`, here and in YAML 1.1: also inside `[…]` and
-/// `{…}` if `in_flow`.
-pub(super) fn can_be_plain(text: &str, in_flow: bool) -> bool {
-    let form = Form::of(text);
-    (if in_flow { form.flow_plain } else { form.plain }) && reads_as_str(text) && text != "<<"
-}
-
 /// Spells `text` as a literal block, without the last line's break: the header, then the lines from
 /// `column` on. `parent` is where the mapping or list around it starts.
 ///
@@ -632,6 +625,13 @@ impl Form {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// True if `text` without quotes is the string `text`, here and in YAML 1.1: also inside `[…]` and
+    /// `{…}` if `in_flow`.
+    fn can_be_plain(text: &str, in_flow: bool) -> bool {
+        let form = Form::of(text);
+        (if in_flow { form.flow_plain } else { form.plain }) && reads_as_str(text) && text != "<<"
+    }
     use crate::format::yaml::print::print_map_entries;
     use crate::tree::{Entry, Wire};
 

@@ -13,30 +13,27 @@ use zeroize::Zeroizing;
 use crate::format::{self, Layout as Indent};
 use crate::tree::{Entry, Wire};
 
-/// The entry of the metadata.
-pub(crate) const FIELD: &str = "leafseal_layout";
-
 /// The additional data that it is sealed with.
-pub(crate) const AAD: &str = "sops:leafseal_layout:";
+pub(super) const AAD: &str = "sops:leafseal_layout:";
 
 /// Spellings by place.
 #[derive(Default)]
-pub(crate) struct Layout {
+pub(super) struct Layout {
     spellings: HashMap<String, Spelling>,
     /// In the order of the document, for writing.
     places: Vec<String>,
 }
 
 /// How something was spelt.
-pub(crate) struct Spelling {
+pub(super) struct Spelling {
     digest: String,
     /// The text that stood there.
-    pub(crate) text: Zeroizing<String>,
+    pub(super) text: Zeroizing<String>,
 }
 
 impl Layout {
     /// Reads the plaintext of the entry. What cannot be read is no layout: the file still opens.
-    pub(crate) fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let mut layout = Self::default();
         let Some(json) = format::named("json") else { return layout };
         let Ok(tree) = json.parse(text.as_bytes()) else { return layout };
@@ -53,7 +50,7 @@ impl Layout {
     }
 
     /// Writes the plaintext of the entry; `None` if there is nothing to say.
-    pub(crate) fn print(&self) -> Option<Zeroizing<String>> {
+    pub(super) fn print(&self) -> Option<Zeroizing<String>> {
         if self.places.is_empty() {
             return None;
         }
@@ -67,7 +64,7 @@ impl Layout {
     }
 
     /// Notes that `text` stood at `place`, where the encrypted file has `sealed`.
-    pub(crate) fn note(&mut self, place: String, sealed: &str, text: &str) {
+    pub(super) fn note(&mut self, place: String, sealed: &str, text: &str) {
         let spelling = Spelling { digest: digest(sealed), text: Zeroizing::new(text.to_owned()) };
         if self.spellings.insert(place.clone(), spelling).is_none() {
             self.places.push(place);
@@ -75,13 +72,13 @@ impl Layout {
     }
 
     /// What stood at `place`, if the encrypted file still has `sealed` there.
-    pub(crate) fn get(&self, place: &str, sealed: &str) -> Option<&str> {
+    pub(super) fn get(&self, place: &str, sealed: &str) -> Option<&str> {
         let spelling = self.spellings.get(place)?;
         (spelling.digest == digest(sealed)).then_some(spelling.text.as_str())
     }
 
     /// True if nothing is known.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.spellings.is_empty()
     }
 }

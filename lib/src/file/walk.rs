@@ -10,24 +10,24 @@ use crate::scope::{Coverage, Scope};
 use crate::tree::{Kind, METADATA_KEY, NodeId, Tree};
 
 /// Where a walk stands when it meets a leaf.
-pub(crate) struct Visit<'v, 's> {
+pub(super) struct Visit<'v, 's> {
     /// The leaf: a scalar, a comment or an alias.
-    pub(crate) id: NodeId,
+    pub(super) id: NodeId,
     /// What it is to SOPS.
-    pub(crate) sort: Sort,
+    pub(super) sort: Sort,
     /// True if the scope picks it. For an alias, see `coverage`.
-    pub(crate) covered: bool,
+    pub(super) covered: bool,
     /// Its additional data (spec section 1.2).
-    pub(crate) aad: &'v str,
+    pub(super) aad: &'v str,
     /// Where it stands.
-    pub(crate) place: Place<'v>,
+    pub(super) place: Place<'v>,
     /// The state of the scope, to go on with below an alias.
-    pub(crate) coverage: &'v mut Coverage<'s>,
+    pub(super) coverage: &'v mut Coverage<'s>,
 }
 
 /// A place in a file: the document, and the way down with list indexes.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'v> {
+pub(super) struct Place<'v> {
     tree: &'v Tree,
     document: usize,
     steps: &'v [(NodeId, usize)],
@@ -35,14 +35,14 @@ pub(crate) struct Place<'v> {
 
 impl Place<'_> {
     /// The place in a form that no two places of a file share: `0["key"][2]`.
-    pub(crate) fn text(self) -> String {
+    pub(super) fn text(self) -> String {
         let mut text = format!("{}{}", self.document, self.path());
         text.shrink_to_fit();
         text
     }
 
     /// The way down, for people.
-    pub(crate) fn path(self) -> String {
+    pub(super) fn path(self) -> String {
         self.steps.iter().fold(String::new(), |mut text, (id, index)| {
             match self.tree.node(*id).key {
                 Some(_) => write!(text, "[{:?}]", self.tree.key(*id)),
@@ -56,7 +56,7 @@ impl Place<'_> {
 
 /// What a leaf is to SOPS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Sort {
+pub(super) enum Sort {
     Scalar,
     Comment,
     /// A comment that SOPS has written as an item of a list (spec section 2.2).
@@ -65,13 +65,13 @@ pub(crate) enum Sort {
 }
 
 /// A key that is not a string.
-pub(crate) struct NotAString {
-    pub(crate) place: String,
-    pub(crate) type_name: &'static str,
+pub(super) struct NotAString {
+    pub(super) place: String,
+    pub(super) type_name: &'static str,
 }
 
 /// Walks all documents. `visit` may stop the walk with an error.
-pub(crate) fn walk<E: From<NotAString>>(
+pub(super) fn walk<E: From<NotAString>>(
     format: &dyn Format,
     tree: &Tree,
     scope: &Scope,
