@@ -162,27 +162,27 @@ impl Bench {
         .into()
     }
 
-    /// Writes the plain file and its encrypted forms. Real sops encrypts, if there is one: all read
-    /// what the original wrote.
-    fn files(&self, corpus: &Corpus) -> Result<(), Failure> {
-        let plain = self.place.join(format!("plain-{}", corpus.name));
-        if plain.exists() && fs::read_to_string(&plain).is_ok_and(|it| it == corpus.text) {
+    /// Writes the plain file, and its encrypted form as `kind-NAME`. Real sops encrypts, if there is
+    /// one: all programs read what the original wrote. Both are kept for the next run.
+    fn files(&self, corpus: &Corpus, kind: &str, rules: &str) -> Result<(), Failure> {
+        let (plain, sealed) = (format!("plain-{}", corpus.name), format!("{kind}-{}", corpus.name));
+        let is_current = fs::read_to_string(self.place.join(&plain)).is_ok_and(|it| it == corpus.text);
+        if is_current && self.place.join(&sealed).exists() {
             return Ok(());
         }
+        self.write(&plain, &corpus.text)?;
         let real = self.programs.iter().rev().find(|(name, _)| name.starts_with("sops-")).or(self.programs.first());
         let (_, program) = real.expect("leafseal itself is always there");
-        for (kind, rules) in [("sealed", "one.yaml"), ("selected", "selected.yaml")] {
-            let file = self.place.join(corpus.name);
-            fs::write(&file, &corpus.text).map_err(|error| error.to_string())?;
-            let mut command = Command::new(program);
-            command.args(["--config", rules, "encrypt", corpus.name]).current_dir(&self.place).envs(self.environment());
-            self.write(&format!("{kind}-{}", corpus.name), &output(&mut command)?)?;
-        }
-        fs::write(plain, &corpus.text).map_err(|error| error.to_string())
+        let mut command = Command::new(program);
+        command.args(["--config", rules, "encrypt", &plain]).current_dir(&self.place).envs(self.environment());
+        self.write(&sealed, &output(&mut command)?)
     }
 
     fn row(&self, row: &str, operation: Operation, corpus: &Corpus, runs: usize) -> Result<(), Failure> {
-        self.files(corpus)?;
+        match operation {
+            DecryptSelected => self.files(corpus, "selected", "selected.yaml")?,
+            _ => self.files(corpus, "sealed", "one.yaml")?,
+        }
         let (plain, sealed, selected) =
             (format!("plain-{}", corpus.name), format!("sealed-{}", corpus.name), format!("selected-{}", corpus.name));
         let work = format!("work-{}", corpus.name);
