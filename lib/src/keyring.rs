@@ -209,7 +209,7 @@ mod tests {
     use super::*;
     use crate::edge::Timestamp;
     use crate::keyservice::Answer;
-    use crate::scope::{Scope, Selector};
+    use crate::scope::Scope;
     use crate::tree::Wire;
 
     /// Knows one kind; unwraps to a key of the byte that `enc` says, notes who was tried.
@@ -253,19 +253,7 @@ mod tests {
     }
 
     fn metadata(groups: Vec<KeyGroup>) -> Metadata {
-        Metadata {
-            groups,
-            shamir_threshold: 0,
-            last_modified: Timestamp::from_utc_seconds("2026-01-02T03:04:05Z"),
-            mac: None,
-            scope: Scope {
-                selector: Selector::UnencryptedSuffix("_unencrypted".to_owned()),
-                mac_only_encrypted: false,
-            },
-            version: "3.13.3".to_owned(),
-            layout: None,
-            unknown: Vec::new(),
-        }
+        Metadata::new(groups, 0, Scope::default(), Timestamp::from_utc_seconds("2026-01-02T03:04:05Z"))
     }
 
     #[test]

@@ -14,11 +14,15 @@
 pub mod edge;
 
 pub mod key_path;
+pub mod pattern;
 pub mod secret;
 pub mod value;
 
+mod cipher;
+mod envelope;
 pub mod format;
 pub mod keyservice;
+mod mac;
 pub mod metadata;
 pub mod scope;
 pub mod tree;

@@ -1,6 +1,7 @@
 //! The data key and decrypted text: no printing, no leftovers.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
@@ -75,6 +76,12 @@ impl PartialEq for SecretText {
 }
 
 impl Eq for SecretText {}
+
+impl Hash for SecretText {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl Drop for SecretText {
     fn drop(&mut self) {

@@ -1,1 +1,55 @@
-fn main() {}
+//! The one task runner: `cargo xtask test`, `bench`, `fuzz`, `peers`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what a task runner is for")]
+
+mod bench;
+mod corpora;
+mod fuzz;
+mod measure;
+mod peers;
+mod sh;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test [CARGO TEST ARGUMENT…]   real peers, then every test; says at the end what was not run
+  bench [--only REGEX] [--runs N] [--quick] [NAME=PATH…]
+                                the release build beside real sops and any other program
+  fuzz [TARGET] [--seconds N]   mutates the saved corpus (default: every target, 10 s each)
+  peers                         sets up the real programs that tests compare with
+
+environment: LEAFSEAL_PEERS     where the peers are kept (default: a folder of the user's cache)
+             CI=true            a test that could not be run is a failure
+";
+
+/// What a task says when it cannot go on: one clause for people.
+type Failure = String;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest = args.get(1..).unwrap_or_default();
+    let result = match args.first().map(String::as_str) {
+        Some("test") => return test::run(rest),
+        Some("bench") => bench::run(rest),
+        Some("fuzz") => fuzz::run(rest),
+        Some("peers") => peers::set_up().map(|_| ()),
+        Some(measure::COMMAND) => return measure::child(rest),
+        Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,15 +1,19 @@
 //! File formats. A new one is one file here and one line in [`FORMATS`].
 
+pub mod json;
+pub mod yaml;
+
 use std::borrow::Cow;
 
 use zeroize::Zeroizing;
 
 use crate::key_path::KeyPath;
-use crate::tree::{Edits, NodeId, Tree, Wire};
+use crate::secret::SecretText;
+use crate::tree::{Document, Edits, NodeId, Span, Tree, Wire};
 use crate::value::Value;
 
 /// Every format, in the order in which help shows them.
-pub const FORMATS: &[&dyn Format] = &[];
+pub const FORMATS: &[&dyn Format] = &[&yaml::Yaml, &json::Json];
 
 /// How one kind of file is read, and how a value is spelt in it.
 ///
@@ -44,12 +48,61 @@ pub trait Format: Sync {
     /// else as SOPS would. For a comment node, with the comment sign.
     fn spell(&self, tree: &Tree, at: NodeId, value: &Value) -> Zeroizing<String>;
 
+    /// As [`spell`](Format::spell), once an envelope has stood in place of the value: what of its
+    /// style the envelope's quotes do not carry is gone.
+    fn spell_again(&self, tree: &Tree, at: NodeId, value: &Value) -> Zeroizing<String> {
+        self.spell(tree, at, value)
+    }
+
+    /// What `text` means as a scalar without quotes; `None` if it is no such scalar.
+    fn read_bare(&self, text: &str) -> Option<Value>;
+
+    /// Makes an item of a list, which SOPS has written in place of a comment, that comment again.
+    fn uncomment(&self, _tree: &Tree, _at: NodeId, _text: &SecretText, _edits: &mut Edits) {}
+
+    /// Spells out that a list is empty, now that all its items are comments.
+    fn spell_empty(&self, _tree: &Tree, _list: NodeId, _edits: &mut Edits) {}
+
+    /// Writes `what` out in place of the alias `at`, as SOPS would lay it out there. Returns the new
+    /// text, without the blanks around it.
+    fn expand(&self, _tree: &Tree, _at: NodeId, _what: &Wire, _edits: &mut Edits) -> Zeroizing<String> {
+        Zeroizing::new(String::new())
+    }
+
+    /// The text of a value with everything that belongs to it: tag and anchor, and for a mapping or
+    /// list the blanks before it.
+    fn region(&self, tree: &Tree, at: NodeId) -> Span {
+        tree.node(at).span
+    }
+
+    /// The text of a scalar with everything that belongs to it, but for a comment inside.
+    fn original<'t>(&self, tree: &'t Tree, at: NodeId) -> Cow<'t, str> {
+        Cow::Borrowed(tree.text(self.region(tree, at)))
+    }
+
+    /// Puts back what [`original`](Format::original) returned before the scalar was sealed.
+    fn restore(&self, tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
+        edits.replace(self.region(tree, at), text);
+    }
+
+    /// Writes an envelope in place of the string that stands at `at`: quoted as the value was, where
+    /// the place allows that.
+    fn sealed(&self, _tree: &Tree, _at: NodeId, envelope: &str) -> String {
+        format!("\"{envelope}\"")
+    }
+
+    /// Puts `text`, which [`spell`](Format::spell) or [`sealed`](Format::sealed) made, in place of
+    /// the scalar or comment `at`.
+    fn replace(&self, tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
+        edits.replace(tree.node(at).span, text);
+    }
+
     /// Puts the metadata into every document, after the data. Where `before` (the same file, as it
     /// is stored) has it already, its text is kept but for the entries that differ.
     fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, edits: &mut Edits);
 
-    /// Takes the metadata out of every document.
-    fn detach(&self, tree: &Tree, edits: &mut Edits);
+    /// Takes the metadata out of a document.
+    fn detach(&self, tree: &Tree, document: &Document, edits: &mut Edits);
 
     /// Puts `what` at `at` in the first document: replaces what is there, appends what is not,
     /// makes the containers on the way (spec section 8.9).
@@ -158,6 +211,9 @@ pub enum EditError {
     /// The place is reserved for the metadata.
     #[error("the key `{0}` is reserved for the metadata")]
     Reserved(String),
+    /// The document cannot be read.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
     /// The path names the whole document.
     #[error("the path is empty: name the value to change, as in [\"key\"]")]
     Root,

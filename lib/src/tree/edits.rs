@@ -31,21 +31,27 @@ impl Edits {
     /// # Panics
     ///
     /// If two replacements overlap: whoever collected them is wrong about the text.
-    pub fn apply(mut self, source: &str) -> Zeroizing<String> {
+    pub fn apply(self, source: &str) -> Zeroizing<String> {
+        self.apply_within(source, Span::new(0, source.len()))
+    }
+
+    /// As [`apply`](Edits::apply), of the part of `source` at `within`, which every replacement
+    /// lies in.
+    pub fn apply_within(mut self, source: &str, within: Span) -> Zeroizing<String> {
         if !self.0.is_sorted_by_key(|(span, _)| (span.start, span.end)) {
             self.0.sort_by_key(|(span, _)| (span.start, span.end));
         }
         let added: usize = self.0.iter().map(|(_, text)| text.len()).sum();
         let removed: usize = self.0.iter().map(|(span, _)| span.len()).sum();
-        let mut result = Zeroizing::new(String::with_capacity((source.len() + added).saturating_sub(removed)));
-        let mut done = 0;
+        let mut result = Zeroizing::new(String::with_capacity((within.len() + added).saturating_sub(removed)));
+        let mut done = within.range().start;
         for (span, text) in &self.0 {
             assert!(done <= span.range().start, "replacements overlap");
             result.push_str(&source[done..span.range().start]);
             result.push_str(text);
             done = span.range().end;
         }
-        result.push_str(&source[done..]);
+        result.push_str(&source[done..within.range().end]);
         result
     }
 }

@@ -9,6 +9,7 @@
 mod edits;
 mod wire;
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use zeroize::Zeroizing;
@@ -157,6 +158,8 @@ pub struct Tree {
     source: Zeroizing<String>,
     nodes: Vec<Node>,
     documents: Vec<Document>,
+    /// The full names of tags, of the few nodes that have one.
+    tags: HashMap<NodeId, String>,
     /// What is odd about the text and yet accepted, for people to see; never with a value.
     pub warnings: Vec<String>,
 }
@@ -164,7 +167,7 @@ pub struct Tree {
 impl Tree {
     /// A tree over `source`, still without nodes.
     pub fn new(source: Zeroizing<String>) -> Self {
-        Self { source, nodes: Vec::new(), documents: Vec::new(), warnings: Vec::new() }
+        Self { source, nodes: Vec::new(), documents: Vec::new(), tags: HashMap::new(), warnings: Vec::new() }
     }
 
     /// The text that every span points into.
@@ -219,9 +222,57 @@ impl Tree {
         id
     }
 
+    /// Adds a node as a child of `parent`: right after `after`, or as its first child.
+    pub fn insert(&mut self, parent: NodeId, after: Option<NodeId>, node: Node) -> NodeId {
+        let id = self.add(node);
+        let next = match after {
+            Some(after) => std::mem::replace(&mut self.node_mut(after).next, id.0),
+            None => std::mem::replace(&mut self.node_mut(parent).first_child, id.0),
+        };
+        self.node_mut(id).next = next;
+        if next == NONE {
+            self.node_mut(parent).last_child = id.0;
+        }
+        id
+    }
+
+    /// The last child of a mapping or list.
+    pub fn last_child(&self, id: NodeId) -> Option<NodeId> {
+        let it = self.node(id).last_child;
+        (it != NONE).then_some(NodeId(it))
+    }
+
+    /// Line and column of a place, both from one, the column in characters.
+    pub fn line_and_column(&self, at: u32) -> (usize, usize) {
+        let before = &self.source.as_bytes()[..at as usize];
+        let line_start = memchr::memrchr(b'\n', before).map_or(0, |it| it + 1);
+        let column = before[line_start..].iter().filter(|it| **it & 0xC0 != 0x80).count();
+        (memchr::memchr_iter(b'\n', before).count() + 1, column + 1)
+    }
+
+    /// Notes the full name of a node's tag.
+    pub fn set_tag(&mut self, id: NodeId, tag: String) {
+        self.tags.insert(id, tag);
+    }
+
+    /// The full name of a node's tag.
+    pub fn tag(&self, id: NodeId) -> Option<&str> {
+        self.tags.get(&id).map(String::as_str)
+    }
+
     /// Adds a document.
     pub fn push_document(&mut self, document: Document) {
         self.documents.push(document);
+    }
+
+    /// The document that was added last, for the format that makes the tree.
+    pub fn last_document_mut(&mut self) -> Option<&mut Document> {
+        self.documents.last_mut()
+    }
+
+    /// Hands the text over, once the format that makes the tree has read it.
+    pub fn set_source(&mut self, source: Zeroizing<String>) {
+        self.source = source;
     }
 
     /// The documents, in order.

@@ -1,0 +1,613 @@
+//! A SOPS file, encrypted and plain, and the ways between the two.
+
+mod layout;
+mod open;
+mod seal;
+mod stash;
+mod walk;
+
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
+
+use zeroize::Zeroizing;
+
+use self::layout::Layout;
+use self::open::Opening;
+use self::seal::Sealing;
+use self::stash::Stash;
+use self::walk::{NotAString, Sort, walk};
+use crate::cipher::{Cipher, Nonces, OpenedLeaf};
+use crate::edge::{Clock, Rng};
+use crate::format::{EditError, Format, Layout as Indent, ParseError, PrintError};
+use crate::key_path::{KeyPath, Step};
+use crate::mac::{self, Mac};
+use crate::metadata::{Metadata, MetadataError};
+use crate::scope::Scope;
+use crate::secret::DataKey;
+use crate::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Tree, Wire};
+use crate::value::Value;
+
+/// A file as it is stored.
+pub struct EncryptedFile {
+    format: &'static dyn Format,
+    text: Text,
+    metadata: Metadata,
+}
+
+/// A file as it is read. From [`EncryptedFile::open`], its MAC was right.
+pub struct PlainFile {
+    format: &'static dyn Format,
+    text: Text,
+}
+
+/// A text that is parsed when somebody asks for its structure.
+struct Text {
+    text: Zeroizing<String>,
+    tree: OnceCell<Tree>,
+}
+
+impl Text {
+    fn parsed(tree: Tree) -> Self {
+        Self { text: Zeroizing::new(String::new()), tree: OnceCell::from(tree) }
+    }
+
+    fn unparsed(text: Zeroizing<String>) -> Self {
+        Self { text, tree: OnceCell::new() }
+    }
+
+    fn as_str(&self) -> &str {
+        self.tree.get().map_or(&self.text, |it| it.source())
+    }
+
+    fn tree(&self, format: &dyn Format) -> Result<&Tree, ParseError> {
+        if let Some(tree) = self.tree.get() {
+            return Ok(tree);
+        }
+        let tree = match self.text.is_empty() {
+            // What is left of a file that held nothing but its metadata.
+            true => Tree::new(Zeroizing::new(String::new())),
+            false => format.parse(self.text.as_bytes())?,
+        };
+        Ok(self.tree.get_or_init(|| tree))
+    }
+}
+
+/// What came out of opening a file.
+pub struct Opened {
+    /// The file.
+    pub file: PlainFile,
+    /// What people should know: comments that were not encrypted, keys that stand twice. Never a value.
+    pub warnings: Vec<String>,
+}
+
+/// How much of a document a scope covers (guarantee A2).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Census {
+    /// The leaves that could be encrypted: neither null, nor empty, nor comments.
+    pub leaves: usize,
+    /// Those that the scope picks.
+    pub covered: usize,
+    /// The distinct keys in the document, in order, for a hint.
+    pub keys: Vec<String>,
+}
+
+/// A text that is not a SOPS file.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum LoadError {
+    /// There is no metadata in it: most likely it is not encrypted.
+    #[error("sops metadata not found")]
+    NotEncrypted,
+    /// Its metadata cannot be used.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// It is not in the format it was said to be in.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+}
+
+/// A file that does not open with this data key.
+///
+/// No variant holds a value: these texts end up in logs.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum OpenError {
+    /// A leaf does not decrypt: its place and why (exit 25).
+    #[error("{at}: {reason}")]
+    Leaf {
+        /// The path of keys.
+        at: String,
+        /// What is wrong, in SOPS's words.
+        reason: String,
+    },
+    /// The file has no MAC (exit 51).
+    #[error("the file has no MAC")]
+    NoMac,
+    /// The stored MAC does not decrypt (exit 51).
+    #[error("cannot decrypt the MAC: {0}")]
+    MacUnreadable(String),
+    /// The leaves are not the ones that were sealed (exit 51).
+    #[error("the file has been changed since it was sealed")]
+    MacMismatch,
+    /// The document is readable and cannot be walked.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+}
+
+/// A document that cannot be sealed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum SealError {
+    /// A key that is not a string, an integer that does not fit: place and reason (exit 23).
+    #[error("{at}: {reason}")]
+    Leaf {
+        /// The path of keys.
+        at: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It has a `sops` entry already (exit 203).
+    #[error("the file has a top-level entry called `sops` already")]
+    AlreadyEncrypted,
+    /// The document cannot be walked.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+}
+
+/// A path at which nothing can be extracted.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ExtractError {
+    /// See the text (exit 1).
+    #[error("{0}")]
+    Path(String),
+    /// The value cannot be printed in that format (exit 4).
+    #[error(transparent)]
+    Print(#[from] PrintError),
+    /// The document cannot be read.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+}
+
+impl PlainFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// See [`ParseError`].
+    pub fn parse(format: &'static dyn Format, source: &[u8]) -> Result<Self, ParseError> {
+        Ok(Self { format, text: Text::parsed(format.parse(source)?) })
+    }
+
+    /// The format.
+    pub fn format(&self) -> &'static dyn Format {
+        self.format
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        self.text.as_str()
+    }
+
+    /// The parsed text.
+    ///
+    /// # Errors
+    ///
+    /// If what was decrypted cannot be read in this format.
+    pub fn tree(&self) -> Result<&Tree, ParseError> {
+        self.text.tree(self.format)
+    }
+
+    /// True if a document has a top-level `sops` entry: most likely the file is encrypted already.
+    pub fn has_metadata(&self) -> bool {
+        self.tree().is_ok_and(|tree| tree.documents().iter().any(|it| tree.child(it.root, METADATA_KEY).is_some()))
+    }
+
+    /// The mapping keys that stand twice: path of keys and both lines.
+    pub fn duplicate_keys(&self) -> Vec<String> {
+        let Ok(tree) = self.tree() else { return Vec::new() };
+        let mut found = Vec::new();
+        let mut stack: Vec<NodeId> = tree.documents().iter().map(|it| it.root).collect();
+        while let Some(id) = stack.pop() {
+            let mut seen: HashMap<&str, NodeId> = HashMap::new();
+            for child in tree.children(id) {
+                stack.push(child);
+                let Some(key) = &tree.node(child).key else { continue };
+                if let Some(first) = seen.insert(tree.key(child), child) {
+                    let line = |at| tree.line_and_column(at).0;
+                    let first = tree.node(first).key.as_ref().map_or(0, |it| line(it.span.start));
+                    found.push(format!("{:?} in lines {first} and {}", tree.key(child), line(key.span.start)));
+                }
+            }
+        }
+        found
+    }
+
+    /// Counts what `scope` covers.
+    ///
+    /// # Errors
+    ///
+    /// If the document cannot be walked.
+    pub fn census(&self, scope: &Scope) -> Result<Census, SealError> {
+        let tree = self.tree()?;
+        let mut census = Census { leaves: 0, covered: 0, keys: Vec::new() };
+        walk(self.format, tree, scope, |visit| {
+            if visit.sort == Sort::Scalar && !self.format.value(tree, visit.id)?.is_empty() {
+                census.leaves += 1;
+                census.covered += usize::from(visit.covered);
+            }
+            Ok::<(), SealError>(())
+        })?;
+        let mut seen = HashSet::new();
+        let mut stack: Vec<NodeId> = tree.documents().iter().map(|it| it.root).collect();
+        while let Some(id) = stack.pop() {
+            for child in tree.children(id) {
+                stack.push(child);
+                if tree.node(child).key.is_some() && seen.insert(tree.key(child)) {
+                    census.keys.push(tree.key(child).to_owned());
+                }
+            }
+        }
+        Ok(census)
+    }
+
+    /// Encrypts every leaf that the metadata's scope covers. The groups must already be wrapped to;
+    /// MAC, time and layout are set here.
+    ///
+    /// # Errors
+    ///
+    /// See [`SealError`].
+    pub fn seal(
+        &self,
+        metadata: Metadata,
+        key: &DataKey,
+        clock: &dyn Clock,
+        rng: &mut dyn Rng,
+    ) -> Result<EncryptedFile, SealError> {
+        if self.has_metadata() {
+            return Err(SealError::AlreadyEncrypted);
+        }
+        let sealing = Sealing {
+            format: self.format,
+            cipher: &Cipher::new(key),
+            nonces: Nonces::new(rng),
+            stash: Stash::default(),
+            before: None,
+        };
+        sealing.seal(self.tree()?, metadata, clock)
+    }
+
+    /// The same values in another format, or in the same one with another layout, as SOPS prints
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// See [`ExtractError`].
+    pub fn print_as(&self, format: &dyn Format, layout: &Indent) -> Result<Zeroizing<String>, ExtractError> {
+        Ok(format.print(&self.wires()?, layout)?)
+    }
+
+    fn wires(&self) -> Result<Vec<Wire>, ParseError> {
+        let tree = self.tree()?;
+        tree.documents().iter().map(|it| self.format.wire(tree, it.root)).collect()
+    }
+
+    /// What `decrypt --extract` prints (spec section 8.8).
+    ///
+    /// # Errors
+    ///
+    /// See [`ExtractError`].
+    pub fn extract(
+        &self,
+        at: &KeyPath,
+        format: &dyn Format,
+        layout: &Indent,
+    ) -> Result<Zeroizing<String>, ExtractError> {
+        let tree = self.tree()?;
+        let mut wires = tree.documents().iter();
+        let first = wires.next().ok_or_else(|| ExtractError::Path("the file has no document".to_owned()))?;
+        let mut id = first.root;
+        for (n, step) in at.0.iter().enumerate() {
+            id = tree.resolve(id);
+            let node = tree.node(id);
+            let found = match (node.kind, step) {
+                (Kind::Map, Step::Key(key)) => tree.child(id, key),
+                (Kind::List, Step::Index(index)) => tree.children(id).nth(*index),
+                (Kind::Map, Step::Index(index)) => {
+                    // SOPS shows the entry itself, key and value.
+                    let entry = tree.children(id).nth(*index);
+                    let entry = entry.ok_or_else(|| ExtractError::Path(out_of_bounds(*index)))?;
+                    if n + 1 < at.0.len() {
+                        return Err(ExtractError::Path(format!("component [{index}] is an entry of a mapping")));
+                    }
+                    let pair = Wire::Map(vec![
+                        Entry::Pair("key".to_owned(), Wire::text(tree.key(entry))),
+                        Entry::Pair("value".to_owned(), self.format.wire(tree, entry)?),
+                    ]);
+                    return Ok(format.print_value(&pair)?);
+                }
+                (_, Step::Index(index)) => {
+                    let reason = format!("component [{index}] is integer, but tree part is not a slice");
+                    return Err(ExtractError::Path(reason));
+                }
+                (_, Step::Key(_)) => None,
+            };
+            id = found.ok_or_else(|| {
+                ExtractError::Path(match step {
+                    Step::Key(key) => format!("component ['{key}'] not found"),
+                    Step::Index(index) => out_of_bounds(*index),
+                })
+            })?;
+        }
+        match self.format.wire(tree, id)? {
+            Wire::Leaf(Value::Str(text)) => match text.expose_str() {
+                Some(text) => Ok(Zeroizing::new(text.to_owned())),
+                None => Ok(Zeroizing::new(String::from_utf8_lossy(text.expose()).into_owned())),
+            },
+            Wire::Leaf(Value::Comment(text)) => {
+                let value = Entry::Pair("value".to_owned(), Wire::Leaf(Value::Str(text)));
+                Ok(format.print_value(&Wire::Map(vec![value]))?)
+            }
+            wire @ Wire::Map(_) => {
+                let mut documents = vec![wire];
+                for document in wires {
+                    documents.push(self.format.wire(tree, document.root)?);
+                }
+                Ok(format.print(&documents, layout)?)
+            }
+            wire => Ok(format.print_value(&wire)?),
+        }
+    }
+
+    /// The file with `what` at `at`, or `None` if that is what it says already.
+    ///
+    /// # Errors
+    ///
+    /// See [`EditError`].
+    pub fn set(&self, at: &KeyPath, what: &Wire) -> Result<Option<Self>, EditError> {
+        let tree = self.tree()?;
+        if let Some(id) = find(tree, at)
+            && self.format.wire(tree, id)? == *what
+        {
+            return Ok(None);
+        }
+        let mut edits = Edits::default();
+        self.format.insert(tree, at, what, &mut edits)?;
+        self.edited(edits).map(Some)
+    }
+
+    /// The file without what is at `at`.
+    ///
+    /// # Errors
+    ///
+    /// See [`EditError`].
+    pub fn unset(&self, at: &KeyPath) -> Result<Self, EditError> {
+        let mut edits = Edits::default();
+        self.format.remove(self.tree()?, at, &mut edits)?;
+        self.edited(edits)
+    }
+
+    fn edited(&self, edits: Edits) -> Result<Self, EditError> {
+        let file = Self { format: self.format, text: Text::unparsed(edits.apply(self.text())) };
+        file.tree()?;
+        Ok(file)
+    }
+
+    /// True if both say the same values at the same places, whatever their spelling and comments.
+    pub fn same_values(&self, other: &Self) -> bool {
+        match (self.wires(), other.wires()) {
+            (Ok(one), Ok(other)) => {
+                one.len() == other.len() && one.iter().zip(&other).all(|(one, other)| same_values(one, other))
+            }
+            _ => false,
+        }
+    }
+}
+
+fn out_of_bounds(index: usize) -> String {
+    format!("component [{index}] accesses out of bounds")
+}
+
+fn find(tree: &Tree, at: &KeyPath) -> Option<NodeId> {
+    let mut id = tree.documents().first()?.root;
+    for step in &at.0 {
+        id = tree.resolve(id);
+        id = match step {
+            Step::Key(key) => tree.child(id, key)?,
+            Step::Index(index) if tree.node(id).kind == Kind::List => tree.children(id).nth(*index)?,
+            Step::Index(_) => return None,
+        };
+    }
+    Some(id)
+}
+
+fn same_values(one: &Wire, other: &Wire) -> bool {
+    match (one, other) {
+        (Wire::Leaf(one), Wire::Leaf(other)) => {
+            one.type_name() == other.type_name() && mac::same(&one.canonical(), &other.canonical())
+        }
+        (Wire::List(_), Wire::List(_)) => {
+            one.items().count() == other.items().count()
+                && one.items().zip(other.items()).all(|(one, other)| same_values(one, other))
+        }
+        (Wire::Map(_), Wire::Map(_)) => {
+            one.pairs().count() == other.pairs().count()
+                && one.pairs().zip(other.pairs()).all(|(one, other)| one.0 == other.0 && same_values(one.1, other.1))
+        }
+        _ => false,
+    }
+}
+
+impl EncryptedFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`].
+    pub fn parse(format: &'static dyn Format, source: &[u8]) -> Result<Self, LoadError> {
+        let tree = format.parse(source)?;
+        let document = tree.documents().first().ok_or(LoadError::NotEncrypted)?;
+        let block = tree.child(document.root, METADATA_KEY).ok_or(LoadError::NotEncrypted)?;
+        let metadata = Metadata::from_wire(&format.wire(&tree, block)?)?;
+        Ok(Self { format, text: Text::parsed(tree), metadata })
+    }
+
+    /// The format.
+    pub fn format(&self) -> &'static dyn Format {
+        self.format
+    }
+
+    /// What the file says about itself.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        self.text.as_str()
+    }
+
+    fn tree(&self) -> Result<&Tree, ParseError> {
+        self.text.tree(self.format)
+    }
+
+    /// Decrypts every leaf and checks the MAC over them.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open(&self, key: &DataKey) -> Result<Opened, OpenError> {
+        self.open_with(key, true)
+    }
+
+    /// Decrypts every leaf, whatever the MAC says.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open_ignoring_mac(&self, key: &DataKey) -> Result<Opened, OpenError> {
+        self.open_with(key, false)
+    }
+
+    fn open_with(&self, key: &DataKey, check_mac: bool) -> Result<Opened, OpenError> {
+        let tree = self.tree()?;
+        let cipher = Cipher::new(key);
+        let layout = match &self.metadata.layout {
+            Some(sealed) => match cipher.open(sealed, layout::AAD) {
+                Ok(OpenedLeaf { value: Value::Str(text), .. }) => Layout::parse(text.expose_str().unwrap_or("")),
+                _ => Layout::default(),
+            },
+            None => Layout::default(),
+        };
+        let opening = Opening { format: self.format, tree, metadata: &self.metadata, cipher: &cipher };
+        let (text, computed, warnings) = opening.open(&layout)?;
+        if check_mac {
+            self.check_mac(&cipher, &computed)?;
+        }
+        let mut file = PlainFile { format: self.format, text: Text::unparsed(text) };
+        if !layout.is_empty() && !opening.says_the_same(&file, &computed) {
+            // A spelling no longer fits what others made of the file: the canonical ones do.
+            let (text, _, _) = opening.open(&Layout::default())?;
+            file = PlainFile { format: self.format, text: Text::unparsed(text) };
+        }
+        Ok(Opened { file, warnings })
+    }
+
+    fn check_mac(&self, cipher: &Cipher, computed: &str) -> Result<(), OpenError> {
+        let Some(stored) = self.metadata.mac.as_deref().filter(|it| !it.is_empty()) else {
+            return Err(OpenError::NoMac);
+        };
+        let opened = cipher.open(stored, self.metadata.last_modified.as_str());
+        let opened = opened.map_err(|reason| OpenError::MacUnreadable(reason.to_string()))?;
+        match mac::same(&opened.value.canonical(), computed.as_bytes()) {
+            true => Ok(()),
+            false => Err(OpenError::MacMismatch),
+        }
+    }
+
+    /// Seals `edited` under the key of this file. A leaf that has not changed keeps its ciphertext,
+    /// the metadata keeps its text but for what changes, so a review shows what was edited.
+    ///
+    /// # Errors
+    ///
+    /// See [`SealError`].
+    pub fn reseal(
+        &self,
+        edited: &PlainFile,
+        metadata: Metadata,
+        key: &DataKey,
+        clock: &dyn Clock,
+        rng: &mut dyn Rng,
+    ) -> Result<Self, SealError> {
+        if edited.has_metadata() {
+            return Err(SealError::AlreadyEncrypted);
+        }
+        let tree = self.tree()?;
+        let cipher = Cipher::new(key);
+        let mut stash = Stash::of(self.format, tree, &self.metadata.scope, &cipher)?;
+        if let Some(sealed) = &self.metadata.layout {
+            stash.keep(sealed, layout::AAD, &cipher);
+        }
+        let sealing =
+            Sealing { format: self.format, cipher: &cipher, nonces: Nonces::new(rng), stash, before: Some(tree) };
+        sealing.seal(edited.tree()?, metadata, clock)
+    }
+
+    /// The same values under a new data key: nothing that was sealed stays.
+    ///
+    /// # Errors
+    ///
+    /// See [`SealError`].
+    pub fn rotate(
+        &self,
+        opened: &PlainFile,
+        metadata: Metadata,
+        key: &DataKey,
+        clock: &dyn Clock,
+        rng: &mut dyn Rng,
+    ) -> Result<Self, SealError> {
+        let sealing = Sealing {
+            format: self.format,
+            cipher: &Cipher::new(key),
+            nonces: Nonces::new(rng),
+            stash: Stash::default(),
+            before: Some(self.tree()?),
+        };
+        sealing.seal(opened.tree()?, metadata, clock)
+    }
+
+    /// The same leaves with other key groups: neither MAC nor time change.
+    ///
+    /// # Errors
+    ///
+    /// See [`SealError`].
+    pub fn rewrap(&self, metadata: Metadata) -> Result<Self, SealError> {
+        let tree = self.tree()?;
+        let mut edits = Edits::default();
+        self.format.attach(tree, &metadata.to_wire(), Some(tree), &mut edits);
+        let text = Text::unparsed(edits.apply(tree.source()));
+        Ok(Self { format: self.format, text, metadata })
+    }
+}
+
+impl From<NotAString> for SealError {
+    fn from(it: NotAString) -> Self {
+        let reason = format!("Tree contains a non-string key (type {}). Only string keys are supported", it.type_name);
+        Self::Leaf { at: it.place, reason }
+    }
+}
+
+impl From<NotAString> for OpenError {
+    fn from(it: NotAString) -> Self {
+        let reason = format!("Tree contains a non-string key (type {}). Only string keys are supported", it.type_name);
+        Self::Leaf { at: it.place, reason }
+    }
+}
+
+/// Adds the leaves of structure to a MAC.
+fn absorb(wire: &Wire, mac: &mut Mac) {
+    match wire {
+        Wire::Leaf(value) => mac.absorb(&value.canonical()),
+        Wire::List(_) => wire.items().for_each(|it| absorb(it, mac)),
+        Wire::Map(_) => wire.pairs().for_each(|(_, it)| absorb(it, mac)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+//! Sealing a file: every leaf that the scope picks is encrypted in its place.
+
+use std::collections::HashSet;
+
+use zeroize::Zeroizing;
+
+use super::layout::{self, Layout};
+use super::stash::Stash;
+use super::walk::{Sort, Visit, walk};
+use super::{EncryptedFile, SealError, Text, absorb};
+use crate::cipher::{Cipher, Nonces};
+use crate::edge::Clock;
+use crate::format::{Format, ParseError, ParseErrorKind};
+use crate::mac::Mac;
+use crate::metadata::Metadata;
+use crate::scope::{Coverage, Scope, Selector};
+use crate::tree::{Edits, Entry, NodeId, Style, Tree, Wire};
+use crate::value::Value;
+
+pub(super) struct Sealing<'s> {
+    pub(super) format: &'static dyn Format,
+    pub(super) cipher: &'s Cipher,
+    pub(super) nonces: Nonces<'s>,
+    pub(super) stash: Stash,
+    /// The file that this one takes the place of.
+    pub(super) before: Option<&'s Tree>,
+}
+
+impl Sealing<'_> {
+    pub(super) fn seal(
+        mut self,
+        tree: &Tree,
+        mut metadata: Metadata,
+        clock: &dyn Clock,
+    ) -> Result<EncryptedFile, SealError> {
+        let format = self.format;
+        let mut mac = Mac::new(metadata.scope.mac_only_encrypted);
+        let mut edits = Edits::default();
+        let mut layout = Layout::default();
+        let expanded = aliases_to_expand(format, tree, &metadata.scope)?;
+        let mut covers_comments = false;
+        walk(format, tree, &metadata.scope, |visit| {
+            match visit.sort {
+                Sort::Comment | Sort::CommentItem => covers_comments |= visit.covered,
+                Sort::Alias => {
+                    self.seal_alias(tree, visit, &metadata.scope, &expanded, &mut mac, &mut edits, &mut layout)?;
+                }
+                Sort::Scalar => self.seal_scalar(tree, visit, &metadata.scope, &mut mac, &mut edits, &mut layout)?,
+            }
+            Ok::<(), SealError>(())
+        })?;
+        for (n, document) in tree.documents().iter().enumerate() {
+            let bare = tree.children(document.root).all(|it| tree.node(it).key.is_none());
+            if bare && tree.node(document.root).style != Style::Flow {
+                // What has no content cannot show that it had none but for its spelling.
+                layout.note(n.to_string(), "", tree.text(document.span));
+            }
+        }
+        metadata.last_modified = clock.now();
+        let computed = Value::str(&mac.finish());
+        let aad = metadata.last_modified.as_str();
+        metadata.mac = Some(self.cipher.seal(&computed, &computed.canonical(), aad, &mut self.nonces));
+        metadata.layout = layout.print().map(|text| {
+            let value = Value::str(&text);
+            let kept = self.stash.take(layout::AAD, "str", text.as_bytes());
+            kept.unwrap_or_else(|| self.cipher.seal(&value, text.as_bytes(), layout::AAD, &mut self.nonces))
+        });
+        format.attach(tree, &metadata.to_wire(), self.before, &mut edits);
+        let mut text = edits.apply(tree.source());
+        if covers_comments {
+            text = self.seal_comments(text, &metadata.scope)?;
+        }
+        Ok(EncryptedFile { format, text: Text::unparsed(text), metadata })
+    }
+
+    fn seal_scalar(
+        &mut self,
+        tree: &Tree,
+        visit: Visit<'_, '_>,
+        scope: &Scope,
+        mac: &mut Mac,
+        edits: &mut Edits,
+        layout: &mut Layout,
+    ) -> Result<(), SealError> {
+        let Visit { id, covered, aad, place, .. } = visit;
+        let format = self.format;
+        let value = format.value(tree, id).map_err(|problem| at_place(problem, &place.path()))?;
+        if covered || !scope.mac_only_encrypted {
+            mac.absorb(&value.canonical());
+        }
+        if !covered || value.is_empty() {
+            return Ok(());
+        }
+        let original = tree.text(tree.node(id).span);
+        // Numbers and booleans carry their own spelling, where SOPS reads it as the same value.
+        let canonical = value.canonical();
+        let carried = !matches!(value, Value::Str(_) | Value::Time(_))
+            && tree.tag(id).is_none()
+            && *original.as_bytes() != *canonical
+            && format.read_bare(original).as_ref() == Some(&value)
+            && Value::from_canonical(value.type_name(), original.as_bytes().to_vec()).as_ref() == Ok(&value);
+        let spelt = match carried {
+            true => None,
+            false => Some(format.spell_again(tree, id, &value)),
+        };
+        // The canonical spelling needs no carrying even if it differs from the canonical bytes.
+        let canonical_spelling = format.spell_again(tree, id, &value);
+        let plaintext = match carried && *canonical_spelling != *original {
+            true => original.as_bytes(),
+            false => &canonical,
+        };
+        let envelope = self.envelope(&value, plaintext, aad);
+        let is_kept = spelt.as_ref().is_none_or(|it| it.as_str() == original) && tree.tag(id).is_none();
+        if !is_kept {
+            layout.note(place.text(), &envelope, &format.original(tree, id));
+        }
+        format.replace(tree, id, &format.sealed(tree, id, &envelope), edits);
+        Ok(())
+    }
+
+    fn envelope(&mut self, value: &Value, plaintext: &[u8], aad: &str) -> String {
+        self.stash
+            .take(aad, value.type_name(), plaintext)
+            .unwrap_or_else(|| self.cipher.seal(value, plaintext, aad, &mut self.nonces))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the state of one walk")]
+    fn seal_alias(
+        &mut self,
+        tree: &Tree,
+        visit: Visit<'_, '_>,
+        scope: &Scope,
+        expanded: &HashSet<NodeId>,
+        mac: &mut Mac,
+        edits: &mut Edits,
+        layout: &mut Layout,
+    ) -> Result<(), SealError> {
+        let Visit { id, aad, place, coverage, .. } = visit;
+        let mut wire = without_comments(self.format.wire(tree, id)?);
+        if !expanded.contains(&id) {
+            if !scope.mac_only_encrypted {
+                absorb(&wire, mac);
+            }
+            return Ok(());
+        }
+        self.seal_wire(&mut wire, aad, coverage, scope, mac);
+        let is_container = !matches!(wire, Wire::Leaf(_));
+        let text = self.format.expand(tree, id, &wire, edits);
+        let sealed = match &wire {
+            Wire::Leaf(value) => String::from_utf8_lossy(&value.canonical()).into_owned(),
+            _ => text.as_str().to_owned(),
+        };
+        let region = self.format.region(tree, id);
+        let gap = match is_container {
+            true => {
+                let before = &tree.source()[..region.range().start];
+                &before[before.trim_end_matches([' ', '\t', '\n', '\r']).len()..]
+            }
+            false => "",
+        };
+        layout.note(place.text(), &sealed, &format!("{gap}{}", tree.text(region)));
+        Ok(())
+    }
+
+    /// Seals structure that is about to be written out in place of an alias.
+    fn seal_wire(&mut self, wire: &mut Wire, aad: &str, coverage: &mut Coverage<'_>, scope: &Scope, mac: &mut Mac) {
+        match wire {
+            Wire::Leaf(value) => {
+                let covered = coverage.value();
+                if covered || !scope.mac_only_encrypted {
+                    mac.absorb(&value.canonical());
+                }
+                if covered && !value.is_empty() {
+                    let canonical = value.canonical().into_owned();
+                    *value = Value::str(&self.envelope(value, &canonical, aad));
+                }
+            }
+            Wire::List(items) => {
+                coverage.enter();
+                for item in items {
+                    self.seal_wire(item, aad, coverage, scope, mac);
+                    coverage.item_done();
+                }
+                coverage.leave();
+            }
+            Wire::Map(entries) => {
+                coverage.enter();
+                for entry in entries {
+                    if let Entry::Pair(key, value) = entry {
+                        coverage.key(key);
+                        self.seal_wire(value, &format!("{aad}{key}:"), coverage, scope, mac);
+                        coverage.pop_key();
+                        coverage.item_done();
+                    }
+                }
+                coverage.leave();
+            }
+        }
+    }
+
+    /// Seals the comments of a text whose values are sealed already: the container that a comment
+    /// belongs to is the one that readers of this text see.
+    fn seal_comments(&mut self, text: Zeroizing<String>, scope: &Scope) -> Result<Zeroizing<String>, SealError> {
+        let format = self.format;
+        let tree = format.parse(text.as_bytes())?;
+        let mut edits = Edits::default();
+        walk(format, &tree, scope, |Visit { id, sort, covered, aad, place, .. }| {
+            if sort != Sort::Comment || !covered {
+                return Ok(());
+            }
+            let value = format.value(&tree, id)?;
+            if value.is_empty() {
+                return Ok(());
+            }
+            let envelope = self.envelope(&value, &value.canonical(), aad);
+            if let Selector::UnencryptedCommentRegex(_) = &scope.selector
+                && scope.selector.mistakes_for_comment(&envelope)
+            {
+                let reason = "Encrypted comment matches UnencryptedCommentRegex! Make sure that \
+                              UnencryptedCommentRegex cannot match an encrypted comment."
+                    .to_owned();
+                return Err(SealError::Leaf { at: place.path(), reason });
+            }
+            format.replace(&tree, id, &format.sealed(&tree, id, &envelope), &mut edits);
+            Ok::<(), SealError>(())
+        })?;
+        Ok(edits.apply(tree.source()))
+    }
+}
+
+/// A problem of one leaf, with its place.
+fn at_place(problem: ParseError, at: &str) -> SealError {
+    match problem.kind {
+        ParseErrorKind::NotEncryptable => SealError::Leaf { at: at.to_owned(), reason: problem.message },
+        _ => SealError::Parse(problem),
+    }
+}
+
+fn without_comments(wire: Wire) -> Wire {
+    match wire {
+        Wire::Leaf(value) => Wire::Leaf(value),
+        Wire::List(items) => Wire::List(
+            items.into_iter().filter(|it| !matches!(it, Wire::Leaf(Value::Comment(_)))).map(without_comments).collect(),
+        ),
+        Wire::Map(entries) => Wire::Map(
+            entries
+                .into_iter()
+                .filter_map(|it| match it {
+                    Entry::Pair(key, value) => Some(Entry::Pair(key, without_comments(value))),
+                    Entry::Comment(_) => None,
+                })
+                .collect(),
+        ),
+    }
+}
+
+/// The aliases that cannot stay: something that they stand for is encrypted, there or here.
+fn aliases_to_expand(format: &dyn Format, tree: &Tree, scope: &Scope) -> Result<HashSet<NodeId>, SealError> {
+    let mut expanded = HashSet::new();
+    let mut sealed: HashSet<NodeId> = HashSet::new();
+    let mut aliases = Vec::new();
+    walk(format, tree, scope, |Visit { id, sort, covered, coverage, .. }| {
+        match sort {
+            Sort::Scalar if covered => {
+                sealed.insert(id);
+            }
+            Sort::Alias => {
+                let wire = format.wire(tree, id)?;
+                if covers(&wire, coverage) {
+                    expanded.insert(id);
+                }
+                aliases.push(id);
+            }
+            _ => (),
+        }
+        Ok::<(), SealError>(())
+    })?;
+    if aliases.is_empty() {
+        return Ok(expanded);
+    }
+    loop {
+        let n = expanded.len();
+        for id in &aliases {
+            let mut stack = vec![tree.resolve(*id)];
+            while let Some(below) = stack.pop() {
+                if sealed.contains(&below) || expanded.contains(&below) {
+                    expanded.insert(*id);
+                    break;
+                }
+                stack.extend(tree.children(below));
+            }
+        }
+        if expanded.len() == n {
+            return Ok(expanded);
+        }
+    }
+}
+
+/// True if the scope picks a leaf of `wire`, were it to stand where `coverage` is.
+fn covers(wire: &Wire, coverage: &mut Coverage<'_>) -> bool {
+    match wire {
+        Wire::Leaf(value) => coverage.value() && !value.is_empty(),
+        Wire::List(items) => {
+            coverage.enter();
+            let found = items.iter().any(|it| covers(it, coverage));
+            coverage.leave();
+            found
+        }
+        Wire::Map(_) => {
+            coverage.enter();
+            let mut found = false;
+            for (key, value) in wire.pairs() {
+                coverage.key(key);
+                found |= covers(value, coverage);
+                coverage.pop_key();
+            }
+            coverage.leave();
+            found
+        }
+    }
+}

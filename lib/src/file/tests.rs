@@ -1,0 +1,85 @@
+//! Files, there and back.
+
+use super::*;
+use crate::edge::Timestamp;
+use crate::format;
+use crate::scope::Selector;
+
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_utc_seconds("2026-01-02T03:04:05Z")
+    }
+}
+
+/// Counts. Good enough to tell nonces apart.
+struct Counter(u8);
+
+impl Rng for Counter {
+    fn fill(&mut self, buf: &mut [u8]) {
+        for byte in buf {
+            self.0 = self.0.wrapping_mul(31).wrapping_add(7);
+            *byte = self.0;
+        }
+    }
+}
+
+fn metadata(field: &str, text: &str) -> Metadata {
+    let selector = Selector::from_field(field, text).expect("a selector").expect("a pattern");
+    let scope = Scope { selector, mac_only_encrypted: false };
+    Metadata::new(vec![], 0, scope, Stopped.now())
+}
+
+fn round_trip(format: &str, text: &str, metadata: Metadata) -> String {
+    let format = format::named(format).expect("a format");
+    let key = DataKey::generate(&mut Counter(1));
+    let plain = PlainFile::parse(format, text.as_bytes()).expect("readable");
+    let sealed = plain.seal(metadata, &key, &Stopped, &mut Counter(9)).expect("sealable");
+    let tree = format.parse(sealed.text().as_bytes());
+    let tree = tree.unwrap_or_else(|error| panic!("{error}\n{}", sealed.text()));
+    let file = EncryptedFile { format, text: Text::parsed(tree), metadata: sealed.metadata.clone() };
+    let opened = file.open(&key).unwrap_or_else(|error| panic!("{error}\n{}", sealed.text()));
+    assert_eq!(opened.file.text(), text, "{}", sealed.text());
+    assert_eq!(opened.warnings, Vec::<String>::new(), "{}", sealed.text());
+    let same = file.reseal(&opened.file, file.metadata.clone(), &key, &Stopped, &mut Counter(77)).expect("sealable");
+    let masked = |text: &str| {
+        text.lines().filter(|it| !it.contains(" mac: ") && !it.contains("\"mac\"")).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(masked(same.text()), masked(sealed.text()), "nothing but the MAC changes");
+    sealed.text().to_owned()
+}
+
+#[test]
+fn what_is_sealed_opens_to_the_same_bytes() {
+    for text in [
+        "a: 1\n",
+        "a: 1",
+        "a: \"x\"\nb: 'y'\nc: |\n  one\n  two\nd: >-\n  folded\n  text\n\ne: yes\nf: 0x1F\ng: 1_000\nh: 2.50\ni: True\n",
+        "# head\na: 1 # inline\n# foot\n\nb:\n  - 1 # x\n  # y\n  - {a: b, c: [1, 'two', \"three\"]}\n# end\n",
+        "base: &base\n  x: 1\n  y: {z: 2}\nother:\n  <<: *base\n  k: *base\nlist: [*base, 1]\n",
+        "s: &s text\nt: *s\nu_unencrypted: &u {a: 1}\nv_unencrypted: *u\n",
+        "a: 1\n---\nb: 2\n...\n---\n# only a comment\n",
+        "{\"a\": 1, \"b\": [1, 2.0, \"x\"]}\n",
+        "{}\n",
+        "---\n",
+        "a:\r\n  b: x\r\n  c: |\r\n    y\r\n",
+        "\u{feff}a: 1\n",
+        "a: | # comment\n  text\nb: !!binary aGVsbG8=\nc: !!str 12\nd: &x !!str 3\ne: *x\nf: 2001-12-14\n",
+        "a: plain\n  over lines\nb: 'quoted\n  too'\nc: \"esc\\u00e9\"\n",
+        "  a: 1\n  b:\n    c: 2\n",
+        "? complex key\n: value\n? |\n  block\n: - 1\n  - 2\n",
+        "a: |+\n  keep\n\n\nb: |2-\n    indented\nc: \"\"\nd:\ne: ~\nf: []\n",
+        "l:\n- a\n- - b\n  - c\n- k: v\n  w: x\n-\n  m: n\n",
+    ] {
+        round_trip("yaml", text, metadata("unencrypted_suffix", "_unencrypted"));
+        round_trip("yaml", text, metadata("encrypted_regex", "^(b|c|x|base|list)$"));
+    }
+    for text in [
+        "{\"a\": 1}",
+        "{\n  \"a\": 1.0,\n  \"b\": [true, null, \"\\u00e9\\/\", -0, 1e3, \"\"],\n  \"c\": {}\n}\n",
+        "{}\n",
+    ] {
+        round_trip("json", text, metadata("unencrypted_suffix", "_unencrypted"));
+    }
+}

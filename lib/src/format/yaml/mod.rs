@@ -1,0 +1,625 @@
+//! YAML as SOPS reads it: the text stays, values are replaced in it.
+//!
+//! ```text
+//! scan (tokens, comments) ─▶ parse (events) ─▶ compose (tree)
+//!                                                 │ decode, scalar: text ↔ value
+//!                                                 ▼ edit: set and unset     print: new text
+//! ```
+
+mod compose;
+mod decode;
+mod edit;
+mod parse;
+mod print;
+mod scalar;
+mod scan;
+
+use std::borrow::Cow;
+
+use zeroize::Zeroizing;
+
+use super::{EditError, Format, Layout, ParseError, ParseErrorKind, PrintError};
+use crate::key_path::KeyPath;
+use crate::secret::SecretText;
+use crate::tree::{Document, Edits, Entry, Kind, METADATA_KEY, Node, NodeId, Span, Style, Tree, Wire};
+use crate::value::Value;
+
+/// The format.
+pub struct Yaml;
+
+impl Format for Yaml {
+    fn name(&self) -> &'static str {
+        "yaml"
+    }
+
+    fn suffixes(&self) -> &'static [&'static str] {
+        &[".yaml", ".yml"]
+    }
+
+    fn parse(&self, source: &[u8]) -> Result<Tree, ParseError> {
+        if source.is_empty() {
+            let message = "File cannot be completely empty, it must contain at least one document".to_owned();
+            return Err(ParseError { message, line: 0, column: 0, kind: ParseErrorKind::Empty });
+        }
+        let tree = compose::compose(decode_source(source)?)?;
+        if tree.documents().is_empty() {
+            return Err(error("EOF".to_owned(), 0, 0));
+        }
+        Ok(tree)
+    }
+
+    fn value(&self, tree: &Tree, id: NodeId) -> Result<Value, ParseError> {
+        let node = tree.node(id);
+        let failed = |problem: scalar::ScalarError| {
+            let (line, column) = tree.line_and_column(node.span.start);
+            let kind = match problem {
+                scalar::ScalarError::Unsigned => ParseErrorKind::NotEncryptable,
+                _ => ParseErrorKind::Syntax,
+            };
+            ParseError { message: problem.to_string(), line, column, kind }
+        };
+        match node.kind {
+            Kind::Alias(target) => self.value(tree, target),
+            Kind::Comment { .. } => Ok(Value::Comment(tree.text(node.span)[1..].into())),
+            Kind::Map | Kind::List => Ok(Value::Null),
+            Kind::Scalar => match tree.tag(id) {
+                Some(tag) => {
+                    let text = decode_node(tree, node);
+                    scalar::resolve_tagged(tag, &text, node.style == Style::Plain).map_err(failed)
+                }
+                None if node.style != Style::Plain => Ok(Value::str(&decode_node(tree, node))),
+                None if decode::has_break(tree.text(node.span)) => {
+                    scalar::resolve(&decode_node(tree, node)).map_err(failed)
+                }
+                None => scalar::resolve(tree.text(node.span)).map_err(failed),
+            },
+        }
+    }
+
+    fn str<'t>(&self, tree: &'t Tree, id: NodeId) -> Option<Cow<'t, str>> {
+        let node = tree.node(id);
+        let text = tree.text(node.span);
+        match node.kind {
+            Kind::Comment { .. } => Some(Cow::Borrowed(&text[1..])),
+            Kind::Alias(target) => self.str(tree, target),
+            Kind::Map | Kind::List => None,
+            Kind::Scalar if tree.tag(id).is_some() => match self.value(tree, id) {
+                Ok(Value::Str(it)) => it.expose_str().map(|it| Cow::Owned(it.to_owned())),
+                _ => None,
+            },
+            Kind::Scalar => match node.style {
+                Style::Plain if !decode::has_break(text) => scalar::is_str(text).then_some(Cow::Borrowed(text)),
+                Style::Plain => match self.value(tree, id) {
+                    Ok(Value::Str(it)) => it.expose_str().map(|it| Cow::Owned(it.to_owned())),
+                    _ => None,
+                },
+                Style::Single | Style::Double
+                    if memchr::memchr3(b'\\', b'\n', b'\'', &text.as_bytes()[1..text.len() - 1]).is_none()
+                        && !decode::has_break(text) =>
+                {
+                    Some(Cow::Borrowed(&text[1..text.len() - 1]))
+                }
+                _ => Some(Cow::Owned(decode_node(tree, node).as_str().to_owned())),
+            },
+        }
+    }
+
+    fn spell(&self, tree: &Tree, at: NodeId, value: &Value) -> Zeroizing<String> {
+        spell(tree, at, value, tree.node(at).style)
+    }
+
+    fn spell_again(&self, tree: &Tree, at: NodeId, value: &Value) -> Zeroizing<String> {
+        let node = tree.node(at);
+        let style = match node.style {
+            Style::Single | Style::Double => node.style,
+            _ if node.in_flow => Style::Double,
+            _ => Style::Plain,
+        };
+        spell(tree, at, value, style)
+    }
+
+    fn read_bare(&self, text: &str) -> Option<Value> {
+        match scalar::resolve(text) {
+            Ok(Value::Str(_)) | Err(_) => None,
+            Ok(value) => Some(value),
+        }
+    }
+
+    fn uncomment(&self, tree: &Tree, at: NodeId, text: &SecretText, edits: &mut Edits) {
+        let node = tree.node(at);
+        let dash = tree.source()[..self.region(tree, at).range().start].rfind('-').unwrap_or(node.span.range().start);
+        let text = scalar::comment(text, node.column as usize);
+        edits.replace(Span::new(dash, node.span.range().end), text.as_str());
+    }
+
+    fn spell_empty(&self, tree: &Tree, list: NodeId, edits: &mut Edits) {
+        let start = self.region(tree, list).start;
+        edits.replace(Span { start, end: start }, " []");
+    }
+
+    fn expand(&self, tree: &Tree, at: NodeId, what: &Wire, edits: &mut Edits) -> Zeroizing<String> {
+        edit::put(tree, at, what, edits)
+    }
+
+    fn region(&self, tree: &Tree, at: NodeId) -> Span {
+        let node = tree.node(at);
+        let start = if node.properties.is_empty() { node.span.start } else { node.properties.start };
+        match node.kind {
+            Kind::Map | Kind::List => {
+                let gap = tree.source()[..start as usize].trim_end_matches([' ', '\t', '\n', '\r']).len();
+                Span { start: gap as u32, end: node.span.end }
+            }
+            _ => Span { start, end: node.span.end.max(node.properties.end) },
+        }
+    }
+
+    fn sealed(&self, tree: &Tree, at: NodeId, envelope: &str) -> String {
+        let node = tree.node(at);
+        match (node.kind, node.style) {
+            (Kind::Comment { .. }, _) => format!("#{envelope}"),
+            (_, Style::Single) => format!("'{envelope}'"),
+            (_, Style::Double) => format!("\"{envelope}\""),
+            _ if node.in_flow => format!("\"{envelope}\""),
+            _ => envelope.to_owned(),
+        }
+    }
+
+    fn replace(&self, tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
+        let node = tree.node(at);
+        // A tag says what the text was; the anchor may be asked for by others.
+        if tree.tag(at).is_some() {
+            edits.remove(without_tag(tree, node));
+        }
+        match commented_header(tree, node) {
+            // The comment stays where it is, between header and body.
+            Some(header) => {
+                let (head, body) = split_line(text);
+                let start = node.span.range().start;
+                edits.replace(Span::new(start, start + header.len), head);
+                edits.replace(Span::new(start + header.line_end, node.span.range().end), body);
+            }
+            None => replace_around_comment(tree, node.span, text, edits),
+        }
+    }
+
+    fn original<'t>(&self, tree: &'t Tree, at: NodeId) -> Cow<'t, str> {
+        let region = self.region(tree, at);
+        let text = tree.text(region);
+        match commented_header(tree, tree.node(at)) {
+            Some(header) => {
+                let start = (tree.node(at).span.start - region.start) as usize;
+                Cow::Owned(format!("{}{}", &text[..start + header.len], &text[start + header.line_end..]))
+            }
+            None => Cow::Borrowed(text),
+        }
+    }
+
+    fn restore(&self, tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
+        replace_around_comment(tree, self.region(tree, at), text, edits);
+    }
+
+    fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, edits: &mut Edits) {
+        let kept = before.and_then(|it| kept_block(it, metadata));
+        for document in tree.documents() {
+            let root = tree.node(document.root);
+            let newline = line_break(tree);
+            if root.style == Style::Flow {
+                attach_in_flow(tree, document.root, metadata, edits);
+                continue;
+            }
+            let column = tree.first_entry(document.root).map_or(0, |it| tree.node(it).column as usize);
+            let block = match &kept {
+                Some(it) if column == 0 => it.clone(),
+                _ => {
+                    let entries = [Entry::Pair(METADATA_KEY.to_owned(), metadata.clone())];
+                    print::print_map_entries(&entries, print::DEFAULT_INDENT, column)
+                }
+            };
+            let block = match newline {
+                "\n" => block,
+                other => Zeroizing::new(block.replace("\r\n", "\n").replace('\n', other)),
+            };
+            if let Some(old) = tree.child(document.root, METADATA_KEY) {
+                let region = entry_lines(tree, old);
+                let block = match tree.text(region).ends_with('\n') {
+                    true => block.as_str(),
+                    false => block.trim_end_matches(['\r', '\n']),
+                };
+                edits.replace(region, block);
+                continue;
+            }
+            if !root.span.is_empty() && tree.first_entry(document.root).is_none() {
+                // The root is spelt `null`.
+                edits.remove(root.span);
+            }
+            let end = document.span.range().end;
+            let is_open_line = !ends_line(&tree.source()[..end]);
+            let is_after_start = end > 0 && end == document.span.range().start && tree.source()[..end].ends_with("---");
+            match is_open_line || is_after_start {
+                true if end == 0 => edits.replace(Span::new(end, end), block.as_str()),
+                // The text's last line is left open as it was.
+                true => {
+                    let block = block.strip_suffix(newline).unwrap_or(&block);
+                    edits.replace(Span::new(end, end), format!("{newline}{block}"));
+                }
+                false => edits.replace(Span::new(end, end), block.as_str()),
+            }
+        }
+    }
+
+    fn detach(&self, tree: &Tree, document: &Document, edits: &mut Edits) {
+        let Some(id) = tree.child(document.root, METADATA_KEY) else { return };
+        if tree.node(document.root).style == Style::Flow {
+            detach_in_flow(tree, document.root, id, edits);
+            return;
+        }
+        let mut region = entry_lines(tree, id);
+        let source = tree.source();
+        let is_alone = tree.children(document.root).filter(|it| tree.node(*it).key.is_some()).count() == 1;
+        if !ends_line(&source[..region.range().end]) {
+            // The text's last line is open: so was the one before the metadata came.
+            let before = &source[..region.range().start];
+            let newline = if before.ends_with("\r\n") { 2 } else { 1 };
+            region.start = region.start.saturating_sub(newline);
+        }
+        edits.replace(region, if is_alone { "{}\n" } else { "" });
+    }
+
+    fn insert(&self, tree: &Tree, at: &KeyPath, what: &Wire, edits: &mut Edits) -> Result<(), EditError> {
+        edit::insert(self, tree, at, what, edits)
+    }
+
+    fn remove(&self, tree: &Tree, at: &KeyPath, edits: &mut Edits) -> Result<(), EditError> {
+        edit::remove(self, tree, at, edits)
+    }
+
+    fn print(&self, documents: &[Wire], layout: &Layout) -> Result<Zeroizing<String>, PrintError> {
+        let mut text = Zeroizing::new(String::new());
+        print::print_documents(documents, print::indent_unit(layout.indent)?, &mut text);
+        Ok(text)
+    }
+
+    fn print_value(&self, value: &Wire) -> Result<Zeroizing<String>, PrintError> {
+        Ok(print::print_value(value, print::DEFAULT_INDENT))
+    }
+
+    fn example(&self) -> &'static str {
+        "hello: Welcome to SOPS! Edit this file as you please!\n\
+         example_key: example_value\n\
+         # Example comment\n\
+         example_array:\n    - example_value1\n    - example_value2\n\
+         example_number: 1234.56789\n\
+         example_booleans:\n    - true\n    - false\n"
+    }
+
+    fn wire(&self, tree: &Tree, id: NodeId) -> Result<Wire, ParseError> {
+        self.wire_within(tree, id, true)
+    }
+}
+
+impl Yaml {
+    /// Iterative: files may nest deeper than threads do. `with_comments` false leaves comments out.
+    fn wire_within(&self, tree: &Tree, root: NodeId, with_comments: bool) -> Result<Wire, ParseError> {
+        struct Open {
+            id: NodeId,
+            key: Option<String>,
+            next: Option<NodeId>,
+            wire: Wire,
+        }
+        let open = |id: NodeId, key: Option<String>| {
+            let target = tree.resolve(id);
+            let wire = match tree.node(target).kind {
+                Kind::Map => Wire::Map(Vec::new()),
+                _ => Wire::List(Vec::new()),
+            };
+            Open { id: target, key, next: tree.first_child(target), wire }
+        };
+        let is_leaf = |id: NodeId| !matches!(tree.node(tree.resolve(id)).kind, Kind::Map | Kind::List);
+        if is_leaf(root) {
+            return Ok(Wire::Leaf(self.value(tree, root)?));
+        }
+        let mut stack = vec![open(root, None)];
+        loop {
+            let top = stack.last_mut().expect("the root is closed last");
+            let Some(child) = top.next else {
+                let done = stack.pop().expect("there is a top");
+                let Some(parent) = stack.last_mut() else { return Ok(done.wire) };
+                push(&mut parent.wire, done.key, done.wire);
+                continue;
+            };
+            top.next = tree.next_sibling(child);
+            let key = tree.node(child).key.as_ref().map(|_| tree.key(child).to_owned());
+            if !is_leaf(child) {
+                stack.push(open(child, key));
+                continue;
+            }
+            match self.value(tree, child)? {
+                Value::Comment(_) if !with_comments => (),
+                Value::Comment(text) if tree.node(top.id).kind == Kind::Map => match &mut top.wire {
+                    Wire::Map(entries) => entries.push(Entry::Comment(text)),
+                    _ => unreachable!("a mapping makes a mapping"),
+                },
+                value => push(&mut top.wire, key, Wire::Leaf(value)),
+            }
+        }
+    }
+}
+
+fn push(container: &mut Wire, key: Option<String>, wire: Wire) {
+    match container {
+        Wire::Map(entries) => entries.push(Entry::Pair(key.unwrap_or_default(), wire)),
+        Wire::List(items) => items.push(wire),
+        Wire::Leaf(_) => unreachable!("leaves hold nothing"),
+    }
+}
+
+impl Tree {
+    /// The first child that is not a comment.
+    pub(super) fn first_entry(&self, id: NodeId) -> Option<NodeId> {
+        self.children(id).find(|it| !matches!(self.node(*it).kind, Kind::Comment { .. }))
+    }
+}
+
+/// Spells `value` in place of a node as if that had the style `style`.
+fn spell(tree: &Tree, at: NodeId, value: &Value, style: Style) -> Zeroizing<String> {
+    let node = tree.node(at);
+    if let Value::Comment(text) = value {
+        return scalar::comment(text, node.column as usize);
+    }
+    if let Some(quoted) = scalar::spell_quoted(value, style) {
+        return quoted;
+    }
+    if node.in_flow {
+        return scalar::spell_flow(value).1;
+    }
+    let column = node.column as usize;
+    let unit = unit(tree);
+    let inside = if node.key.is_some() { unit * ((column + unit) / unit) } else { column + 2 };
+    scalar::spell(value, column, inside).1
+}
+
+fn decode_node(tree: &Tree, node: &Node) -> Zeroizing<String> {
+    decode::scalar(tree.source(), node.span, node.style, node.column)
+}
+
+fn error(message: String, line: usize, column: usize) -> ParseError {
+    ParseError { message, line, column, kind: ParseErrorKind::Syntax }
+}
+
+// ── the text as a whole ──────────────────────────────────────────────────────────────────────
+
+/// The text of a file: UTF-8, or UTF-16 with its mark. Control characters are refused, as by
+/// go-yaml.
+fn decode_source(source: &[u8]) -> Result<Zeroizing<String>, ParseError> {
+    if source.len() >= u32::MAX as usize {
+        return Err(error("the file is larger than 4 GiB".to_owned(), 0, 0));
+    }
+    let text = match source {
+        [0xFF, 0xFE, rest @ ..] => decode_utf16(rest, u16::from_le_bytes)?,
+        [0xFE, 0xFF, rest @ ..] => decode_utf16(rest, u16::from_be_bytes)?,
+        _ => match std::str::from_utf8(source) {
+            Ok(text) => Zeroizing::new(text.to_owned()),
+            Err(problem) => {
+                let before = &source[..problem.valid_up_to()];
+                let line = memchr::memchr_iter(b'\n', before).count() + 1;
+                let what = match source[problem.valid_up_to()] {
+                    0x80..=0xBF | 0xF8.. => "invalid leading UTF-8 octet",
+                    _ if problem.error_len().is_none() => "incomplete UTF-8 octet sequence",
+                    _ => "invalid trailing UTF-8 octet",
+                };
+                return Err(error(format!("yaml: {what}"), line, 1));
+            }
+        },
+    };
+    let is_control = |byte: &u8| *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r') || *byte == 0x7F;
+    let plain = !text.as_bytes().iter().any(is_control);
+    let is_refused = |c: char| {
+        matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{84}'
+            | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}')
+    };
+    if (!plain || !text.is_ascii())
+        && let Some(at) = text.find(is_refused)
+    {
+        let line = memchr::memchr_iter(b'\n', &text.as_bytes()[..at]).count() + 1;
+        return Err(error("yaml: control characters are not allowed".to_owned(), line, 1));
+    }
+    Ok(text)
+}
+
+fn decode_utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Zeroizing<String>, ParseError> {
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(error("yaml: incomplete UTF-16 character".to_owned(), 0, 0));
+    }
+    let mut text = Zeroizing::new(String::with_capacity(bytes.len() * 3 / 2));
+    for c in char::decode_utf16(pairs.iter().map(|it| unit(*it))) {
+        text.push(c.map_err(|_| error("yaml: expected low surrogate area".to_owned(), 0, 0))?);
+    }
+    Ok(text)
+}
+
+/// The line break that a text uses first.
+fn line_break(tree: &Tree) -> &'static str {
+    match memchr::memchr(b'\n', tree.source().as_bytes()) {
+        Some(at) if at > 0 && tree.source().as_bytes()[at - 1] == b'\r' => "\r\n",
+        _ => "\n",
+    }
+}
+
+fn ends_line(text: &str) -> bool {
+    text.is_empty() || text.ends_with('\n') || text == "\u{feff}"
+}
+
+/// The number of columns that a text indents by: what its first nested mapping shows, else SOPS's
+/// default.
+fn unit(tree: &Tree) -> usize {
+    for document in tree.documents() {
+        for child in tree.children(document.root) {
+            let node = tree.node(child);
+            if node.kind == Kind::Map
+                && node.style == Style::Plain
+                && tree.key(child) != METADATA_KEY
+                && let Some(entry) = tree.first_entry(child)
+                && let Some(step @ 1..) = tree.node(entry).column.checked_sub(node.column)
+            {
+                return step as usize;
+            }
+        }
+    }
+    print::DEFAULT_INDENT
+}
+
+/// The header of a block scalar that has a comment.
+fn commented_header<'t>(tree: &'t Tree, node: &Node) -> Option<decode::Header<'t>> {
+    let is_block = matches!(node.style, Style::Literal | Style::Folded);
+    is_block.then(|| decode::header(tree.text(node.span))).filter(|it| it.comment.is_some())
+}
+
+/// The first line, and the rest with the break before it.
+fn split_line(text: &str) -> (&str, &str) {
+    text.split_at(text.find(['\n', '\r']).unwrap_or(text.len()))
+}
+
+/// Replaces the text at `span`. What goes over several lines has its first one before the comment
+/// on that line.
+fn replace_around_comment(tree: &Tree, span: Span, text: &str, edits: &mut Edits) {
+    let (head, body) = split_line(text);
+    match comment_behind(tree, span).filter(|_| !body.is_empty()) {
+        Some(end) => {
+            edits.replace(span, head);
+            edits.replace(Span::new(end, end), body);
+        }
+        None => edits.replace(span, text),
+    }
+}
+
+/// Where the comment behind a scalar on its line ends, if there is one.
+fn comment_behind(tree: &Tree, span: Span) -> Option<usize> {
+    let rest = &tree.source()[span.range().end..];
+    let line = &rest[..rest.find(['\n', '\r']).unwrap_or(rest.len())];
+    line.trim_start_matches([' ', '\t']).starts_with('#').then(|| span.range().end + line.len())
+}
+
+/// The tag of a node and the blanks behind it.
+fn without_tag(tree: &Tree, node: &Node) -> Span {
+    let text = tree.text(node.properties);
+    let (start, len) = match text.find('!') {
+        Some(start) => (start, text[start..].find([' ', '\t', '\n']).unwrap_or(text.len() - start)),
+        None => (0, 0),
+    };
+    let mut end = node.properties.range_start() + start + len;
+    while tree.source()[end..].starts_with([' ', '\t']) {
+        end += 1;
+    }
+    Span::new(node.properties.range_start() + start, end)
+}
+
+impl Span {
+    fn range_start(self) -> usize {
+        self.start as usize
+    }
+}
+
+// ── the metadata ─────────────────────────────────────────────────────────────────────────────
+
+/// The lines of an entry of a block mapping: from the start of its key's line to the break behind
+/// its value.
+fn entry_lines(tree: &Tree, id: NodeId) -> Span {
+    let node = tree.node(id);
+    let source = tree.source();
+    let key = node.key.as_ref().map_or(node.span, |it| it.span).range().start;
+    let line = memchr::memrchr(b'\n', &source.as_bytes()[..key]).map_or(0, |it| it + 1);
+    let before = source[line..key].trim_start_matches('\u{feff}').trim();
+    let start = if before.is_empty() || before == "?" { line } else { key };
+    // A mark of the encoding stays where it is.
+    let start = if source[start..].starts_with('\u{feff}') { start + '\u{feff}'.len_utf8() } else { start };
+    let end = node.span.range().end;
+    let end = memchr::memchr(b'\n', &source.as_bytes()[end..]).map_or(source.len(), |it| end + it + 1);
+    Span::new(start, end)
+}
+
+/// The metadata block as it stands in a file, but for the entries that differ from `metadata`.
+/// `None` if there is none that could be kept.
+fn kept_block(before: &Tree, metadata: &Wire) -> Option<Zeroizing<String>> {
+    let document = before.documents().first()?;
+    let id = before.child(document.root, METADATA_KEY)?;
+    let block = before.node(id);
+    if block.style != Style::Plain || block.column != 0 || block.kind != Kind::Map || !block.properties.is_empty() {
+        return None;
+    }
+    let column = before.node(before.first_entry(id)?).column as usize;
+    let old = Yaml.wire_within(before, id, false).ok()?;
+    let mut edits = Edits::default();
+    let print = |key: &str, value: &Wire| {
+        print::print_map_entries(&[Entry::Pair(key.to_owned(), value.clone())], column.max(2), column)
+    };
+    for child in before.children(id).filter(|it| before.node(*it).key.is_some()) {
+        let key = before.key(child);
+        match metadata.get(key) {
+            None => edits.remove(entry_lines(before, child)),
+            Some(new) if old.get(key) == Some(new) => (),
+            Some(new) => edits.replace(entry_lines(before, child), print(key, new).as_str()),
+        }
+    }
+    // What is new stands where the order of `metadata` puts it.
+    let mut anchor = Span::new(entry_lines(before, before.first_entry(id)?).range().start, 0);
+    anchor.end = anchor.start;
+    for (key, value) in metadata.pairs() {
+        match before.child(id, key) {
+            Some(child) => {
+                let end = entry_lines(before, child).range().end;
+                anchor = Span::new(end, end);
+            }
+            None => edits.replace(anchor, print(key, value).as_str()),
+        }
+    }
+    let region = entry_lines(before, id);
+    let all = edits.apply_within(before.source(), region);
+    Some(if all.ends_with('\n') { all } else { Zeroizing::new(format!("{}\n", *all)) })
+}
+
+fn attach_in_flow(tree: &Tree, root: NodeId, metadata: &Wire, edits: &mut Edits) {
+    let text = print::print_flow(&Wire::Map(vec![Entry::Pair(METADATA_KEY.to_owned(), metadata.clone())]));
+    let pair = &text[1..text.len() - 1];
+    if let Some(old) = tree.child(root, METADATA_KEY) {
+        let node = tree.node(old);
+        let start = node.key.as_ref().map_or(node.span, |it| it.span).range().start;
+        edits.replace(Span::new(start, node.span.range().end), pair);
+        return;
+    }
+    let last = tree.children(root).filter(|it| tree.node(*it).key.is_some()).last();
+    match last {
+        Some(last) => {
+            let end = end_of_value(tree, last);
+            edits.replace(Span::new(end, end), format!(", {pair}"));
+        }
+        None => {
+            let start = tree.node(root).span.range().start + 1;
+            edits.replace(Span::new(start, start), pair);
+        }
+    }
+}
+
+fn detach_in_flow(tree: &Tree, root: NodeId, id: NodeId, edits: &mut Edits) {
+    let keys: Vec<NodeId> = tree.children(root).filter(|it| tree.node(*it).key.is_some()).collect();
+    let at = keys.iter().position(|it| *it == id).unwrap_or(0);
+    let start = |id: NodeId| tree.node(id).key.as_ref().map_or(0, |it| it.span.range().start);
+    let end = tree.node(id).span.range().end;
+    let region = match (at, keys.get(at + 1)) {
+        (0, Some(next)) => Span::new(start(id), start(*next)),
+        (0, None) => Span::new(tree.node(root).span.range().start + 1, end),
+        (at, _) => Span::new(end_of_value(tree, keys[at - 1]), end),
+    };
+    edits.remove(region);
+}
+
+/// Where an entry ends: behind its value, or behind its key or properties if nothing spells that.
+fn end_of_value(tree: &Tree, id: NodeId) -> usize {
+    let node = tree.node(id);
+    let key = node.key.as_ref().map_or(0, |it| it.span.range().end);
+    match node.span.is_empty() {
+        false => node.span.range().end,
+        true if !node.properties.is_empty() => node.properties.range().end,
+        true => key.max(node.span.range().start.min(key + 1)),
+    }
+}

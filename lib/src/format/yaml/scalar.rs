@@ -1,0 +1,803 @@
+//! What a YAML scalar means and how a value is spelt, as go-yaml v3 has it (spec section 1.5, appendix C.2).
+
+use base64_simd::STANDARD;
+use zeroize::Zeroizing;
+
+use crate::secret::SecretText;
+use crate::tree::Style;
+use crate::value::{Value, float, time};
+
+/// What a scalar means.
+pub(super) type Scalar = Result<Value, ScalarError>;
+
+/// A scalar that means nothing that SOPS can hold. Never shows its text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum ScalarError {
+    /// A positive integer that fits 64 bits without a sign and not with one: readable, and not
+    /// encryptable.
+    #[error("Cannot walk value, unknown type: uint64")]
+    Unsigned,
+    /// The text does not mean what its tag says.
+    #[error("cannot decode {found} as a {tag}")]
+    Mismatch {
+        /// The tag that the text would have by itself.
+        found: &'static str,
+        /// The tag that stands before it.
+        tag: &'static str,
+    },
+    /// `!!binary` without base64.
+    #[error("!!binary value contains invalid base64 data")]
+    Base64,
+}
+
+/// What a plain scalar without a tag means.
+pub(super) fn resolve(text: &str) -> Scalar {
+    match sort(text) {
+        Sort::Text => Ok(Value::str(text)),
+        Sort::Word => Ok(word(text).unwrap_or_else(|| Value::str(text))),
+        Sort::Point => Ok(word(text).or_else(|| point(text)).unwrap_or_else(|| Value::str(text))),
+        Sort::Number => match word(text).or_else(|| timestamp(text).map(Value::Time)) {
+            Some(it) => Ok(it),
+            None => number(text).unwrap_or_else(|| Ok(Value::str(text))),
+        },
+    }
+}
+
+/// True if a plain scalar without a tag is a string, which most are: the first byte tells.
+pub(super) fn is_str(text: &str) -> bool {
+    match sort(text) {
+        Sort::Text => true,
+        Sort::Word => word(text).is_none(),
+        Sort::Point | Sort::Number => matches!(resolve(text), Ok(Value::Str(_))),
+    }
+}
+
+/// What a scalar with a tag means: the tag as written (`!!int`, `!<tag:yaml.org,2002:int>`, `!`) or
+/// as resolved (`tag:yaml.org,2002:int`), the text without its quotes. `plain` says that it had
+/// none. A tag that go-yaml does not know makes a string.
+///
+/// # Errors
+///
+/// If the text does not fit the tag.
+pub(super) fn resolve_tagged(tag: &str, text: &str, plain: bool) -> Scalar {
+    let tag = tag.strip_prefix("!<").and_then(|it| it.strip_suffix('>')).unwrap_or(tag);
+    let (name, known) = match tag.strip_prefix("tag:yaml.org,2002:").or_else(|| tag.strip_prefix("!!")) {
+        Some(it) => (it, true),
+        None => (tag, false),
+    };
+    let tag = match name {
+        "" | "!" if !known && plain => return resolve(text),
+        "bool" if known => "!!bool",
+        "int" if known => "!!int",
+        "float" if known => "!!float",
+        "null" if known => "!!null",
+        "timestamp" if known => "!!timestamp",
+        "binary" if known => return binary(text),
+        _ => return Ok(Value::str(text)),
+    };
+    let value = match sort(text) {
+        // Other tags than its own keep a date from being read as one.
+        Sort::Number if tag != "!!timestamp" => match word(text) {
+            Some(it) => it,
+            None => match number(text).unwrap_or_else(|| Ok(Value::str(text))) {
+                Err(ScalarError::Unsigned) if tag != "!!int" => {
+                    return Err(ScalarError::Mismatch { found: "!!int", tag });
+                }
+                other => other?,
+            },
+        },
+        _ => resolve(text).map_err(|_| ScalarError::Mismatch { found: "!!int", tag })?,
+    };
+    match value {
+        Value::Int(it) if tag == "!!float" => Ok(Value::Float(it as f64)),
+        value if tag_of(&value) == tag => Ok(value),
+        value => Err(ScalarError::Mismatch { found: tag_of(&value), tag }),
+    }
+}
+
+fn tag_of(value: &Value) -> &'static str {
+    match value {
+        Value::Bool(_) => "!!bool",
+        Value::Float(_) => "!!float",
+        Value::Int(_) => "!!int",
+        Value::Null => "!!null",
+        Value::Comment(_) | Value::Str(_) => "!!str",
+        Value::Time(_) => "!!timestamp",
+    }
+}
+
+fn binary(text: &str) -> Scalar {
+    // Go's decoder steps over line breaks, wants padding and lets the last bits be anything.
+    let mut dense = Zeroizing::new(Vec::with_capacity(text.len()));
+    dense.extend(text.bytes().filter(|b| !matches!(b, b'\n' | b'\r')));
+    if dense.len() % 4 != 0 || dense.iter().any(u8::is_ascii_whitespace) {
+        return Err(ScalarError::Base64);
+    }
+    let decoded = base64_simd::forgiving_decode_to_vec(&dense).map_err(|_| ScalarError::Base64)?;
+    Ok(Value::Str(SecretText::new(decoded)))
+}
+
+/// What the first byte says about a plain scalar.
+enum Sort {
+    /// It is a string.
+    Text,
+    /// It is one of the fixed words or a string.
+    Word,
+    /// As `Word`, or a float.
+    Point,
+    /// As `Word`, or a number or a time.
+    Number,
+}
+
+fn sort(text: &str) -> Sort {
+    match text.as_bytes().first() {
+        None | Some(b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'~') => Sort::Word,
+        Some(b'.') => Sort::Point,
+        Some(b'0'..=b'9' | b'+' | b'-') => Sort::Number,
+        Some(_) => Sort::Text,
+    }
+}
+
+fn word(text: &str) -> Option<Value> {
+    Some(match text {
+        "true" | "True" | "TRUE" => Value::Bool(true),
+        "false" | "False" | "FALSE" => Value::Bool(false),
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        ".nan" | ".NaN" | ".NAN" => Value::Float(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => Value::Float(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => Value::Float(f64::NEG_INFINITY),
+        _ => return None,
+    })
+}
+
+/// Reads what Go's `ParseFloat` reads: underscores only between digits.
+fn point(text: &str) -> Option<Value> {
+    let bytes = text.as_bytes();
+    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let between = bytes.iter().enumerate().all(|(at, b)| *b != b'_' || is_digit(at - 1) && is_digit(at + 1));
+    let dense = without_underscores(text);
+    between.then(|| float::parse_go(&dense)).flatten().map(Value::Float)
+}
+
+fn without_underscores(text: &str) -> Zeroizing<String> {
+    let mut dense = Zeroizing::new(String::with_capacity(text.len()));
+    dense.extend(text.split('_'));
+    dense
+}
+
+/// Reads an integer or a float. `None` if it is neither.
+fn number(text: &str) -> Option<Scalar> {
+    let text = without_underscores(text);
+    let text = text.as_str();
+    integer(text)
+        .or_else(|| is_float(text).then(|| float::parse_go(text)).flatten().map(|it| Ok(Value::Float(it))))
+        .or_else(|| signed_after_prefix(text).map(|it| Ok(Value::Int(it))))
+}
+
+/// Go's `ParseInt` and `ParseUint` with base 0, after the underscores are gone.
+fn integer(text: &str) -> Option<Scalar> {
+    let (signed, negative, body) = match text.as_bytes().first()? {
+        b'-' => (true, true, &text[1..]),
+        b'+' => (true, false, &text[1..]),
+        _ => (false, false, text),
+    };
+    let (radix, digits) = match body.as_bytes() {
+        [b'0'] => (10, body),
+        [b'0', b'b' | b'B', _, ..] => (2, &body[2..]),
+        [b'0', b'o' | b'O', _, ..] => (8, &body[2..]),
+        [b'0', b'x' | b'X', _, ..] => (16, &body[2..]),
+        [b'0', ..] => (8, &body[1..]),
+        _ => (10, body),
+    };
+    let magnitude = magnitude(digits, radix)?;
+    match (i64::try_from(magnitude), negative) {
+        (Ok(it), false) => Some(Ok(Value::Int(it))),
+        (Ok(it), true) => Some(Ok(Value::Int(-it))),
+        (Err(_), true) => (magnitude == i64::MIN.unsigned_abs()).then_some(Ok(Value::Int(i64::MIN))),
+        // Go's unsigned integers have no sign, not even a plus.
+        (Err(_), false) => (!signed).then_some(Err(ScalarError::Unsigned)),
+    }
+}
+
+fn magnitude(digits: &str, radix: u32) -> Option<u64> {
+    let well_formed = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+    well_formed.then(|| u64::from_str_radix(digits, radix).ok()).flatten()
+}
+
+/// `0b-1` and `0o+7`: go-yaml hands what follows the prefix to a parser that takes signs.
+fn signed_after_prefix(text: &str) -> Option<i64> {
+    let (radix, rest) = match text.get(..2)? {
+        "0b" => (2, &text[2..]),
+        "0o" => (8, &text[2..]),
+        _ => return None,
+    };
+    let negative = rest.starts_with('-');
+    let magnitude = i128::from(magnitude(rest.strip_prefix(['-', '+'])?, radix)?);
+    i64::try_from(if negative { -magnitude } else { magnitude }).ok()
+}
+
+/// `^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`.
+fn is_float(text: &str) -> bool {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let whole = digits(text);
+    let mut rest = &text[whole..];
+    if let Some(after) = rest.strip_prefix('.') {
+        let fraction = digits(after);
+        if whole + fraction == 0 {
+            return false;
+        }
+        rest = &after[fraction..];
+    } else if whole == 0 {
+        return false;
+    }
+    match rest.strip_prefix(['e', 'E']) {
+        None => rest.is_empty(),
+        Some(exponent) => {
+            let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+            !exponent.is_empty() && digits(exponent) == exponent.len()
+        }
+    }
+}
+
+/// Reads what Go reads with the layouts `2006-1-2T15:4:5.999999999Z07:00` (or `t`),
+/// `2006-1-2 15:4:5.999999999` and `2006-1-2`, and spells it in RFC 3339.
+fn timestamp(text: &str) -> Option<String> {
+    let year = text.get(..4).filter(|it| it.bytes().all(|b| b.is_ascii_digit()))?;
+    let mut rest = text[4..].strip_prefix('-')?;
+    let month = field(&mut rest, 12)?;
+    rest = rest.strip_prefix('-')?;
+    let day = field(&mut rest, 31)?;
+    jiff::civil::Date::new(year.parse().ok()?, month as i8, day as i8).ok()?;
+    let date = format!("{year}-{month:02}-{day:02}");
+    let zoned = match rest.as_bytes().first() {
+        None => return Some(format!("{date}T00:00:00Z")),
+        Some(b'T' | b't') => true,
+        Some(b' ') => false,
+        Some(_) => return None,
+    };
+    // A space in a Go layout stands for any number of them.
+    rest = if zoned { &rest[1..] } else { rest.trim_start_matches(' ') };
+    let hour = field(&mut rest, 23)?;
+    rest = rest.strip_prefix(':')?;
+    let minute = field(&mut rest, 59)?;
+    rest = rest.strip_prefix(':')?;
+    let second = field(&mut rest, 59)?;
+    let mut fraction = "";
+    if let Some(after) = rest.strip_prefix(['.', ',']) {
+        let n = after.bytes().take_while(u8::is_ascii_digit).count();
+        if n > 0 {
+            (fraction, rest) = after.split_at(n);
+        }
+    }
+    let zone = if zoned { zone(rest)? } else { rest.is_empty().then(|| "Z".to_owned())? };
+    Some(time::spell(&format!("{date}T{hour:02}:{minute:02}:{second:02}{zone}"), fraction))
+}
+
+/// Reads one or two digits of at most `max`.
+fn field(rest: &mut &str, max: u8) -> Option<u8> {
+    let n = rest.bytes().take(2).take_while(u8::is_ascii_digit).count();
+    let it = rest[..n].parse().ok().filter(|it| *it <= max)?;
+    *rest = &rest[n..];
+    Some(it)
+}
+
+fn zone(text: &str) -> Option<String> {
+    if text == "Z" {
+        return Some("Z".to_owned());
+    }
+    let bytes = text.as_bytes();
+    let two = |at: usize| match bytes.get(at..at + 2)? {
+        [a @ b'0'..=b'9', b @ b'0'..=b'9'] => Some(u32::from(a - b'0') * 10 + u32::from(b - b'0')),
+        _ => None,
+    };
+    if bytes.len() != 6 || !matches!(bytes[0], b'+' | b'-') || bytes[3] != b':' {
+        return None;
+    }
+    // Go: some people write offsets of 24 hours or 60 minutes.
+    let (hours, minutes) = (two(1).filter(|it| *it <= 24)?, two(4).filter(|it| *it <= 60)?);
+    Some(match hours * 60 + minutes {
+        0 => "Z".to_owned(),
+        it => format!("{}{:02}:{:02}", char::from(bytes[0]), it / 60, it % 60),
+    })
+}
+
+/// Spells `value` for block context as SOPS does, without the line's break: the style and all that
+/// stands after `key: ` or `- `, tag included. The lines of a literal block start at `column`; the
+/// mapping or list around it starts at `parent`.
+///
+/// Differs from SOPS only where SOPS's own spelling reads back as something else, in go-yaml or in
+/// YAML 1.2: such strings are double-quoted (spec section 9.1.7; U+2028 and U+2029).
+pub(super) fn spell(value: &Value, parent: usize, column: usize) -> (Style, Zeroizing<String>) {
+    let text = match value {
+        Value::Str(it) => match it.expose_str() {
+            Some(text) => text,
+            None => return spell_binary(it.expose(), parent, column),
+        },
+        Value::Comment(it) => return (Style::Plain, comment(it, column)),
+        other => return (Style::Plain, Zeroizing::new(spell_other(other))),
+    };
+    let form = Form::of(text);
+    if form.line_feed
+        && form.block
+        && let Some(block) = literal(text, parent, column)
+    {
+        return (Style::Literal, block);
+    }
+    spell_line(text, &form, form.plain)
+}
+
+/// As [`spell`], on one line and fit to stand in `[…]` or `{…}`.
+pub(super) fn spell_flow(value: &Value) -> (Style, Zeroizing<String>) {
+    match value {
+        Value::Comment(_) => (Style::Plain, Zeroizing::new("null".to_owned())),
+        Value::Str(it) => match it.expose_str() {
+            Some(text) => {
+                let form = Form::of(text);
+                spell_line(text, &form, form.flow_plain)
+            }
+            None => {
+                let tagged = format!("!!binary \"{}\"", *base64(it.expose()));
+                (Style::Double, Zeroizing::new(tagged))
+            }
+        },
+        other => (Style::Plain, Zeroizing::new(spell_other(other))),
+    }
+}
+
+/// Spells a string in the quotes that are wanted. `None` if `value` is not a string, or if those
+/// quotes cannot say it on one line.
+pub(super) fn spell_quoted(value: &Value, style: Style) -> Option<Zeroizing<String>> {
+    let Value::Str(it) = value else { return None };
+    let text = it.expose_str()?;
+    match style {
+        Style::Single => Form::of(text).single.then(|| single_quoted(text)),
+        Style::Double => Some(double_quoted(text)),
+        _ => None,
+    }
+}
+
+/// Spells `text` as a literal block, without the last line's break: the header, then the lines from
+/// `column` on. `parent` is where the mapping or list around it starts.
+///
+/// Returns `None` if a literal block there cannot say `text`.
+pub(super) fn literal(text: &str, parent: usize, column: usize) -> Option<Zeroizing<String>> {
+    let form = Form::of(text);
+    // A tab there is taken for indentation by go-yaml, and an empty text has no line.
+    if !form.block || text.is_empty() || text.starts_with('\t') {
+        return None;
+    }
+    let lines = text.strip_suffix('\n').unwrap_or(text);
+    let n_lines = lines.bytes().filter(|b| *b == b'\n').count() + 1;
+    let mut block = Zeroizing::new(String::with_capacity(8 + text.len() + n_lines * (column + 1)));
+    block.push('|');
+    if text.starts_with([' ', '\n']) {
+        match column.checked_sub(parent) {
+            Some(it @ 1..=9) => block.push(char::from(b'0' + it as u8)),
+            _ => return None,
+        }
+    }
+    match text.strip_suffix('\n') {
+        None => block.push('-'),
+        Some("") => block.push('+'),
+        Some(rest) if rest.ends_with('\n') => block.push('+'),
+        Some(_) => (),
+    }
+    for line in lines.split('\n') {
+        block.push('\n');
+        if !line.is_empty() {
+            block.extend(std::iter::repeat_n(' ', column));
+            block.push_str(line);
+        }
+    }
+    Some(block)
+}
+
+/// Spells a comment with its sign. Further lines, which a comment from another format may have,
+/// start at `column` with a sign of their own.
+pub(super) fn comment(text: &SecretText, column: usize) -> Zeroizing<String> {
+    let text = Zeroizing::new(String::from_utf8_lossy(text.expose()).into_owned());
+    let mut spelling = Zeroizing::new(String::with_capacity(text.len() + 1));
+    spelling.push('#');
+    for (n, line) in text.split(is_break).enumerate() {
+        if n > 0 {
+            spelling.push('\n');
+            spelling.extend(std::iter::repeat_n(' ', column));
+            spelling.push_str(if line.starts_with('#') { "" } else { "# " });
+        }
+        spelling.push_str(line);
+    }
+    spelling
+}
+
+/// True if go-yaml ends a line at `c`.
+fn is_break(c: char) -> bool {
+    matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
+/// True if a key can stand before a colon on its own line.
+pub(super) fn is_simple_key(key: &str) -> bool {
+    key.len() <= 128 && !key.contains(is_break)
+}
+
+/// Everything but strings and comments.
+fn spell_other(value: &Value) -> String {
+    match value {
+        Value::Bool(it) => it.to_string(),
+        Value::Int(it) => it.to_string(),
+        Value::Float(it) if it.is_nan() => ".nan".to_owned(),
+        Value::Float(it) if it.is_infinite() => if *it > 0.0 { ".inf" } else { "-.inf" }.to_owned(),
+        Value::Float(it) => float::shortest(*it, -4, 6, 2, 'e'),
+        Value::Time(it) => it.clone(),
+        Value::Null | Value::Comment(_) | Value::Str(_) => "null".to_owned(),
+    }
+}
+
+fn spell_line(text: &str, form: &Form, plain: bool) -> (Style, Zeroizing<String>) {
+    if form.line_feed || !reads_as_str(text) {
+        return (Style::Double, double_quoted(text));
+    }
+    if plain {
+        // go-yaml tags this word wherever it stands.
+        let tag = if text == "<<" { "!!merge " } else { "" };
+        return (Style::Plain, Zeroizing::new([tag, text].concat()));
+    }
+    match form.single {
+        true => (Style::Single, single_quoted(text)),
+        false => (Style::Double, double_quoted(text)),
+    }
+}
+
+/// True if `text` without quotes is a string in YAML 1.2 and in YAML 1.1.
+fn reads_as_str(text: &str) -> bool {
+    is_str(text) && !is_old_bool(text) && !is_base_60(text)
+}
+
+fn is_old_bool(text: &str) -> bool {
+    matches!(
+        text,
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF"
+    )
+}
+
+/// `^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$`.
+fn is_base_60(text: &str) -> bool {
+    let body = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if !body.starts_with(|c: char| c.is_ascii_digit()) || !body.contains(':') {
+        return false;
+    }
+    let is_run = |it: &str| it.bytes().all(|b| b.is_ascii_digit() || b == b'_');
+    let (body, fraction) = body.split_once('.').unwrap_or((body, ""));
+    let mut parts = body.split(':');
+    let is_sixtieth = |it: &str| match it.as_bytes() {
+        [b] => b.is_ascii_digit(),
+        [b'0'..=b'5', b] => b.is_ascii_digit(),
+        _ => false,
+    };
+    is_run(fraction) && parts.next().is_some_and(is_run) && parts.all(is_sixtieth)
+}
+
+fn base64(bytes: &[u8]) -> Zeroizing<String> {
+    Zeroizing::new(STANDARD.encode_to_string(bytes))
+}
+
+/// `!!binary`, folded at 70 characters as soon as there are that many.
+fn spell_binary(bytes: &[u8], parent: usize, column: usize) -> (Style, Zeroizing<String>) {
+    const LINE: usize = 70;
+    let dense = base64(bytes);
+    if dense.len() < LINE {
+        return (Style::Plain, Zeroizing::new(["!!binary ", &dense].concat()));
+    }
+    let mut folded = Zeroizing::new(String::with_capacity(dense.len() + dense.len() / LINE + 1));
+    let mut rest = dense.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(LINE.min(rest.len()));
+        folded.push_str(line);
+        folded.push('\n');
+        rest = after;
+    }
+    let block = literal(&folded, parent, column).expect("base64 fits a literal block");
+    (Style::Literal, Zeroizing::new(["!!binary ", &block].concat()))
+}
+
+fn single_quoted(text: &str) -> Zeroizing<String> {
+    let quotes = text.bytes().filter(|b| *b == b'\'').count();
+    let mut quoted = Zeroizing::new(String::with_capacity(text.len() + quotes + 2));
+    quoted.push('\'');
+    for c in text.chars() {
+        if c == '\'' {
+            quoted.push('\'');
+        }
+        quoted.push(c);
+    }
+    quoted.push('\'');
+    quoted
+}
+
+fn double_quoted(text: &str) -> Zeroizing<String> {
+    // go-yaml looks for the byte order mark at the start of the text instead of at the character.
+    let all = text.starts_with('\u{feff}');
+    let escaped = |c: char| all || matches!(c, '"' | '\\') || is_break(c) || !is_printable(c);
+    let size: usize = text.chars().map(|c| if escaped(c) { 10 } else { c.len_utf8() }).sum();
+    let mut quoted = Zeroizing::new(String::with_capacity(size + 2));
+    quoted.push('"');
+    for c in text.chars() {
+        if !escaped(c) {
+            quoted.push(c);
+            continue;
+        }
+        quoted.push('\\');
+        match c {
+            '\0' => quoted.push('0'),
+            '\x07' => quoted.push('a'),
+            '\x08' => quoted.push('b'),
+            '\t' => quoted.push('t'),
+            '\n' => quoted.push('n'),
+            '\x0b' => quoted.push('v'),
+            '\x0c' => quoted.push('f'),
+            '\r' => quoted.push('r'),
+            '\x1b' => quoted.push('e'),
+            '"' | '\\' => quoted.push(c),
+            '\u{85}' => quoted.push('N'),
+            '\u{a0}' => quoted.push('_'),
+            '\u{2028}' => quoted.push('L'),
+            '\u{2029}' => quoted.push('P'),
+            _ => {
+                let (sign, digits) = match u32::from(c) {
+                    ..=0xFF => ('x', 2),
+                    0x100..=0xFFFF => ('u', 4),
+                    _ => ('U', 8),
+                };
+                quoted.push(sign);
+                let code = u32::from(c);
+                let digit = |n: u32| char::from_digit(code >> (4 * n) & 0xF, 16).expect("four bits are one digit");
+                quoted.extend((0..digits).rev().map(|n| digit(n).to_ascii_uppercase()));
+            }
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// True for what go-yaml writes as it is. It takes everything above U+FFFF for unprintable.
+fn is_printable(c: char) -> bool {
+    matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}')
+}
+
+/// In which styles a text can be written, whatever it would mean.
+#[derive(Debug)]
+struct Form {
+    /// It has a line feed.
+    line_feed: bool,
+    /// Without quotes, in block context.
+    plain: bool,
+    /// Without quotes, also in flow context.
+    flow_plain: bool,
+    /// In single quotes, on one line.
+    single: bool,
+    /// As a literal block, which may still need a hint for its indentation.
+    block: bool,
+}
+
+impl Form {
+    fn of(text: &str) -> Self {
+        let bytes = text.as_bytes();
+        let Some(last) = bytes.last() else {
+            return Self { line_feed: false, plain: false, flow_plain: false, single: true, block: false };
+        };
+        let is_blank = |at: usize| matches!(bytes.get(at), None | Some(b' ' | b'\t'));
+        let mut form = Self { line_feed: false, plain: true, flow_plain: true, single: true, block: *last != b' ' };
+        match bytes[0] {
+            b' ' | b'#' | b',' | b'[' | b']' | b'{' | b'}' | b'&' | b'*' | b'!' | b'|' | b'>' | b'\'' | b'"' | b'%'
+            | b'@' | b'`' => form.plain = false,
+            b'-' | b'?' | b':' if is_blank(1) => form.plain = false,
+            _ => (),
+        }
+        if *last == b' ' || text.starts_with("---") || text.starts_with("...") {
+            form.plain = false;
+        }
+        for (at, c) in text.char_indices() {
+            match c {
+                'a'..='z' | 'A'..='Z' | '0'..='9' => (),
+                ',' | '?' | '[' | ']' | '{' | '}' => form.flow_plain = false,
+                ':' => {
+                    form.flow_plain = false;
+                    form.plain &= !is_blank(at + 1);
+                }
+                '#' => form.plain &= at == 0 || bytes[at - 1] != b' ',
+                '\n' => {
+                    (form.line_feed, form.plain, form.single) = (true, false, false);
+                    form.block &= at == 0 || bytes[at - 1] != b' ';
+                }
+                '\t' => (form.plain, form.single) = (false, false),
+                // U+2028 and U+2029 end a line in YAML 1.1 and do not in YAML 1.2.
+                _ if is_break(c) || !is_printable(c) => {
+                    (form.plain, form.single, form.block) = (false, false, false);
+                }
+                _ => (),
+            }
+        }
+        form.flow_plain &= form.plain;
+        form
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// True if `text` without quotes is the string `text`, here and in YAML 1.1: also inside `[…]` and
+    /// `{…}` if `in_flow`.
+    fn can_be_plain(text: &str, in_flow: bool) -> bool {
+        let form = Form::of(text);
+        (if in_flow { form.flow_plain } else { form.plain }) && reads_as_str(text) && text != "<<"
+    }
+    use crate::format::yaml::print::print_map_entries;
+    use crate::tree::{Entry, Wire};
+
+    /// A value as the tables below show it.
+    fn show(scalar: Scalar) -> String {
+        match scalar {
+            Ok(Value::Bool(it)) => format!("bool {it}"),
+            Ok(Value::Float(it)) => format!("float {}", float::plain(it)),
+            Ok(Value::Int(it)) => format!("int {it}"),
+            Ok(Value::Null) => "null".to_owned(),
+            Ok(Value::Time(it)) => format!("time {it}"),
+            Ok(Value::Str(it) | Value::Comment(it)) => {
+                format!("str {}", String::from_utf8_lossy(it.expose()))
+            }
+            Err(it) => format!("error {it}"),
+        }
+    }
+
+    #[test]
+    fn plain_scalars_mean_what_they_mean_to_go_yaml() {
+        for line in include_str!("testdata/resolve.txt").lines().filter(|it| !it.starts_with('#')) {
+            let (text, meaning) = line.split_once('\t').expect("text, tab, meaning");
+            let text = if text == "(empty)" { "" } else { text };
+            assert_eq!(show(resolve(text)), meaning, "{text}");
+            assert_eq!(is_str(text), meaning.starts_with("str "), "{text}");
+        }
+    }
+
+    #[test]
+    fn tags_force_or_refuse() {
+        for (tag, text, meaning) in [
+            ("!!str", "123", "str 123"),
+            ("!!str", "", "str "),
+            ("!!int", "5", "int 5"),
+            ("!<tag:yaml.org,2002:int>", "0x1F", "int 31"),
+            ("tag:yaml.org,2002:int", "5", "int 5"),
+            ("!!int", "2001-01-01", "error cannot decode !!str as a !!int"),
+            ("!!int", "1.5", "error cannot decode !!float as a !!int"),
+            ("!!int", "", "error cannot decode !!null as a !!int"),
+            ("!!int", "9223372036854775808", "error Cannot walk value, unknown type: uint64"),
+            ("!!float", "3", "float 3"),
+            ("!!float", ".5", "float 0.5"),
+            ("!!float", "9223372036854775808", "error cannot decode !!int as a !!float"),
+            ("!!bool", "true", "bool true"),
+            ("!!bool", "yes", "error cannot decode !!str as a !!bool"),
+            ("!!null", "", "null"),
+            ("!!null", "x", "error cannot decode !!str as a !!null"),
+            ("!!timestamp", "2020-01-01", "time 2020-01-01T00:00:00Z"),
+            ("!!timestamp", "20200101", "error cannot decode !!int as a !!timestamp"),
+            ("!!binary", "aGVs\nbG8=", "str hello"),
+            ("!!binary", "aGVsbG9=", "str hello"),
+            ("!!binary", "aGVs bG8=", "error !!binary value contains invalid base64 data"),
+            ("!!binary", "aGVsbG8", "error !!binary value contains invalid base64 data"),
+            ("!!merge", "<<", "str <<"),
+            ("!!unheard", "1", "str 1"),
+            ("!custom", "1", "str 1"),
+            ("!int", "1", "str 1"),
+            ("!", "12", "int 12"),
+        ] {
+            assert_eq!(show(resolve_tagged(tag, text, true)), meaning, "{tag} {text}");
+        }
+        assert_eq!(show(resolve_tagged("!", "12", false)), "str 12");
+    }
+
+    #[test]
+    fn strings_are_spelt_as_sops_spells_them() {
+        for line in include_str!("testdata/spell.txt").lines().skip(2) {
+            let mut fields = line.split('\t').map(unescape);
+            let mut next = || fields.next().expect("text, as a value, as an item");
+            let (text, value, item) = (next(), next(), next());
+            let entries = [
+                Entry::Pair("v".to_owned(), Wire::text(&text)),
+                Entry::Pair("i".to_owned(), Wire::List(vec![Wire::text(&text)])),
+            ];
+            let printed = print_map_entries(&entries, 4, 0);
+            assert_eq!(*printed, format!("v: {value}\ni:\n    - {item}\n"), "{text:?}");
+            if let Some(quoted) = spell_quoted(&Value::str(&text), Style::Single) {
+                let inner =
+                    quoted.strip_prefix('\'').and_then(|it| it.strip_suffix('\'')).map(|it| it.replace("''", "'"));
+                assert_eq!(inner.as_deref(), Some(text.as_str()));
+            }
+        }
+    }
+
+    fn unescape(field: &str) -> String {
+        let mut text = String::new();
+        let mut parts = field.split('⟨');
+        text.push_str(parts.next().unwrap_or(""));
+        for part in parts {
+            let (code, rest) = part.split_once('⟩').expect("brackets in pairs");
+            let code = u32::from_str_radix(code, 16).ok().and_then(char::from_u32);
+            text.push(code.expect("a code point in hexadecimal"));
+            text.push_str(rest);
+        }
+        text
+    }
+
+    #[test]
+    fn other_values_are_spelt_as_sops_spells_them() {
+        for (value, text) in [
+            (Value::Bool(true), "true"),
+            (Value::Int(-5), "-5"),
+            (Value::Null, "null"),
+            (Value::Float(1e6), "1e+06"),
+            (Value::Float(100000.0), "100000"),
+            (Value::Float(1234567.5), "1.2345675e+06"),
+            (Value::Float(0.00001), "1e-05"),
+            (Value::Float(-0.0), "-0"),
+            (Value::Float(f64::INFINITY), ".inf"),
+            (Value::Float(f64::NEG_INFINITY), "-.inf"),
+            (Value::Float(f64::NAN), ".nan"),
+            (Value::Time("2001-12-14T21:59:43.1-05:00".to_owned()), "2001-12-14T21:59:43.1-05:00"),
+            (Value::Comment(" a".into()), "# a"),
+            (Value::Comment(" a\nb\r#c".into()), "# a\n    # b\n    #c"),
+            (Value::Str(SecretText::new(b"\xff".to_vec())), "!!binary /w=="),
+        ] {
+            assert_eq!(*spell(&value, 0, 4).1, text);
+        }
+        let long = Value::Str(SecretText::new([0xff; 52]));
+        let text = spell(&long, 0, 2).1;
+        assert_eq!(*text, format!("!!binary |\n  {}\n  {}", "/".repeat(69) + "w", "=="));
+    }
+
+    #[test]
+    fn a_wanted_style_is_taken_where_it_can_say_the_text() {
+        for (text, single, double) in [
+            ("it's", Some("'it''s'"), "\"it's\""),
+            ("a\tb", None, "\"a\\tb\""),
+            ("a\nb", None, "\"a\\nb\""),
+            ("é\u{7f}", None, "\"é\\x7F\""),
+            ("", Some("''"), "\"\""),
+        ] {
+            let value = Value::str(text);
+            assert_eq!(spell_quoted(&value, Style::Single).as_deref().map(String::as_str), single);
+            assert_eq!(spell_quoted(&value, Style::Double).as_deref().map(String::as_str), Some(double));
+        }
+        assert!(spell_quoted(&Value::Int(1), Style::Double).is_none());
+        for (text, block, flow) in [
+            ("abc", true, true),
+            ("a b", true, true),
+            ("ENC[AES256_GCM,data:AA==]", true, false),
+            ("a:b", true, false),
+            ("a: b", false, false),
+            ("a #b", false, false),
+            ("-x", true, true),
+            ("?x", true, false),
+            ("yes", false, false),
+            ("12:30", false, false),
+            ("1.5", false, false),
+            ("<<", false, false),
+            ("", false, false),
+            ("---x", false, false),
+        ] {
+            assert_eq!((can_be_plain(text, false), can_be_plain(text, true)), (block, flow), "{text}");
+        }
+        for (text, parent, block) in [
+            ("a", 0, Some("|-\n   a")),
+            ("a\n", 0, Some("|\n   a")),
+            (" a\n\nb\n\n", 2, Some("|1+\n    a\n\n   b\n")),
+            ("\n", 0, Some("|3+\n")),
+            ("\ta\n", 0, None),
+            ("a \nb", 0, None),
+            ("a\u{1}\n", 0, None),
+            ("", 0, None),
+        ] {
+            assert_eq!(literal(text, parent, 3).as_deref().map(String::as_str), block, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What is fuzzed, and what must hold for every input.
+
+use leafseal::edge::{Clock, Timestamp};
+use leafseal::format::{FORMATS, Format, named};
+use leafseal::rules::{Naming, Rules};
+use leafseal::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Tree, Wire};
+use leafseal::{DataKey, EncryptedFile};
+use leafseal_tests::documents;
+
+use crate::Target;
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    Target { name: "parse_yaml", run: |it| parse("yaml", it), seeds: || plain("yaml"), words: YAML },
+    Target { name: "parse_json", run: |it| parse("json", it), seeds: || plain("json"), words: JSON },
+    Target { name: "edits", run: edits, seeds: || [plain("yaml"), plain("json")].concat(), words: YAML },
+    Target { name: "envelope", run: envelope, seeds: envelopes, words: ENVELOPE },
+    Target { name: "metadata", run: metadata, seeds: Vec::new, words: METADATA },
+    Target { name: "rules", run: rules, seeds: Vec::new, words: RULES },
+];
+
+const YAML: &[&str] = &[
+    "---\n",
+    "...\n",
+    "- ",
+    "? ",
+    ": ",
+    "|\n",
+    ">-\n",
+    "|2+\n",
+    "&a ",
+    "*a",
+    "<<: *a\n",
+    "!!str ",
+    "!!binary ",
+    "# c\n",
+    " #",
+    "{",
+    "}",
+    "[",
+    "]",
+    ", ",
+    "''",
+    "\"\"",
+    "\\u0000",
+    "~",
+    "0x1F",
+    "1e400",
+    "2001-12-14",
+    ".inf",
+    "\u{feff}",
+    "\u{85}",
+    "\r\n",
+    "sops:\n    mac: x\n",
+    "%YAML 1.1\n",
+    "<<",
+    "😀",
+];
+const JSON: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"\"",
+    "\\ud800",
+    "\\u0041",
+    "1e400",
+    "-0",
+    "null",
+    "true",
+    "\"sops\": {}",
+    "\u{feff}",
+    "\r\n",
+];
+const ENVELOPE: &[&str] = &[
+    "ENC[AES256_GCM,",
+    "data:",
+    ",iv:",
+    ",tag:",
+    ",type:",
+    "str]",
+    "int]",
+    "bytes]",
+    "=",
+    "AAAA",
+    "]",
+    "\\r",
+    "-",
+    "_",
+];
+const METADATA: &[&str] = &[
+    "kms: []\n",
+    "pgp: null\n",
+    "key_groups:\n",
+    "shamir_threshold: 2\n",
+    "lastmodified: ",
+    "mac: ",
+    "version: ",
+    "encrypted_regex: (\n",
+    "unencrypted_suffix: ",
+    "leafseal_layout: ",
+    "2001-01-01T00:00:00Z",
+    "3.13.3",
+    "~",
+    "{}",
+    "[]",
+];
+const RULES: &[&str] = &[
+    "creation_rules:\n",
+    "  - path_regex: ",
+    "    age: ",
+    "    key_groups:\n",
+    "      - merge:\n",
+    "    shamir_threshold: 99\n",
+    "stores:\n",
+    "\\Q",
+    "\\z",
+    "(?i)",
+    "[[:alpha:]]",
+    "{1,1000}",
+    "(a*)*",
+    "encrypted_regex: ",
+    "[]",
+    "{}",
+    "&a",
+    "*a",
+];
+
+fn plain(extension: &str) -> Vec<Vec<u8>> {
+    let documents = documents::all().into_iter().filter(|it| it.extension == extension);
+    let refused = documents::REFUSED.iter().filter(|it| it.extension == extension);
+    documents.map(|it| it.text.into_owned().into_bytes()).chain(refused.map(|it| it.text.as_bytes().to_vec())).collect()
+}
+
+fn envelopes() -> Vec<Vec<u8>> {
+    let whole = "ENC[AES256_GCM,data:f6SdJOI=,iv:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=,tag:TEFu+ejkdT0ijPtelDWwfg==,type:str]";
+    vec![whole.as_bytes().to_vec(), b"ENC[AES256_GCM,data:,iv:,tag:,type:]".to_vec(), b"plain".to_vec()]
+}
+
+/// A text that parses is kept to the byte, and every node of it can be asked what it means.
+fn parse(format: &str, input: &[u8]) {
+    let Some(format) = named(format) else { return };
+    let Ok(tree) = format.parse(input) else { return };
+    if std::str::from_utf8(input).is_ok() {
+        assert_eq!(tree.source().as_bytes(), input, "the tree has another text");
+    }
+    assert_eq!(*Edits::default().apply(tree.source()), *tree.source(), "no edits change the text");
+    for document in tree.documents() {
+        let _ = tree.text(document.span);
+        let _ = format.wire(&tree, document.root);
+        walk(&tree, document.root, &mut |id| {
+            let node = tree.node(id);
+            let (_, _, _) = (tree.text(node.span), tree.text(node.properties), tree.key(id));
+            if matches!(node.kind, Kind::Scalar | Kind::Comment { .. }) {
+                let _ = (format.value(&tree, id), format.str(&tree, id));
+            }
+        });
+    }
+}
+
+/// Visits a node and all below it, children after parents. Not recursive: inputs may be deep.
+fn walk(tree: &Tree, root: NodeId, visit: &mut dyn FnMut(NodeId)) {
+    let mut todo = vec![root];
+    while let Some(id) = todo.pop() {
+        visit(id);
+        todo.extend(tree.children(id));
+    }
+}
+
+/// Metadata that is attached and detached leaves the text as it was, and a scalar that is spelt anew
+/// means what it meant.
+fn edits(input: &[u8]) {
+    for format in FORMATS {
+        let Ok(tree) = format.parse(input) else { continue };
+        let has_metadata = |id| tree.child(id, METADATA_KEY).is_some();
+        if tree.documents().is_empty() || tree.documents().iter().any(|it| has_metadata(it.root)) {
+            continue;
+        }
+        attach_and_detach(*format, &tree);
+        spell(*format, &tree);
+    }
+}
+
+fn attach_and_detach(format: &dyn Format, tree: &Tree) {
+    let metadata = Wire::Map(vec![
+        Entry::Pair(
+            "age".to_owned(),
+            Wire::List(vec![Wire::Map(vec![Entry::Pair("enc".to_owned(), Wire::text("a\nb\n"))])]),
+        ),
+        Entry::Pair("mac".to_owned(), Wire::text("x")),
+    ]);
+    let mut edits = Edits::default();
+    format.attach(tree, &metadata, None, &mut edits);
+    let sealed = edits.apply(tree.source());
+    let again = format.parse(sealed.as_bytes()).expect("a text with metadata parses");
+    let mut edits = Edits::default();
+    for document in again.documents() {
+        format.detach(&again, document, &mut edits);
+    }
+    let back = edits.apply(&sealed);
+    // Only the metadata can say that there was no line break at the end.
+    let ends = ['\n', '\r'];
+    assert_eq!(back.trim_end_matches(ends), tree.source().trim_end_matches(ends), "detach does not undo attach");
+}
+
+fn spell(format: &dyn Format, tree: &Tree) {
+    let mut edits = Edits::default();
+    let mut values = Vec::new();
+    for document in tree.documents() {
+        walk(tree, document.root, &mut |id| {
+            let node = tree.node(id);
+            let is_bare = node.kind == Kind::Scalar && node.properties.is_empty() && !node.span.is_empty();
+            if is_bare && let Ok(value) = format.value(tree, id) {
+                edits.replace(node.span, format.spell(tree, id, &value).as_str());
+                values.push(value);
+            }
+        });
+    }
+    let spelt = edits.apply(tree.source());
+    let again = format.parse(spelt.as_bytes()).expect("what a format spells parses");
+    let mut read = Vec::new();
+    for document in again.documents() {
+        walk(&again, document.root, &mut |id| {
+            let node = again.node(id);
+            if node.kind == Kind::Scalar && node.properties.is_empty() && !node.span.is_empty() {
+                read.extend(format.value(&again, id).ok());
+            }
+        });
+    }
+    let same = values.len() == read.len()
+        && values.iter().zip(&read).all(|(a, b)| a.type_name() == b.type_name() && a.canonical() == b.canonical());
+    assert!(same, "a value is not what it was after it was spelt");
+}
+
+/// Any text can stand where a sealed value stands.
+fn envelope(input: &[u8]) {
+    let Some(format) = named("json") else { return };
+    let text = String::from_utf8_lossy(input);
+    let quoted: String = text.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect();
+    let file = format!(
+        "{{\"a\": \"{quoted}\", \"sops\": {{\"age\": [{{\"recipient\": \"x\", \"enc\": \"y\"}}], \
+         \"lastmodified\": \"2026-01-02T03:04:05Z\", \"mac\": \"{quoted}\", \"version\": \"3.13.3\"}}}}"
+    );
+    let Ok(file) = EncryptedFile::parse(format, file.as_bytes()) else { return };
+    let key = DataKey::from_bytes(&(0..32).collect::<Vec<u8>>()).expect("it is 32 bytes long");
+    let _ = file.open(&key).is_ok();
+    let _ = file.open_ignoring_mac(&key).is_ok();
+}
+
+/// A damaged encrypted file is refused or kept: what is kept can be wrapped anew without a change.
+fn metadata(input: &[u8]) {
+    for format in FORMATS {
+        let Ok(file) = EncryptedFile::parse(*format, input) else { continue };
+        let key = DataKey::from_bytes(&[7; 32]).expect("it is 32 bytes long");
+        let _ = file.open(&key).is_ok();
+        if let Ok(rewrapped) = file.rewrap(file.metadata().clone()) {
+            let again = EncryptedFile::parse(*format, rewrapped.text().as_bytes());
+            let again = again.expect("what is written with metadata is read");
+            assert_eq!(again.metadata().mac, file.metadata().mac, "wrapping anew has changed the MAC");
+        }
+    }
+}
+
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_utc_seconds("2026-01-02T03:04:05Z")
+    }
+}
+
+/// A configuration is refused or can be asked for any path.
+fn rules(input: &[u8]) {
+    if let Ok(rules) = Rules::parse(input) {
+        let naming = Naming { clock: &Stopped, kms_context: &[], aws_profile: "" };
+        for path in ["a.yaml", "secrets/prod/b.json", "/abs/c", ""] {
+            let _ = rules.rule_for(path, &naming);
+        }
+        let _ = rules.stores();
+    }
+}

@@ -1,0 +1,266 @@
+//! `cargo xtask bench`: the release build beside real sops and any other program with its command
+//! line, on the same files, in turn, in one run.
+//!
+//! Trust the ratios within one run: a busy machine hits all programs alike.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use regex::Regex;
+
+use crate::corpora::{self, Corpus};
+use crate::measure::{Sample, measure};
+use crate::sh::{cargo, output, run as run_command, step, target};
+use crate::{Failure, peers};
+
+/// A throw-away identity for these files only.
+const IDENTITY: &str = "AGE-SECRET-KEY-1G7JECYA0YXHSNR7AGD8JC4HYRWYSJM4G4QP7M5WGGAERWSDVNYXSPRXRG8";
+const RECIPIENT: &str = "age1j2rzd7nxj6865qhmeyqfj972kav72zrplu0fqvymf05cylc47fesxka94d";
+const SECOND_RECIPIENT: &str = "age1luyr8v4r20y63tx4lsm82ux3wz44dksm7dd0xuk0x7xc2kdf74tq3up0rf";
+
+/// What is done to a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Operation {
+    Start,
+    Decrypt,
+    Encrypt,
+    EncryptSelected,
+    DecryptSelected,
+    Extract,
+    Set,
+    Rotate,
+    Updatekeys,
+    Edit,
+}
+
+use Operation::{Decrypt, DecryptSelected, Edit, Encrypt, EncryptSelected, Extract, Rotate, Set, Start, Updatekeys};
+
+/// Every row: the operation and the files it is done to.
+const ROWS: &[(Operation, &str, &[&str])] = &[
+    (Start, "start-up", &["tiny.yaml"]),
+    (Decrypt, "decrypt", &["tiny.yaml", "helm60.yaml", "k1.yaml", "k10.yaml", "k100.yaml", "flat30.yaml"]),
+    (Encrypt, "encrypt", &["tiny.yaml", "helm60.yaml", "k1.yaml", "k10.yaml", "k100.yaml", "flat30.yaml"]),
+    (DecryptSelected, "decrypt-selected", &["k1.yaml", "k10.yaml"]),
+    (EncryptSelected, "encrypt-selected", &["k1.yaml", "k10.yaml"]),
+    (Extract, "extract", &["tiny.yaml", "k10.yaml", "k100.yaml"]),
+    (Set, "set", &["tiny.yaml", "k10.yaml", "k100.yaml"]),
+    (Edit, "edit", &["tiny.yaml", "k10.yaml", "k100.yaml"]),
+    (Rotate, "rotate", &["tiny.yaml", "k10.yaml", "k100.yaml"]),
+    (Updatekeys, "updatekeys", &["tiny.yaml", "k10.yaml", "k100.yaml"]),
+    (Decrypt, "decrypt", &["tiny.json", "k1.json", "k10.json", "k100.json", "flat30.json"]),
+    (Encrypt, "encrypt", &["tiny.json", "k1.json", "k10.json", "k100.json", "flat30.json"]),
+];
+
+struct Options {
+    only: Option<Regex>,
+    runs: Option<usize>,
+    quick: bool,
+    programs: Vec<(String, PathBuf)>,
+}
+
+/// Builds the release, makes the files, runs every row that `--only` matches.
+pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
+    let options = options(args)?;
+    let peers = peers::set_up()?;
+    step("building the release");
+    run_command(cargo().args(["build", "--release", "--package", "leafseal-cli"]))?;
+
+    let place = target().join("bench");
+    fs::create_dir_all(place.join("bin")).map_err(|error| error.to_string())?;
+    // Called as sops, so that every program gets the same command line.
+    let ours = place.join("bin/sops");
+    drop(fs::remove_file(&ours));
+    std::os::unix::fs::symlink(target().join("release/leafseal"), &ours).map_err(|error| error.to_string())?;
+
+    let mut programs = vec![("leafseal".to_owned(), ours)];
+    let real: Vec<_> = ["sops-3.11", "sops-3.13"].map(|it| (it.to_owned(), peers.join(it))).into();
+    programs.extend(real.into_iter().filter(|(_, it)| it.exists()));
+    programs.extend(options.programs.iter().cloned());
+    let bench = Bench { place, programs };
+    bench.prepare()?;
+
+    println!(
+        "{:<28} {:<12} {:>10} {:>10} {:>9}   wall / CPU against leafseal",
+        "row", "program", "wall ms", "CPU ms", "peak MB"
+    );
+    let mut made: BTreeMap<&str, Corpus> = BTreeMap::new();
+    for (operation, verb, files) in ROWS {
+        for file in *files {
+            let row = if *operation == Start { (*verb).to_owned() } else { format!("{verb} {file}") };
+            let large = ["k100", "flat30"].iter().any(|it| file.starts_with(it));
+            if options.only.as_ref().is_some_and(|it| !it.is_match(&row)) || (options.quick && large) {
+                continue;
+            }
+            let corpus = made.entry(file).or_insert_with(|| corpora::make(file));
+            let runs = options.runs.unwrap_or(match (options.quick, corpus.leaves) {
+                (true, _) => 3,
+                (false, 0..=100) => 25,
+                (false, 101..=1_000) => 15,
+                (false, 1_001..=10_000) => 7,
+                (false, _) => 3,
+            });
+            bench.row(&row, *operation, corpus, runs)?;
+        }
+    }
+    Ok(())
+}
+
+fn options(args: &[String]) -> Result<Options, Failure> {
+    let mut options = Options { only: None, runs: None, quick: false, programs: Vec::new() };
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
+        match arg.as_str() {
+            "--quick" => options.quick = true,
+            "--only" => options.only = Some(Regex::new(value()?).map_err(|error| error.to_string())?),
+            "--runs" => {
+                let runs = value()?.parse().ok().filter(|it| *it > 0);
+                options.runs = Some(runs.ok_or("--runs wants a number above zero")?);
+            }
+            other => match other.split_once('=') {
+                Some((name, path)) => {
+                    let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+                    options.programs.push((name.to_owned(), path));
+                }
+                None => return Err(format!("`{other}` is neither an option nor NAME=PATH")),
+            },
+        }
+    }
+    Ok(options)
+}
+
+struct Bench {
+    place: PathBuf,
+    programs: Vec<(String, PathBuf)>,
+}
+
+impl Bench {
+    fn prepare(&self) -> Result<(), Failure> {
+        self.write("identity.txt", &format!("{IDENTITY}\n"))?;
+        self.write("one.yaml", &format!("creation_rules:\n  - age: {RECIPIENT}\n"))?;
+        self.write("two.yaml", &format!("creation_rules:\n  - age: {RECIPIENT},{SECOND_RECIPIENT}\n"))?;
+        self.write(
+            "selected.yaml",
+            &format!("creation_rules:\n  - age: {RECIPIENT}\n    encrypted_regex: {}\n", corpora::SELECTOR),
+        )
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
+        fs::write(self.place.join(name), text).map_err(|error| format!("{name}: {error}"))
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        [
+            ("SOPS_AGE_KEY_FILE", self.place.join("identity.txt").display().to_string()),
+            ("SOPS_DISABLE_VERSION_CHECK", "1".to_owned()),
+            ("EDITOR", "sed -i '$a added: value'".to_owned()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
+    }
+
+    /// Writes the plain file and its encrypted forms. Real sops encrypts, if there is one: all read
+    /// what the original wrote.
+    fn files(&self, corpus: &Corpus) -> Result<(), Failure> {
+        let plain = self.place.join(format!("plain-{}", corpus.name));
+        if plain.exists() && fs::read_to_string(&plain).is_ok_and(|it| it == corpus.text) {
+            return Ok(());
+        }
+        let real = self.programs.iter().rev().find(|(name, _)| name.starts_with("sops-")).or(self.programs.first());
+        let (_, program) = real.expect("leafseal itself is always there");
+        for (kind, rules) in [("sealed", "one.yaml"), ("selected", "selected.yaml")] {
+            let file = self.place.join(corpus.name);
+            fs::write(&file, &corpus.text).map_err(|error| error.to_string())?;
+            let mut command = Command::new(program);
+            command.args(["--config", rules, "encrypt", corpus.name]).current_dir(&self.place).envs(self.environment());
+            self.write(&format!("{kind}-{}", corpus.name), &output(&mut command)?)?;
+        }
+        fs::write(plain, &corpus.text).map_err(|error| error.to_string())
+    }
+
+    fn row(&self, row: &str, operation: Operation, corpus: &Corpus, runs: usize) -> Result<(), Failure> {
+        self.files(corpus)?;
+        let (plain, sealed, selected) =
+            (format!("plain-{}", corpus.name), format!("sealed-{}", corpus.name), format!("selected-{}", corpus.name));
+        let work = format!("work-{}", corpus.name);
+        let args: Vec<&str> = match operation {
+            Start => vec!["--disable-version-check", "--version"],
+            Decrypt => vec!["decrypt", &sealed],
+            DecryptSelected => vec!["decrypt", &selected],
+            Encrypt => vec!["--config", "one.yaml", "encrypt", &plain],
+            EncryptSelected => vec!["--config", "selected.yaml", "encrypt", &plain],
+            Extract => vec!["decrypt", "--extract", &corpus.leaf, &sealed],
+            Set => vec!["set", &work, &corpus.leaf, "\"a new value\""],
+            Rotate => vec!["rotate", &sealed],
+            Updatekeys => vec!["--config", "two.yaml", "updatekeys", "-y", &work],
+            Edit => vec!["edit", &work],
+        };
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        let environment = self.environment();
+
+        let mut samples: Vec<Result<Vec<Sample>, Failure>> = vec![Ok(Vec::new()); self.programs.len()];
+        for round in 0..runs {
+            for turn in 0..self.programs.len() {
+                let n = (round + turn) % self.programs.len();
+                if samples[n].is_err() {
+                    continue;
+                }
+                if matches!(operation, Set | Updatekeys | Edit) {
+                    fs::copy(self.place.join(&sealed), self.place.join(&work)).map_err(|error| error.to_string())?;
+                }
+                match measure(&self.programs[n].1, &args, &environment, &self.place) {
+                    Ok(sample) => samples[n].as_mut().expect("checked above").push(sample),
+                    Err(failure) => samples[n] = Err(failure),
+                }
+            }
+        }
+        self.print(row, &samples);
+        Ok(())
+    }
+
+    fn print(&self, row: &str, samples: &[Result<Vec<Sample>, Failure>]) {
+        let medians: Vec<Option<Sample>> =
+            samples.iter().map(|it| it.as_ref().ok().and_then(|it| median(it))).collect();
+        for (((name, _), sample), outcome) in self.programs.iter().zip(&medians).zip(samples) {
+            match (sample, outcome) {
+                (Some(it), _) => {
+                    let against = match (&medians[0], name.as_str()) {
+                        (Some(ours), name) if name != "leafseal" => {
+                            format!("{:.1}× / {:.1}×", ratio(it.wall, ours.wall), ratio(it.cpu, ours.cpu))
+                        }
+                        _ => String::new(),
+                    };
+                    println!(
+                        "{row:<28} {name:<12} {:>10.2} {:>10.2} {:>9.1}   {against}",
+                        it.wall.as_secs_f64() * 1e3,
+                        it.cpu.as_secs_f64() * 1e3,
+                        it.memory as f64 / 1024.0,
+                    );
+                }
+                (None, Err(failure)) => println!("{row:<28} {name:<12} failed: {failure}"),
+                (None, Ok(_)) => (),
+            }
+        }
+    }
+}
+
+fn ratio(theirs: Duration, ours: Duration) -> f64 {
+    theirs.as_secs_f64() / ours.as_secs_f64().max(1e-6)
+}
+
+/// The median of each column by itself.
+fn median(samples: &[Sample]) -> Option<Sample> {
+    fn middle<T: Ord + Copy>(samples: &[Sample], column: fn(&Sample) -> T) -> Option<T> {
+        let mut values: Vec<T> = samples.iter().map(column).collect();
+        values.sort();
+        values.get(values.len() / 2).copied()
+    }
+    Some(Sample {
+        wall: middle(samples, |it| it.wall)?,
+        cpu: middle(samples, |it| it.cpu)?,
+        memory: middle(samples, |it| it.memory)?,
+    })
+}
