@@ -5,17 +5,27 @@ use std::ffi::OsString;
 /// The variables and what they say, in alphabetical order. The reference page is made from this.
 pub(crate) const VARIABLES: &[(&str, &str)] = &[
     ("APPDATA", "On Windows: the folder that `sops\\age\\keys.txt` lies in"),
+    ("EDITOR", "The editor, if `SOPS_EDITOR` does not name one"),
     ("HOME", "The home directory: `.ssh` and, below `.config`, `sops/age/keys.txt` lie in it"),
+    ("LEAFSEAL_COMPAT", "`sops` to be parsed and answered as SOPS does"),
+    ("PATH", "Where editors, commands and age plugins are looked for"),
     ("SOPS_AGE_KEY", "age identities, with white space between them"),
     ("SOPS_AGE_KEY_CMD", "A command that prints age identities; it finds the recipient in `SOPS_AGE_RECIPIENT`"),
     ("SOPS_AGE_KEY_FILE", "A file of age identities, one a line"),
+    ("SOPS_AGE_RECIPIENTS", "age recipients for a new file, instead of those of the creation rule"),
     (
         "SOPS_AGE_SSH_PRIVATE_KEY_CMD",
         "A command that prints an SSH private key; it finds the recipient in `SOPS_AGE_RECIPIENT`",
     ),
     ("SOPS_AGE_SSH_PRIVATE_KEY_FILE", "An SSH private key to use as an age identity"),
+    ("SOPS_CONFIG", "The configuration to use instead of looking for `.sops.yaml`"),
+    ("SOPS_DECRYPTION_ORDER", "The kinds of keys in the order in which they are tried"),
+    ("SOPS_EDITOR", "The editor, with its arguments"),
+    ("SOPS_ENABLE_LOCAL_KEYSERVICE", "`false` to use no identity of this machine"),
+    ("TMPDIR", "Where scratch space is made if none is in memory"),
     ("USERPROFILE", "On Windows: the home directory"),
     ("XDG_CONFIG_HOME", "The folder that `sops/age/keys.txt` lies in, instead of the usual one"),
+    ("XDG_RUNTIME_DIR", "Where scratch space is made, if it is in memory"),
 ];
 
 /// Reads a variable; an empty one is there.

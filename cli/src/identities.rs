@@ -34,8 +34,9 @@ impl Identities {
         Self { lookup: Box::new(lookup), fixed: OnceLock::new(), answers: Mutex::default() }
     }
 
-    /// Returns where nothing was found so far, for a hint. Empty if nobody has asked.
-    pub(crate) fn missing(&self) -> Vec<String> {
+    /// Returns where nothing was found so far. Empty if nobody has asked.
+    #[cfg(test)]
+    fn missing(&self) -> Vec<String> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.values().next().map(|it| it.missing().to_vec()).unwrap_or_default()
     }
@@ -123,7 +124,8 @@ impl Identities {
         (found, !texts.is_empty())
     }
 
-    fn keys_file(&self) -> Result<PathBuf, &'static str> {
+    /// Returns the user's own file of identities, whether it is there or not.
+    pub(crate) fn keys_file(&self) -> Result<PathBuf, &'static str> {
         Ok(config_dir(std::env::consts::OS, &*self.lookup)?.join("sops").join("age").join("keys.txt"))
     }
 }

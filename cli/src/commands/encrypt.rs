@@ -1,0 +1,57 @@
+//! `encrypt`: seals a file for the first time.
+
+use leafseal::edge::Clock as _;
+use leafseal::metadata::Metadata;
+
+use crate::args::Encrypt;
+use crate::config::{self, Recipe};
+use crate::document;
+use crate::edge::{SystemClock, SystemRng};
+use crate::error::{self, Failure, code};
+use crate::keys::Keys;
+use crate::session::Session;
+use crate::source::{Source, format_for};
+
+/// Runs it.
+///
+/// # Errors
+///
+/// If the file cannot be sealed as asked for; nothing is written then.
+pub(crate) fn run(session: &Session, args: Encrypt) -> Result<(), Failure> {
+    let Encrypt { file, output, types, seal, unwrap } = args;
+    let source = match session.legacy {
+        true => Source::required(file.as_deref())?,
+        false => Source::new(file.as_deref())?,
+    };
+    if source == Source::Stdin && !output.in_place && output.filename_override.is_none() {
+        let failure = Failure::new(code::CONFLICT, "stdin has no name, and types and rules go by names")
+            .sops("Error: must specify --filename-override when reading from stdin");
+        return Err(failure.hint("give it one with --filename-override NAME"));
+    }
+    document::check_output(&output, &source)?;
+    source.must_exist()?;
+    let name = document::name_for_rules(&output, &source)?;
+    let input = format_for(session, "--input-type", types.input_type.as_deref(), &name)?;
+    let wanted = types.output_type.as_deref();
+    let wanted = if session.is_drop_in() { wanted } else { wanted.or(types.input_type.as_deref()) };
+    let format = format_for(session, "--output-type", wanted, &name)?;
+    let keys = Keys::new(&unwrap)?;
+    let Recipe { mut groups, threshold, scope } = config::recipe(session, &name, input.name(), &seal)?;
+
+    let before = source.read()?;
+    let plain = document::parse_plain(session, &source.label(), input, &before)?;
+    let plain = document::convert(session, &name, plain, format)?;
+    if plain.has_metadata() {
+        return Err(error::already_encrypted().at(source.label()));
+    }
+    document::refuse_duplicates(session, &source.label(), &plain)?;
+    document::refuse_plaintext(session, &source.label(), &plain, &scope, seal.allow_plaintext)?;
+
+    let mut rng = SystemRng::new();
+    let key = keys.generate(&mut groups, &mut rng, "Could not generate data key", code::GENERIC)?;
+    let metadata = Metadata::new(groups, threshold, scope, SystemClock.now());
+    let sealed = plain.seal(metadata, &key, &SystemClock, &mut rng);
+    let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
+    let verify = document::verifier(&plain, &key);
+    document::deliver(session, &output, &source, &before, sealed.text().as_bytes(), &verify)
+}

@@ -1,0 +1,43 @@
+//! `unset`: removes one value from an encrypted file.
+
+use leafseal::format::EditError;
+use leafseal::key_path::KeyPath;
+
+use crate::args::Unset;
+use crate::document;
+use crate::error::{self, Failure, code};
+use crate::keys::Keys;
+use crate::session::Session;
+use crate::source::{Source, format_for};
+
+/// Runs it.
+///
+/// # Errors
+///
+/// If nothing is there to remove; the file is as it was then.
+pub(crate) fn run(session: &Session, args: Unset) -> Result<(), Failure> {
+    let (Some(file), Some(index), true) = (&args.file, &args.index, args.ignored.is_empty()) else {
+        return Err(Failure::new(code::NO_FILE, "a file and a path are needed")
+            .sops("Error: no file specified, or index is missing")
+            .hint("as in: unset secrets.yaml '[\"database\"][\"password\"]'"));
+    };
+    let source = Source::new(Some(file))?;
+    let path = source.path().expect("a file was named");
+    let input = format_for(session, "--input-type", args.types.input_type.as_deref(), path)?;
+    let at = KeyPath::parse(index).map_err(|it| {
+        Failure::new(code::SET, it.to_string())
+            .at("unset")
+            .sops("Invalid unset index format")
+            .hint("a path is written like this: '[\"key\"][0][\"other key\"]'")
+    })?;
+    let keys = Keys::new(&args.unwrap)?;
+    document::update(session, &source, |before| {
+        let opened = document::open(session, &source, input, before, &keys, args.ignore_mac)?;
+        let edited = match opened.plain.unset(&at) {
+            Ok(it) => it,
+            Err(EditError::KeyNotFound(_) | EditError::OutOfBounds(_)) if args.idempotent => return Ok(None),
+            Err(it) => return Err(error::edit(&it).at(source.label())),
+        };
+        document::reseal(&source, opened, edited).map(Some)
+    })
+}

@@ -1,0 +1,372 @@
+//! `.sops.yaml`: found, trusted, read, and asked about a file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use leafseal::format::Layout;
+use leafseal::metadata::KeyGroup;
+use leafseal::rules::{CreationRule, RuleError, Rules};
+use leafseal::scope::{Scope, Selector};
+
+use crate::args::SealFlags;
+use crate::error::{Failure, code, reason};
+use crate::files;
+use crate::session::Session;
+use crate::source::absolute;
+
+/// What a configuration is called.
+const NAME: &str = ".sops.yaml";
+
+/// What many take it to be called.
+const MISTAKEN: &str = ".sops.yml";
+
+/// How far up SOPS looks.
+const MAX_FOLDERS: usize = 100;
+
+/// SOPS's words for a file that nobody could read.
+const NO_KEYS: &str =
+    "config file not found, or has no creation rules, and no keys provided through command line options";
+
+/// A configuration that was found and read.
+pub(crate) struct Configuration {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// What it says.
+    pub rules: Rules,
+}
+
+/// How a new file is sealed.
+pub(crate) struct Recipe {
+    /// The keys, not yet wrapped to.
+    pub groups: Vec<KeyGroup>,
+    /// How many groups are needed; zero for all.
+    pub threshold: usize,
+    /// What is encrypted.
+    pub scope: Scope,
+}
+
+/// How a search went.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Search {
+    found: Option<PathBuf>,
+    mistaken: Option<PathBuf>,
+}
+
+/// Looks from `folder` upward.
+fn search(folder: &Path, stops: bool) -> Search {
+    let mut search = Search::default();
+    #[cfg(unix)]
+    let device = device_of(folder);
+    for folder in folder.ancestors().take(MAX_FOLDERS) {
+        #[cfg(unix)]
+        if stops && device_of(folder) != device {
+            break;
+        }
+        let path = folder.join(NAME);
+        if fs::metadata(&path).is_ok() {
+            search.found = Some(path);
+            break;
+        }
+        let mistaken = folder.join(MISTAKEN);
+        if search.mistaken.is_none() && fs::metadata(&mistaken).is_ok() {
+            search.mistaken = Some(mistaken);
+        }
+        if stops && folder.join(".git").exists() {
+            break;
+        }
+    }
+    search
+}
+
+#[cfg(unix)]
+fn device_of(folder: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(folder).ok().map(|it| it.dev())
+}
+
+/// The configuration for `file`: the one that was named, else the first one from the working
+/// directory upward (drop-in mode) or from the file upward, as far as the repository or the mount
+/// point goes.
+///
+/// # Errors
+///
+/// If one is found that somebody else can write (guarantee C7).
+pub(crate) fn find(session: &Session, file: &Path) -> Result<Option<PathBuf>, Failure> {
+    if let Some(path) = &session.config {
+        return Ok(Some(path.clone()));
+    }
+    let here = absolute(Path::new("."))?;
+    let beside = file.parent().unwrap_or(Path::new("/"));
+    let (from_here, from_file) = (search(&here, !session.is_drop_in()), search(beside, true));
+    let (ours, other) = if session.is_drop_in() { (from_here, from_file) } else { (from_file, from_here) };
+    if let Some(mistaken) = &ours.mistaken {
+        let mut text = format!(
+            "ignoring {:?} when searching for config file; the config file must be called \"{NAME}\"",
+            mistaken.display().to_string()
+        );
+        if let Some(found) = &ours.found {
+            text += &format!("; using {:?} instead", found.display().to_string());
+        }
+        session.warn(&text);
+    }
+    if let (Some(found), Some(other)) = (&ours.found, &other.found)
+        && fs::canonicalize(found).ok() != fs::canonicalize(other).ok()
+    {
+        session.warn(&format!("using {} and not {}", found.display(), other.display()));
+    }
+    if let Some(found) = &ours.found {
+        trusted(found, file)?;
+    }
+    Ok(ours.found)
+}
+
+/// Refuses a configuration that a user other than the caller, root or the owner of `file` owns or
+/// can write: it decides who can read what is encrypted.
+#[cfg(unix)]
+fn trusted(config: &Path, file: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt as _;
+    let Ok(meta) = fs::metadata(config) else { return Ok(()) };
+    let caller = rustix::process::geteuid().as_raw();
+    let owner = fs::metadata(file).map(|it| it.uid()).ok();
+    let why = if meta.uid() != 0 && meta.uid() != caller && Some(meta.uid()) != owner {
+        "it belongs to another user"
+    } else if meta.mode() & 0o002 != 0 {
+        "every user can write it"
+    } else if meta.mode() & 0o020 != 0 && meta.gid() != 0 && meta.gid() != rustix::process::getegid().as_raw() {
+        "a group of users can write it"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::new(code::GENERIC, format!("this configuration is not used: {why}"))
+        .at_path(config)
+        .hint("it decides who can read your secrets: take that permission away, or name it with --config"))
+}
+
+#[cfg(not(unix))]
+fn trusted(_config: &Path, _file: &Path) -> Result<(), Failure> {
+    Ok(())
+}
+
+/// Reads the configuration for `file`, if there is one.
+///
+/// # Errors
+///
+/// If it cannot be read or used.
+pub(crate) fn load(session: &Session, file: &Path) -> Result<Option<Configuration>, Failure> {
+    let Some(path) = find(session, file)? else { return Ok(None) };
+    let source = files::read(&path).map_err(|it| {
+        let call = if it.kind() == std::io::ErrorKind::IsADirectory { "read" } else { "open" };
+        Failure::new(code::GENERIC, format!("cannot read the configuration: {}", reason(&it)))
+            .at_path(&path)
+            .sops(format!("could not read config file: {call} {}: {}", path.display(), reason(&it)))
+    })?;
+    let rules = Rules::parse(&source).map_err(|it| rule_failure(&path, &it))?;
+    Ok(Some(Configuration { path: absolute(&path)?, rules }))
+}
+
+fn rule_failure(path: &Path, error: &RuleError) -> Failure {
+    let whole = ["error loading config", "can not compile", "Could not"].iter().any(|it| error.message.starts_with(it));
+    let sops = if whole { error.message.clone() } else { format!("error loading config: {error}") };
+    let place = match error.line {
+        0 => path.display().to_string(),
+        line => format!("{}:{line}", path.display()),
+    };
+    Failure::new(code::GENERIC, error.message.clone()).at(place).sops(sops)
+}
+
+impl Configuration {
+    /// The first rule for `file`, which is absolute. `None` if there are no rules at all.
+    ///
+    /// # Errors
+    ///
+    /// If no rule matches, or the one that does cannot be used.
+    pub(crate) fn rule_for(&self, file: &Path) -> Result<Option<CreationRule>, Failure> {
+        let subject = subject(self.path.parent().unwrap_or(Path::new("/")), file);
+        self.rules.rule_for(&subject).map_err(|it| {
+            let failure = rule_failure(&self.path, &it);
+            match it.message.contains("no matching creation rules found") {
+                true => {
+                    failure.hint(format!("path_regex is searched in {subject:?}; a rule without one fits every file"))
+                }
+                false => failure,
+            }
+        })
+    }
+}
+
+/// What `path_regex` is searched in: the path below the configuration's folder, or the whole one
+/// (spec section 7.4).
+fn subject(folder: &Path, file: &Path) -> String {
+    file.strip_prefix(folder).unwrap_or(file).to_string_lossy().into_owned()
+}
+
+/// How newly made text in `format` is laid out: as `--indent` says, else as `stores:` says.
+/// Decrypting does not depend on the rules, so a configuration that cannot be used is only told.
+pub(crate) fn layout(session: &Session, file: &Path, format: &str) -> Layout {
+    if session.indent.is_some() {
+        return Layout { indent: session.indent };
+    }
+    let store = if format == "binary" { "json_binary" } else { format };
+    match load(session, file) {
+        Ok(config) => {
+            let indent = config.iter().flat_map(|it| &it.rules.stores().indent);
+            Layout { indent: indent.filter(|(name, _)| name == store).map(|(_, indent)| *indent).next_back() }
+        }
+        Err(failure) => {
+            session.warn(failure.reason(session.mode));
+            Layout::default()
+        }
+    }
+}
+
+/// How a new file is sealed: what the command line says, over what the creation rule says.
+///
+/// # Errors
+///
+/// If nothing names a key, or both name selectors that exclude each other.
+pub(crate) fn recipe(session: &Session, file: &Path, format: &str, flags: &SealFlags) -> Result<Recipe, Failure> {
+    let config = load(session, file)?;
+    let rule = match &config {
+        Some(config) => config.rule_for(file)?,
+        None => None,
+    };
+    let keys = flags.keys.keys()?;
+    let groups = match &rule {
+        _ if !keys.is_empty() => vec![KeyGroup(keys)],
+        Some(rule) => rule.groups.clone(),
+        None => {
+            return Err(Failure::new(code::GENERIC, "nothing says who can read the file")
+                .sops(NO_KEYS)
+                .hint("name a recipient with --age, or in a .sops.yaml; `leafseal init` makes a first one"));
+        }
+    };
+    let threshold = flags.shamir_secret_sharing_threshold.filter(|it| *it > 0);
+    let threshold = threshold.or(rule.as_ref().map(|it| it.shamir_threshold)).unwrap_or(0);
+    let mac_only_encrypted = flags.mac_only_encrypted || rule.as_ref().is_some_and(|it| it.mac_only_encrypted);
+    let selector = selector(flags, rule.and_then(|it| it.selector))?;
+    let scope = match (format, selector) {
+        ("binary", selector) => {
+            if let Some((field, _)) = selector.as_ref().and_then(|it| it.field()) {
+                let field = field.replace('_', " ");
+                session.warn(&format!(
+                    "Using an {field} does not make sense with the input store (the binary store produces one key \
+                     that should always be encrypted) and will be ignored."
+                ));
+            }
+            Scope { selector: Selector::All, mac_only_encrypted: false }
+        }
+        (_, selector) => Scope { selector: selector.unwrap_or_default(), mac_only_encrypted },
+    };
+    Ok(Recipe { groups, threshold, scope })
+}
+
+/// The one selector that flags and rule come to; a flag counts over the rule's selector of its kind.
+fn selector(flags: &SealFlags, rule: Option<Selector>) -> Result<Option<Selector>, Failure> {
+    let given = [
+        ("unencrypted_suffix", &flags.unencrypted_suffix),
+        ("encrypted_suffix", &flags.encrypted_suffix),
+        ("unencrypted_regex", &flags.unencrypted_regex),
+        ("encrypted_regex", &flags.encrypted_regex),
+        ("unencrypted_comment_regex", &flags.unencrypted_comment_regex),
+        ("encrypted_comment_regex", &flags.encrypted_comment_regex),
+    ];
+    let mut selector = rule;
+    let mut from_flag: Option<&str> = None;
+    for (field, text) in given {
+        let Some(text) = text else { continue };
+        let Some(made) = Selector::from_field(field, text) else { continue };
+        let flag = format!("--{}", field.replace('_', "-"));
+        let made = made.map_err(|it| Failure::new(code::GENERIC, it.to_string()).at(flag))?;
+        let other = selector.as_ref().and_then(|it| it.field()).map(|(it, _)| it);
+        if from_flag.is_some() || other.is_some_and(|it| it != field) {
+            return Err(Failure::new(code::CONFLICT, "only one selector can be used in a file").sops(
+                "Error: cannot use more than one of encrypted_suffix, unencrypted_suffix, encrypted_regex, \
+                 unencrypted_regex, encrypted_comment_regex, or unencrypted_comment_regex in the same file",
+            ));
+        }
+        (selector, from_flag) = (Some(made), Some(field));
+    }
+    Ok(selector)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::session::Mode;
+
+    fn touch(path: &Path) {
+        fs::create_dir_all(path.parent().expect("it has a folder")).expect("there is room for tests");
+        fs::write(path, "creation_rules: []\n").expect("there is room for tests");
+    }
+
+    fn session(mode: Mode) -> Session {
+        Session { mode, config: None, indent: None, legacy: false }
+    }
+
+    #[test]
+    fn the_nearest_configuration_is_found() {
+        let folder = tempfile::tempdir().expect("there is room for tests");
+        let root = folder.path();
+        touch(&root.join(".sops.yaml"));
+        touch(&root.join("a/b/x.yaml"));
+        assert_eq!(search(&root.join("a/b"), true).found, Some(root.join(".sops.yaml")));
+        touch(&root.join("a/.sops.yaml"));
+        assert_eq!(search(&root.join("a/b"), true).found, Some(root.join("a/.sops.yaml")));
+    }
+
+    #[test]
+    fn the_search_ends_at_the_repository_unless_sops_would_go_on() {
+        let folder = tempfile::tempdir().expect("there is room for tests");
+        let root = folder.path();
+        touch(&root.join(".sops.yaml"));
+        fs::create_dir_all(root.join("repo/.git")).expect("there is room for tests");
+        fs::create_dir_all(root.join("repo/sub")).expect("there is room for tests");
+        assert_eq!(search(&root.join("repo/sub"), true).found, None);
+        assert_eq!(search(&root.join("repo/sub"), false).found, Some(root.join(".sops.yaml")));
+        touch(&root.join("repo/.sops.yaml"));
+        assert_eq!(search(&root.join("repo/sub"), true).found, Some(root.join("repo/.sops.yaml")));
+    }
+
+    #[test]
+    fn a_configuration_under_another_name_is_noticed() {
+        let folder = tempfile::tempdir().expect("there is room for tests");
+        touch(&folder.path().join(".sops.yml"));
+        let search = search(folder.path(), true);
+        assert_eq!(search.mistaken, Some(folder.path().join(".sops.yml")));
+    }
+
+    #[test]
+    fn a_configuration_that_others_can_write_is_refused() {
+        let folder = tempfile::tempdir().expect("there is room for tests");
+        let (config, file) = (folder.path().join(".sops.yaml"), folder.path().join("a.yaml"));
+        touch(&config);
+        for (mode, trusted) in [(0o600, true), (0o644, true), (0o666, false), (0o602, false)] {
+            fs::set_permissions(&config, fs::Permissions::from_mode(mode)).expect("it is ours");
+            assert_eq!(find(&session(Mode::Leafseal), &file).is_ok(), trusted, "{mode:o}");
+        }
+        let named = Session { config: Some(config.clone()), ..session(Mode::Leafseal) };
+        assert_eq!(find(&named, &file).expect("it was named"), Some(config));
+    }
+
+    #[test]
+    fn rules_see_the_path_below_the_configuration() {
+        for (folder, file, seen) in [
+            ("/w", "/w/a/b.yaml", "a/b.yaml"),
+            ("/w/c", "/w/a/b.yaml", "/w/a/b.yaml"),
+            ("/w", "/wx/b.yaml", "/wx/b.yaml"),
+            ("/", "/a.yaml", "a.yaml"),
+        ] {
+            assert_eq!(subject(Path::new(folder), Path::new(file)), seen);
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_is_missing_is_named_as_sops_names_it() {
+        let named = Session { config: Some("nope.yaml".into()), ..session(Mode::DropIn) };
+        let failure = load(&named, Path::new("/a.yaml")).err().expect("it is not there");
+        let text = failure.render(Mode::DropIn);
+        assert!(text.starts_with("could not read config file: open nope.yaml: no such file or directory\n"), "{text}");
+    }
+}

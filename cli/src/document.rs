@@ -1,0 +1,363 @@
+//! The steps that commands share: open a file, look at a document before it is sealed, put a result
+//! where it belongs.
+
+use std::path::Path;
+
+use leafseal::file::Census;
+use leafseal::format::Format;
+use leafseal::scope::{Scope, Selector};
+use leafseal::{DataKey, EncryptedFile, PlainFile};
+
+use crate::args::OutputFlags;
+use crate::config;
+use crate::edge::{SystemClock, SystemRng};
+use crate::error::{self, Failure, code};
+use crate::files::{self, Expected, ReplaceError};
+use crate::keys::Keys;
+use crate::session::Session;
+use crate::source::{Source, absolute};
+use crate::ui;
+
+/// A file that has been opened, with what sealed it.
+pub(crate) struct Document {
+    /// As it is stored.
+    pub encrypted: EncryptedFile,
+    /// As it is read.
+    pub plain: PlainFile,
+    /// What opens it.
+    pub key: DataKey,
+}
+
+/// Opens `bytes`, which came from `source`.
+///
+/// # Errors
+///
+/// If they are no encrypted file, no key opens them, or they have been changed.
+pub(crate) fn open(
+    session: &Session,
+    source: &Source,
+    format: &'static dyn Format,
+    bytes: &[u8],
+    keys: &Keys,
+    ignore_mac: bool,
+) -> Result<Document, Failure> {
+    let encrypted = EncryptedFile::parse(format, bytes).map_err(|it| error::load(&it).at(source.label()))?;
+    let key = keys.unwrap(&source.label(), encrypted.metadata())?;
+    let opened = if ignore_mac { encrypted.open_ignoring_mac(&key) } else { encrypted.open(&key) };
+    let opened = opened.map_err(|it| error::open(&it).at(source.label()))?;
+    for warning in &opened.warnings {
+        session.warn(&format!("{}: {warning}", source.label()));
+    }
+    Ok(Document { encrypted, plain: opened.file, key })
+}
+
+/// Reads a document that is to be sealed.
+///
+/// # Errors
+///
+/// If it is not in its format, or is encrypted already.
+pub(crate) fn parse_plain(
+    session: &Session,
+    label: &str,
+    format: &'static dyn Format,
+    bytes: &[u8],
+) -> Result<PlainFile, Failure> {
+    let plain = PlainFile::parse(format, bytes).map_err(|it| error::parse(&it).at(label))?;
+    for warning in &plain.tree().warnings {
+        session.warn(&format!("{label}: {warning}"));
+    }
+    Ok(plain)
+}
+
+/// A key that stands twice is refused in our own mode and told of in drop-in mode (file-decisions:
+/// row 5).
+///
+/// # Errors
+///
+/// In our own mode.
+pub(crate) fn refuse_duplicates(session: &Session, label: &str, plain: &PlainFile) -> Result<(), Failure> {
+    let duplicates = plain.duplicate_keys();
+    if duplicates.is_empty() {
+        return Ok(());
+    }
+    let mut failure = Failure::new(code::READ, "a key stands twice, and only one of its values would be read")
+        .at(label)
+        .hint("give one of them another name, or remove it");
+    if session.is_drop_in() {
+        for it in &duplicates {
+            session.warn(&format!("{label}: a key stands twice: {it}"));
+        }
+        return Ok(());
+    }
+    for it in duplicates {
+        failure = failure.detail(it);
+    }
+    Err(failure)
+}
+
+/// Refuses a document of which nothing would be encrypted although it has values (guarantee A2).
+/// Drop-in mode warns, because scripts rely on the exit code.
+///
+/// # Errors
+///
+/// In our own mode, unless `allowed`.
+pub(crate) fn refuse_plaintext(
+    session: &Session,
+    label: &str,
+    plain: &PlainFile,
+    scope: &Scope,
+    allowed: bool,
+) -> Result<(), Failure> {
+    let census = plain.census(scope).map_err(|it| error::parse(&it).at(label))?;
+    if census.leaves == 0 || census.covered > 0 || allowed {
+        return Ok(());
+    }
+    let mut failure =
+        Failure::new(code::GENERIC, format!("0 of {} values would be encrypted", census.leaves)).at(label);
+    if let Some((field, text)) = scope.selector.field() {
+        failure = failure.detail(format!("{field}: {text}"));
+    }
+    if let Some(near) = nearest(&scope.selector, &census) {
+        failure = failure.hint(format!("the document has a key called {near:?}: is that the one?"));
+    }
+    session.refuse_or_warn(failure.hint("--allow-plaintext writes it all the same"))
+}
+
+/// The key that is most like a word of the selector, if one is like it at all.
+fn nearest<'c>(selector: &Selector, census: &'c Census) -> Option<&'c str> {
+    let (_, text) = selector.field()?;
+    let words = text.split(|it: char| !it.is_alphanumeric() && !matches!(it, '_' | '-')).filter(|it| it.len() > 1);
+    let pairs = words.flat_map(|word| census.keys.iter().map(move |key| (distance(word, key), key.as_str())));
+    let (distance, key) = pairs.min()?;
+    (distance <= 1 + key.chars().count() / 4).then_some(key)
+}
+
+/// How many characters must change for `a` to be `b`, letter case apart.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.to_lowercase().chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let best = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], best);
+        }
+    }
+    row[b.len()]
+}
+
+/// The same document in another format, ready to be sealed; the same one if there is no other.
+///
+/// # Errors
+///
+/// If the other format cannot say it (exit 4).
+pub(crate) fn convert(
+    session: &Session,
+    file: &Path,
+    plain: PlainFile,
+    format: &'static dyn Format,
+) -> Result<PlainFile, Failure> {
+    if plain.format().name() == format.name() {
+        return Ok(plain);
+    }
+    let layout = config::layout(session, file, format.name());
+    let text = plain.print_as(format, &layout).map_err(|it| error::print(&it, "Could not marshal tree"))?;
+    PlainFile::parse(format, text.as_bytes()).map_err(|it| error::parse(&it))
+}
+
+/// Checks bytes that are about to replace a file: they parse, they open with the key, they say what
+/// was meant (guarantee B1).
+pub(crate) fn verifier<'a>(meant: &'a PlainFile, key: &'a DataKey) -> impl Fn(&[u8]) -> Result<(), String> + 'a {
+    move |bytes| {
+        let wrong = |why: &str| format!("the result was not written, because it does not read back as meant: {why}");
+        let file = EncryptedFile::parse(meant.format(), bytes).map_err(|it| wrong(&it.to_string()))?;
+        let opened = file.open(key).map_err(|it| wrong(&it.to_string()))?;
+        if opened.file.same_values(meant) { Ok(()) } else { Err(wrong("a value differs")) }
+    }
+}
+
+/// Seals an edited file again, under the key that it has.
+///
+/// # Errors
+///
+/// If it cannot be sealed.
+pub(crate) fn reseal(source: &Source, opened: Document, edited: PlainFile) -> Result<Document, Failure> {
+    let Document { encrypted, key, .. } = opened;
+    let metadata = encrypted.metadata().clone();
+    let sealed = encrypted.reseal(&edited, metadata, &key, &SystemClock, &mut SystemRng::new());
+    Ok(Document { encrypted: sealed.map_err(|it| error::seal(&it).at(source.label()))?, plain: edited, key })
+}
+
+/// Refuses flags that exclude each other.
+///
+/// # Errors
+///
+/// Exit 8.
+pub(crate) fn check_output(output: &OutputFlags, source: &Source) -> Result<(), Failure> {
+    if output.in_place && *source == Source::Stdin {
+        return Err(Failure::new(code::CONFLICT, "stdin cannot be replaced: --in-place needs a file")
+            .sops("Error: cannot use --in-place when reading from stdin"));
+    }
+    if output.in_place && output.output.is_some() {
+        return Err(Failure::new(code::CONFLICT, "--output and --in-place exclude each other")
+            .sops("Error: cannot operate on both --output and --in-place"));
+    }
+    Ok(())
+}
+
+/// The name that decides about types and rules: `--filename-override`, else the file's own.
+///
+/// # Errors
+///
+/// If there is no working directory.
+pub(crate) fn name_for_rules(output: &OutputFlags, source: &Source) -> Result<std::path::PathBuf, Failure> {
+    match (&output.filename_override, source.path()) {
+        (Some(name), _) if !name.as_os_str().is_empty() => absolute(name),
+        (_, Some(path)) => Ok(path.to_owned()),
+        (_, None) => absolute(Path::new("stdin")),
+    }
+}
+
+/// Puts the result where the flags say: in the place of what was read, in a file, on stdout.
+///
+/// # Errors
+///
+/// If it cannot be written (exit 3); what was there is there still.
+pub(crate) fn deliver(
+    session: &Session,
+    output: &OutputFlags,
+    source: &Source,
+    before: &[u8],
+    result: &[u8],
+    verify: &dyn Fn(&[u8]) -> Result<(), String>,
+) -> Result<(), Failure> {
+    if let (true, Some(path)) = (output.in_place, source.path()) {
+        return put(session, source, path, Expected::Bytes(before), result, verify).map_err(|it| refused(source, &it));
+    }
+    match output.output.as_deref().filter(|it| !it.as_os_str().is_empty()) {
+        Some(path) => match files::write_output(path, result) {
+            Ok(warnings) => {
+                warnings.iter().for_each(|it| session.warn(&format!("{}: {it}", path.display())));
+                Ok(())
+            }
+            Err(it) => Err(Failure::new(code::WRITE, it.to_string()).at_path(path).sops(format!(
+                "Could not open output file for writing: open {}: {}",
+                path.display(),
+                why(&it)
+            ))),
+        },
+        None => ui::out(result),
+    }
+}
+
+/// Replaces a file, and warns of what could not be kept.
+///
+/// # Errors
+///
+/// See [`ReplaceError`].
+pub(crate) fn put(
+    session: &Session,
+    source: &Source,
+    path: &Path,
+    expected: Expected<'_>,
+    result: &[u8],
+    verify: &dyn Fn(&[u8]) -> Result<(), String>,
+) -> Result<(), ReplaceError> {
+    for warning in files::replace(path, expected, result, verify)? {
+        session.warn(&format!("{}: {warning}", source.label()));
+    }
+    Ok(())
+}
+
+/// A file that could not be replaced.
+pub(crate) fn refused(source: &Source, error: &ReplaceError) -> Failure {
+    let failure = Failure::new(code::WRITE, error.to_string()).at(source.label());
+    let path = source.label();
+    match error {
+        ReplaceError::Io { .. } | ReplaceError::Unsafe(_) => {
+            failure.sops(format!("Could not open in-place file for writing: open {path}: {}", why(error)))
+        }
+        ReplaceError::Changed => failure.hint("nothing was written; run the command again"),
+        ReplaceError::Unverified(_) => failure.hint("the file is as it was; please report this, without the secrets"),
+    }
+}
+
+fn why(error: &ReplaceError) -> String {
+    match error {
+        ReplaceError::Io { reason, .. } => error::reason(reason),
+        ReplaceError::Changed | ReplaceError::Unverified(_) | ReplaceError::Unsafe(_) => error.to_string(),
+    }
+}
+
+/// Reads a file, has `change` say what becomes of it, and replaces it; once more from the start if
+/// somebody else wrote it meanwhile (guarantee B3). `change` returns the file that is to be there,
+/// or `None` to write nothing.
+///
+/// # Errors
+///
+/// Those of `change`, and if the file cannot be read or written.
+pub(crate) fn update(
+    session: &Session,
+    source: &Source,
+    change: impl Fn(&[u8]) -> Result<Option<Document>, Failure>,
+) -> Result<(), Failure> {
+    /// Somebody who writes more often than this does so in a loop.
+    const ATTEMPTS: usize = 100;
+    let path = source.path().expect("only files are updated");
+    for attempt in 1.. {
+        let before = source.read()?;
+        let Some(Document { encrypted, plain, key }) = change(&before)? else { return Ok(()) };
+        let result =
+            put(session, source, path, Expected::Bytes(&before), encrypted.text().as_bytes(), &verifier(&plain, &key));
+        match result {
+            Ok(()) => break,
+            Err(ReplaceError::Changed) if attempt < ATTEMPTS => {}
+            Err(it) => return Err(refused(source, &it)),
+        }
+    }
+    Ok(())
+}
+
+/// The commands that are spelt as flags ask for a creation rule even where they have no use for it,
+/// and fail without one (spec section 7.2).
+///
+/// # Errors
+///
+/// In drop-in mode, if there is a configuration and no rule in it fits.
+pub(crate) fn check_legacy_rule(session: &Session, file: &Path) -> Result<(), Failure> {
+    if session.is_drop_in()
+        && session.legacy
+        && let Some(config) = config::load(session, file)?
+    {
+        config.rule_for(file)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_key_is_found() {
+        let census =
+            |keys: &[&str]| Census { leaves: 1, covered: 0, keys: keys.iter().map(|&it| it.to_owned()).collect() };
+        let selector =
+            |text| Selector::from_field("encrypted_regex", text).expect("it is a selector").expect("it is a pattern");
+        for (pattern, keys, near) in [
+            ("^(data|stringData)$", &["stringdata", "kind"][..], Some("stringdata")),
+            ("^passwrod$", &["password", "user"][..], Some("password")),
+            ("^secret$", &["kind", "metadata"][..], None),
+            ("^x$", &[][..], None),
+        ] {
+            assert_eq!(nearest(&selector(pattern), &census(keys)), near, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn distances_count_changes() {
+        for (a, b, n) in [("", "", 0), ("abc", "abc", 0), ("abc", "ABd", 1), ("abc", "", 3), ("kitten", "sitting", 3)] {
+            assert_eq!(distance(a, b), n, "{a} {b}");
+        }
+    }
+}

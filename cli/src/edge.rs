@@ -1,0 +1,59 @@
+//! The clock and the randomness of the system.
+
+use leafseal::edge::{Clock, Rng, Timestamp};
+use zeroize::Zeroizing;
+
+/// The system's clock.
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_utc_seconds(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    }
+}
+
+/// The system's randomness, fetched a page at a time: a file has thousands of nonces.
+pub(crate) struct SystemRng {
+    buffer: Zeroizing<[u8; 4096]>,
+    used: usize,
+}
+
+impl SystemRng {
+    /// Fetches nothing before it is needed.
+    pub(crate) fn new() -> Self {
+        Self { buffer: Zeroizing::new([0; 4096]), used: 4096 }
+    }
+}
+
+impl Rng for SystemRng {
+    fn fill(&mut self, buf: &mut [u8]) {
+        for byte in buf {
+            if self.used == self.buffer.len() {
+                getrandom::fill(&mut *self.buffer).expect("the operating system has randomness");
+                self.used = 0;
+            }
+            // What has been handed out is not kept: it may be a key.
+            *byte = std::mem::take(&mut self.buffer[self.used]);
+            self.used += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_spelt_as_sops_spells_it() {
+        let now = SystemClock.now();
+        assert_eq!(Timestamp::parse(now.as_str()), Some(now));
+    }
+
+    #[test]
+    fn no_random_byte_is_handed_out_twice() {
+        let (mut rng, mut first, mut second) = (SystemRng::new(), [0; 5000], [0; 5000]);
+        rng.fill(&mut first);
+        rng.fill(&mut second);
+        assert!(first[..4096] != second[..4096] && first != [0; 5000]);
+    }
+}
