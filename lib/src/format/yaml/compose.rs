@@ -77,7 +77,6 @@ enum Place {
 
 struct PendingKey {
     key: Key,
-    column: u32,
     head: Lines,
     inline: Lines,
     foot: Lines,
@@ -124,6 +123,9 @@ impl<'s> Composer<'s> {
                     (None, _) => None,
                     (Some(tag), _) => key_type(scalar::resolve_tagged(tag, meaning, style == Style::Plain)),
                 };
+                // Only a key without a tag of its own can mean that mappings are to be merged.
+                let is_tagged = tag.is_some_and(|it| it != "!");
+                let decoded = decoded.or_else(|| is_tagged.then(|| Zeroizing::new(text.to_owned())));
                 if let Some(anchor) = event.properties.anchor {
                     // A key can carry an anchor; what stands for it needs a node of its own.
                     let mut node = Node::new(Kind::Scalar, style, event.span);
@@ -156,7 +158,6 @@ impl<'s> Composer<'s> {
         let frame = self.open.last_mut().expect("a key is inside a mapping");
         frame.key = Some(PendingKey {
             key: Key { span: event.span, decoded, not_a_string },
-            column: frame.column,
             head: event.head,
             inline: event.inline,
             foot,
@@ -190,13 +191,13 @@ impl<'s> Composer<'s> {
             }
         }
         let place = match self.open.last_mut() {
-            None => return self.root(source, event, node, is_leaf),
+            None => return self.root(source, parser, event, node, is_leaf),
             Some(frame) => {
                 node.in_flow = frame.style == Style::Flow;
+                node.column = frame.column;
                 let parent = frame.node;
                 match frame.key.take() {
                     Some(pending) => {
-                        node.column = pending.column;
                         node.key = Some(pending.key);
                         comments(&mut self.tree, parent, &pending.head, false);
                         comments(&mut self.tree, parent, &pending.inline, false);
@@ -207,7 +208,6 @@ impl<'s> Composer<'s> {
                         Place::Value(pending.foot)
                     }
                     None => {
-                        node.column = frame.column;
                         frame.has_items = true;
                         comments(&mut self.tree, parent, &event.head, false);
                         comments(&mut self.tree, parent, &event.inline, true);
@@ -237,10 +237,24 @@ impl<'s> Composer<'s> {
     }
 
     /// The root of a document: a mapping, or nothing at all.
-    fn root(&mut self, source: &'s str, event: Event, mut node: Node, is_leaf: bool) -> Result<(), ParseError> {
-        let is_null = node.kind == Kind::Scalar
-            && node.style == Style::Plain
-            && scalar::resolve(&source[event.span.range()]) == Ok(Value::Null);
+    fn root(
+        &mut self,
+        source: &'s str,
+        parser: &Parser<'s>,
+        event: Event,
+        mut node: Node,
+        is_leaf: bool,
+    ) -> Result<(), ParseError> {
+        let is_null = node.kind == Kind::Scalar && {
+            let text = decode::scalar(source, event.span, node.style, 0);
+            let is_plain = node.style == Style::Plain;
+            let meaning = match event.properties.tag.and_then(|it| parser.resolve_tag(it)) {
+                Some(tag) => scalar::resolve_tagged(&tag, &text, is_plain),
+                None if is_plain => scalar::resolve(&text),
+                None => Ok(Value::str("")),
+            };
+            meaning == Ok(Value::Null)
+        };
         if node.kind != Kind::Map && !is_null {
             let tag = match node.kind {
                 Kind::List => "!!seq",
@@ -453,7 +467,11 @@ fn check_keys(tree: &mut Tree) -> Result<(), ParseError> {
                     _ => (),
                 }
                 if is_merge(tree, child) && !merges_mappings(tree, child) {
-                    return Err(plain_error("map merge requires map or sequence of maps as the value"));
+                    let problem = "map merge requires map or sequence of maps as the value";
+                    if n == 0 {
+                        return Err(plain_error(problem));
+                    }
+                    warnings.push(problem.to_owned());
                 }
             }
         }

@@ -417,6 +417,10 @@ fn decode_source(source: &[u8]) -> Result<Zeroizing<String>, ParseError> {
         matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{84}'
             | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}')
     };
+    if text.starts_with("\u{feff}\u{feff}") {
+        // go-yaml loses the first character of the lines after this.
+        return Err(error("yaml: the text starts with two byte order marks".to_owned(), 1, 1));
+    }
     if (!plain || !text.is_ascii())
         && let Some(at) = text.find(is_refused)
     {

@@ -235,6 +235,15 @@ impl<'s> Scanner<'s> {
         end
     }
 
+    /// The place one character before `pos`.
+    fn before(&self, pos: usize) -> usize {
+        let mut before = pos.saturating_sub(1);
+        while self.at(before) & 0xC0 == 0x80 {
+            before -= 1;
+        }
+        before
+    }
+
     fn column(&mut self) -> usize {
         let (pos, column) = self.known;
         let run = &self.source[pos..self.pos];
@@ -480,7 +489,7 @@ impl<'s> Scanner<'s> {
         if self.flow_level > 0 || self.indent <= column {
             return Ok(());
         }
-        let mut end = Mark { index: scan_index.saturating_sub(1), line: self.line, column: 0 };
+        let mut end = Mark { index: self.before(scan_index), line: self.line, column: 0 };
         while self.indent > column {
             let mut stop = end.index;
             for comment in self.comments.iter().rev() {
@@ -916,11 +925,11 @@ impl<'s> Scanner<'s> {
         self.simple_key_allowed = true;
         let start = self.mark();
         self.skip(1);
-        let mut keep = false;
+        let mut keep = None;
         let mut increment = 0;
         for _ in 0..2 {
             match self.byte() {
-                it @ (b'+' | b'-') => keep = it == b'+',
+                it @ (b'+' | b'-') if keep.is_none() => keep = Some(it == b'+'),
                 b'0' => return self.error(Some(start), "found an indentation indicator equal to 0"),
                 it @ b'1'..=b'9' if increment == 0 => increment = usize::from(it - b'0'),
                 _ => break,
@@ -950,15 +959,17 @@ impl<'s> Scanner<'s> {
         // only if it keeps them.
         let mut after = self.scan_block_breaks(&mut indent, start)?;
         while self.pos - self.line_start == indent && !self.is_z(self.pos) {
-            self.skip(0);
-            self.pos = self.line_end(self.pos);
-            end = self.pos;
+            end = self.line_end(self.pos);
+            self.skip_blanks();
+            if self.pos < end {
+                self.skip(end - self.pos);
+            }
             if self.is_break(self.pos) {
                 self.skip_line();
             }
             after = self.scan_block_breaks(&mut indent, start)?;
         }
-        if keep && after > end {
+        if keep == Some(true) && after > end {
             end = after;
         }
         self.tokens.push_back(Token { kind: TokenKind::Scalar(style), start, end });
@@ -996,9 +1007,6 @@ impl<'s> Scanner<'s> {
     fn scan_to_next_token(&mut self) -> Scan<()> {
         let scan = self.mark();
         loop {
-            if self.pos == self.line_start && self.source[self.pos..].starts_with("\u{feff}".as_bytes()) {
-                self.skip(3);
-            }
             while self.byte() == b' ' || (self.byte() == b'\t' && (self.flow_level > 0 || !self.simple_key_allowed)) {
                 self.pos += 1;
             }
