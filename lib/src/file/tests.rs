@@ -83,3 +83,40 @@ fn what_is_sealed_opens_to_the_same_bytes() {
         round_trip("json", text, metadata("unencrypted_suffix", "_unencrypted"));
     }
 }
+
+/// The plaintext of `leafseal_layout` for a document: places and original texts.
+fn layout_of(text: &str) -> Vec<(String, String)> {
+    let format = format::named("yaml").expect("a format");
+    let key = DataKey::generate(&mut Counter(1));
+    let plain = PlainFile::parse(format, text.as_bytes()).expect("readable");
+    let metadata = metadata("unencrypted_suffix", "_unencrypted");
+    let sealed = plain.seal(metadata, &key, &Stopped, &mut Counter(9)).expect("sealable");
+    let Some(layout) = sealed.metadata.layout else { return Vec::new() };
+    let opened = Cipher::new(&key).open(&layout, "sops:leafseal_layout:").expect("sealed with this key");
+    let json = format::named("json").expect("a format");
+    let tree = json.parse(&opened.value.canonical()).expect("an object");
+    let wire = json.wire(&tree, tree.documents()[0].root).expect("readable");
+    let texts = |it: &Wire| it.items().filter_map(Wire::as_str).map(str::to_owned).collect::<Vec<_>>();
+    wire.pairs().map(|(place, entry)| (place.to_owned(), texts(entry).swap_remove(1))).collect()
+}
+
+#[test]
+fn layout_vectors() {
+    for (text, entries) in [
+        ("a: 1\nb: \"x\"\nc: 'y'\nd: 2.50\ne: TRUE\nf: |-\n    one\n    two\n", &[][..]),
+        ("a: 0x1F\n", &[("0[\"a\"]", "0x1F")]),
+        ("a: yes\n", &[("0[\"a\"]", "yes")]),
+        ("a:\n  - b: >\n      one\n      two\n", &[("0[\"a\"][0][\"b\"]", ">\n      one\n      two")]),
+        ("a: | # why\n  one\n", &[("0[\"a\"]", "|\n  one")]),
+        ("a: !!str 1\n", &[("0[\"a\"]", "!!str 1")]),
+        ("a: [x, y]\n", &[("0[\"a\"][0]", "x"), ("0[\"a\"][1]", "y")]),
+        ("a: &a x\nb: *a\n", &[("0[\"b\"]", "*a")]),
+        ("a: &a {x: 1}\nb: *a\n", &[("0[\"b\"]", " *a")]),
+        ("a: x\n---\nb: \"\\x41\"\n", &[("1[\"b\"]", "\"\\x41\"")]),
+        ("--- # nothing\n", &[("0", " # nothing\n")]),
+    ] {
+        let found = layout_of(text);
+        let found: Vec<_> = found.iter().map(|(place, text)| (place.as_str(), text.as_str())).collect();
+        assert_eq!(found, entries, "{text}");
+    }
+}
