@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use leafseal::format::Layout;
-use leafseal::metadata::KeyGroup;
-use leafseal::rules::{CreationRule, RuleError, Rules};
-use leafseal::scope::{Scope, Selector};
+use leafseal::rules::{CreationRule, Naming, OverrideError, Overrides, Recipe, RuleError, Rules, subject};
+use leafseal::scope::Selector;
 
 use crate::args::SealFlags;
+use crate::edge::SystemClock;
 use crate::error::{Failure, code, reason};
 use crate::files;
 use crate::session::Session;
@@ -23,26 +23,12 @@ const MISTAKEN: &str = ".sops.yml";
 /// How far up SOPS looks.
 const MAX_FOLDERS: usize = 100;
 
-/// SOPS's words for a file that nobody could read.
-const NO_KEYS: &str =
-    "config file not found, or has no creation rules, and no keys provided through command line options";
-
 /// A configuration that was found and read.
 pub(crate) struct Configuration {
     /// Its absolute path.
     pub path: PathBuf,
     /// What it says.
     pub rules: Rules,
-}
-
-/// How a new file is sealed.
-pub(crate) struct Recipe {
-    /// The keys, not yet wrapped to.
-    pub groups: Vec<KeyGroup>,
-    /// How many groups are needed; zero for all.
-    pub threshold: usize,
-    /// What is encrypted.
-    pub scope: Scope,
 }
 
 /// How a search went.
@@ -181,8 +167,11 @@ impl Configuration {
     ///
     /// If no rule matches, or the one that does cannot be used.
     pub(crate) fn rule_for(&self, file: &Path) -> Result<Option<CreationRule>, Failure> {
-        let subject = subject(self.path.parent().unwrap_or(Path::new("/")), file);
-        self.rules.rule_for(&subject).map_err(|it| {
+        let folder = self.path.parent().unwrap_or(Path::new("/")).to_string_lossy();
+        let file = file.to_string_lossy();
+        let subject = subject(&file, folder.trim_end_matches('/'));
+        let naming = Naming { clock: &SystemClock, kms_context: &[], aws_profile: "" };
+        self.rules.rule_for(subject, &naming).map_err(|it| {
             let failure = rule_failure(&self.path, &it);
             match it.message.contains("no matching creation rules found") {
                 true => {
@@ -194,24 +183,14 @@ impl Configuration {
     }
 }
 
-/// What `path_regex` is searched in: the path below the configuration's folder, or the whole one
-/// (spec section 7.4).
-fn subject(folder: &Path, file: &Path) -> String {
-    file.strip_prefix(folder).unwrap_or(file).to_string_lossy().into_owned()
-}
-
 /// How newly made text in `format` is laid out: as `--indent` says, else as `stores:` says.
 /// Decrypting does not depend on the rules, so a configuration that cannot be used is only told.
 pub(crate) fn layout(session: &Session, file: &Path, format: &str) -> Layout {
     if session.indent.is_some() {
         return Layout { indent: session.indent };
     }
-    let store = if format == "binary" { "json_binary" } else { format };
     match load(session, file) {
-        Ok(config) => {
-            let indent = config.iter().flat_map(|it| &it.rules.stores().indent);
-            Layout { indent: indent.filter(|(name, _)| name == store).map(|(_, indent)| *indent).next_back() }
-        }
+        Ok(config) => config.map(|it| it.rules.stores().layout(format)).unwrap_or_default(),
         Err(failure) => {
             session.warn(failure.reason(session.mode));
             Layout::default()
@@ -225,43 +204,36 @@ pub(crate) fn layout(session: &Session, file: &Path, format: &str) -> Layout {
 ///
 /// If nothing names a key, or both name selectors that exclude each other.
 pub(crate) fn recipe(session: &Session, file: &Path, format: &str, flags: &SealFlags) -> Result<Recipe, Failure> {
-    let config = load(session, file)?;
-    let rule = match &config {
+    let rule = match load(session, file)? {
         Some(config) => config.rule_for(file)?,
         None => None,
     };
-    let keys = flags.keys.keys()?;
-    let groups = match &rule {
-        _ if !keys.is_empty() => vec![KeyGroup(keys)],
-        Some(rule) => rule.groups.clone(),
-        None => {
-            return Err(Failure::new(code::GENERIC, "nothing says who can read the file")
-                .sops(NO_KEYS)
-                .hint("name a recipient with --age, or in a .sops.yaml; `leafseal init` makes a first one"));
-        }
+    let overrides = Overrides {
+        keys: flags.keys.keys()?,
+        selectors: selectors(flags)?,
+        shamir_threshold: flags.shamir_secret_sharing_threshold.unwrap_or(0),
+        mac_only_encrypted: flags.mac_only_encrypted,
     };
-    let threshold = flags.shamir_secret_sharing_threshold.filter(|it| *it > 0);
-    let threshold = threshold.or(rule.as_ref().map(|it| it.shamir_threshold)).unwrap_or(0);
-    let mac_only_encrypted = flags.mac_only_encrypted || rule.as_ref().is_some_and(|it| it.mac_only_encrypted);
-    let selector = selector(flags, rule.and_then(|it| it.selector))?;
-    let scope = match (format, selector) {
-        ("binary", selector) => {
-            if let Some((field, _)) = selector.as_ref().and_then(|it| it.field()) {
-                let field = field.replace('_', " ");
-                session.warn(&format!(
-                    "Using an {field} does not make sense with the input store (the binary store produces one key \
-                     that should always be encrypted) and will be ignored."
-                ));
-            }
-            Scope { selector: Selector::All, mac_only_encrypted: false }
-        }
-        (_, selector) => Scope { selector: selector.unwrap_or_default(), mac_only_encrypted },
-    };
-    Ok(Recipe { groups, threshold, scope })
+    let recipe = rule.unwrap_or_default().override_with(overrides, format == "binary").map_err(|it| match it {
+        OverrideError::Conflict => Failure::new(code::CONFLICT, "only one selector can be used in a file")
+            .sops(format!("Error: {it}"))
+            .hint("a flag replaces a selector of the creation rule only if it is of the same sort"),
+        OverrideError::NoKeys => Failure::new(code::GENERIC, "nothing says who can read the file")
+            .sops(it.to_string())
+            .hint("name a recipient with --age, or in a .sops.yaml; `leafseal init` makes a first one"),
+    })?;
+    for field in &recipe.ignored {
+        session.warn(&format!(
+            "Using an {} does not make sense with the input store (the {format} store produces one key that should \
+             always be encrypted) and will be ignored.",
+            field.replace('_', " ")
+        ));
+    }
+    Ok(recipe)
 }
 
-/// The one selector that flags and rule come to; a flag counts over the rule's selector of its kind.
-fn selector(flags: &SealFlags, rule: Option<Selector>) -> Result<Option<Selector>, Failure> {
+/// The selectors that flags name.
+fn selectors(flags: &SealFlags) -> Result<Vec<Selector>, Failure> {
     let given = [
         ("unencrypted_suffix", &flags.unencrypted_suffix),
         ("encrypted_suffix", &flags.encrypted_suffix),
@@ -270,23 +242,12 @@ fn selector(flags: &SealFlags, rule: Option<Selector>) -> Result<Option<Selector
         ("unencrypted_comment_regex", &flags.unencrypted_comment_regex),
         ("encrypted_comment_regex", &flags.encrypted_comment_regex),
     ];
-    let mut selector = rule;
-    let mut from_flag: Option<&str> = None;
-    for (field, text) in given {
-        let Some(text) = text else { continue };
-        let Some(made) = Selector::from_field(field, text) else { continue };
-        let flag = format!("--{}", field.replace('_', "-"));
-        let made = made.map_err(|it| Failure::new(code::GENERIC, it.to_string()).at(flag))?;
-        let other = selector.as_ref().and_then(|it| it.field()).map(|(it, _)| it);
-        if from_flag.is_some() || other.is_some_and(|it| it != field) {
-            return Err(Failure::new(code::CONFLICT, "only one selector can be used in a file").sops(
-                "Error: cannot use more than one of encrypted_suffix, unencrypted_suffix, encrypted_regex, \
-                 unencrypted_regex, encrypted_comment_regex, or unencrypted_comment_regex in the same file",
-            ));
-        }
-        (selector, from_flag) = (Some(made), Some(field));
-    }
-    Ok(selector)
+    let named = given.into_iter().filter_map(|(field, text)| {
+        let selector = Selector::from_field(field, text.as_deref()?)?;
+        let flag = || format!("--{}", field.replace('_', "-"));
+        Some(selector.map_err(|it| Failure::new(code::GENERIC, it.to_string()).at(flag())))
+    });
+    named.collect()
 }
 
 #[cfg(test)]
@@ -348,18 +309,6 @@ mod tests {
         }
         let named = Session { config: Some(config.clone()), ..session(Mode::Leafseal) };
         assert_eq!(find(&named, &file).expect("it was named"), Some(config));
-    }
-
-    #[test]
-    fn rules_see_the_path_below_the_configuration() {
-        for (folder, file, seen) in [
-            ("/w", "/w/a/b.yaml", "a/b.yaml"),
-            ("/w/c", "/w/a/b.yaml", "/w/a/b.yaml"),
-            ("/w", "/wx/b.yaml", "/wx/b.yaml"),
-            ("/", "/a.yaml", "a.yaml"),
-        ] {
-            assert_eq!(subject(Path::new(folder), Path::new(file)), seen);
-        }
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub(crate) fn parse_plain(
     bytes: &[u8],
 ) -> Result<PlainFile, Failure> {
     let plain = PlainFile::parse(format, bytes).map_err(|it| error::parse(&it).at(label))?;
-    for warning in &plain.tree().warnings {
+    for warning in plain.tree().iter().flat_map(|it| &it.warnings) {
         session.warn(&format!("{label}: {warning}"));
     }
     Ok(plain)
@@ -108,7 +108,7 @@ pub(crate) fn refuse_plaintext(
     scope: &Scope,
     allowed: bool,
 ) -> Result<(), Failure> {
-    let census = plain.census(scope).map_err(|it| error::parse(&it).at(label))?;
+    let census = plain.census(scope).map_err(|it| error::seal(&it).at(label))?;
     if census.leaves == 0 || census.covered > 0 || allowed {
         return Ok(());
     }
@@ -161,7 +161,7 @@ pub(crate) fn convert(
         return Ok(plain);
     }
     let layout = config::layout(session, file, format.name());
-    let text = plain.print_as(format, &layout).map_err(|it| error::print(&it, "Could not marshal tree"))?;
+    let text = plain.print_as(format, &layout).map_err(|it| error::extract(&it, "Could not marshal tree"))?;
     PlainFile::parse(format, text.as_bytes()).map_err(|it| error::parse(&it))
 }
 

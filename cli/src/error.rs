@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use leafseal::file::{ExtractError, LoadError, OpenError, SealError};
-use leafseal::format::{EditError, ParseError, ParseErrorKind, PrintError};
+use leafseal::format::{EditError, ParseError, ParseErrorKind};
 use leafseal::keyring::WrapError;
 
 use crate::session::Mode;
@@ -200,7 +200,7 @@ pub(crate) fn load(error: &LoadError) -> Failure {
         LoadError::NotEncrypted => Failure::new(code::GENERIC, "the file is not encrypted: it has no sops metadata")
             .sops("sops metadata not found")
             .hint("`encrypt` encrypts a file for the first time; if it is not what its name says, use --input-type"),
-        LoadError::Metadata(text) => Failure::new(code::GENERIC, text.clone()),
+        LoadError::Metadata(it) => Failure::new(code::GENERIC, it.to_string()),
         LoadError::Parse(it) => Failure::new(code::GENERIC, with_place(it)).sops(it.message.clone()),
     }
 }
@@ -254,21 +254,17 @@ pub(crate) fn already_encrypted() -> Failure {
         .hint("to change an encrypted file use `edit` or `set`; to keep such an entry, rename it")
 }
 
-/// A place cannot be extracted.
-pub(crate) fn extract(error: &ExtractError) -> Failure {
+/// Something cannot be extracted or printed; `sops` is what SOPS says before the reason.
+pub(crate) fn extract(error: &ExtractError, sops: &str) -> Failure {
     match error {
         ExtractError::Path(text) => {
             Failure::new(code::GENERIC, text.clone()).sops(format!("error truncating tree: {text}"))
         }
-        ExtractError::Print(it) => print(it, "Error dumping tree"),
+        ExtractError::Print(it) => Failure::new(code::PRINT, it.to_string())
+            .sops(format!("{sops}: {it}"))
+            .hint("choose another format with --output-type"),
+        ExtractError::Parse(it) => parse(it),
     }
-}
-
-/// A format has no way to say a document; `sops` is what SOPS says before the reason.
-pub(crate) fn print(error: &PrintError, sops: &str) -> Failure {
-    Failure::new(code::PRINT, error.to_string())
-        .sops(format!("{sops}: {error}"))
-        .hint("choose another format with --output-type")
 }
 
 /// An edit does not fit.
@@ -277,6 +273,7 @@ pub(crate) fn edit(error: &EditError) -> Failure {
         EditError::KeyNotFound(_) | EditError::OutOfBounds(_) | EditError::WrongType { .. } => code::GENERIC,
         EditError::Reserved(_) => code::ENCRYPTED,
         EditError::Root => code::SET,
+        EditError::Parse(it) => return parse(it),
     };
     Failure::new(code, error.to_string())
 }

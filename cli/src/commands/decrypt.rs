@@ -42,12 +42,14 @@ pub(crate) fn run(session: &Session, args: Decrypt) -> Result<(), Failure> {
     let layout = || config::layout(session, &name, format.name());
     let printed: Zeroizing<String>;
     let text = if !at.0.is_empty() {
-        printed =
-            document.plain.extract(&at, format, &layout()).map_err(|it| error::extract(&it).at(source.label()))?;
+        printed = document
+            .plain
+            .extract(&at, format, &layout())
+            .map_err(|it| error::extract(&it, "Error dumping tree").at(source.label()))?;
         printed.as_str()
     } else if format.name() != input.name() || session.indent.is_some() {
         let print = document.plain.print_as(format, &layout());
-        printed = print.map_err(|it| error::print(&it, "Error dumping file").at(source.label()))?;
+        printed = print.map_err(|it| error::extract(&it, "Error dumping file").at(source.label()))?;
         printed.as_str()
     } else {
         document.plain.text()

@@ -5,12 +5,13 @@ use std::path::Path;
 use leafseal::edge::Clock as _;
 use leafseal::format::Format;
 use leafseal::metadata::Metadata;
+use leafseal::rules::Recipe;
 use leafseal::tree::{Edits, METADATA_KEY};
 use leafseal::{DataKey, EncryptedFile, PlainFile};
 use zeroize::Zeroizing;
 
 use crate::args::Edit;
-use crate::config::{self, Recipe};
+use crate::config;
 use crate::document::{self, Document};
 use crate::edge::{SystemClock, SystemRng};
 use crate::editor::{self, Answer, Scratch};
@@ -77,10 +78,10 @@ pub(crate) fn run(session: &Session, args: Edit) -> Result<(), Failure> {
         None => None,
     };
     let fresh = match recipe {
-        Some(Recipe { mut groups, threshold, scope }) => {
+        Some(Recipe { mut groups, shamir_threshold, scope, ignored: _ }) => {
             let prefix = "Error encrypting the data key with one or more master keys";
             let key = keys.generate(&mut groups, &mut SystemRng::new(), prefix, code::NO_KEY)?;
-            Some((Metadata::new(groups, threshold, scope, SystemClock.now()), key))
+            Some((Metadata::new(groups, shamir_threshold, scope, SystemClock.now()), key))
         }
         None => None,
     };
@@ -200,13 +201,16 @@ impl Task<'_> {
             let given = self.metadata_of(&plain).map_err(&unusable)?;
             same_metadata = given.to_wire() == metadata.to_wire();
             let mut edits = Edits::default();
-            self.format.detach(plain.tree(), &mut edits);
+            let tree = plain.tree().map_err(|it| again(syntax)(error::parse(&it)))?;
+            for document in tree.documents() {
+                self.format.detach(tree, document, &mut edits);
+            }
             plain = parse(edits.apply(plain.text()).as_bytes())?;
             if !same_metadata {
                 metadata = self.rewrapped(given).map_err(unusable)?;
             }
         }
-        if plain.tree().documents().is_empty() {
+        if plain.tree().is_ok_and(|it| it.documents().is_empty()) {
             let empty = Failure::new(code::EMPTY, "the file must have at least one document");
             return Err(again(invalid)(empty));
         }
@@ -234,7 +238,7 @@ impl Task<'_> {
 
     /// The metadata in an edited text that shows it.
     fn metadata_of(&self, plain: &PlainFile) -> Result<Metadata, Failure> {
-        let tree = plain.tree();
+        let tree = plain.tree().map_err(|it| error::parse(&it))?;
         let unusable = |what: String| Failure::new(code::GENERIC, what);
         let root = tree.documents().first().map(|it| it.root);
         let node = root.and_then(|it| tree.child(it, METADATA_KEY));

@@ -2,9 +2,10 @@
 
 use leafseal::edge::Clock as _;
 use leafseal::metadata::Metadata;
+use leafseal::rules::Recipe;
 
 use crate::args::Encrypt;
-use crate::config::{self, Recipe};
+use crate::config;
 use crate::document;
 use crate::edge::{SystemClock, SystemRng};
 use crate::error::{self, Failure, code};
@@ -36,7 +37,8 @@ pub(crate) fn run(session: &Session, args: Encrypt) -> Result<(), Failure> {
     let wanted = if session.is_drop_in() { wanted } else { wanted.or(types.input_type.as_deref()) };
     let format = format_for(session, "--output-type", wanted, &name)?;
     let keys = Keys::new(&unwrap)?;
-    let Recipe { mut groups, threshold, scope } = config::recipe(session, &name, input.name(), &seal)?;
+    let Recipe { mut groups, shamir_threshold, scope, ignored: _ } =
+        config::recipe(session, &name, input.name(), &seal)?;
 
     let before = source.read()?;
     let plain = document::parse_plain(session, &source.label(), input, &before)?;
@@ -49,7 +51,7 @@ pub(crate) fn run(session: &Session, args: Encrypt) -> Result<(), Failure> {
 
     let mut rng = SystemRng::new();
     let key = keys.generate(&mut groups, &mut rng, "Could not generate data key", code::GENERIC)?;
-    let metadata = Metadata::new(groups, threshold, scope, SystemClock.now());
+    let metadata = Metadata::new(groups, shamir_threshold, scope, SystemClock.now());
     let sealed = plain.seal(metadata, &key, &SystemClock, &mut rng);
     let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
     let verify = document::verifier(&plain, &key);

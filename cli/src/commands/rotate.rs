@@ -7,7 +7,7 @@ use leafseal::metadata::{KeyGroup, MasterKey, Metadata};
 
 use crate::args::Rotate;
 use crate::config;
-use crate::document;
+use crate::document::{self, Document};
 use crate::edge::{SystemClock, SystemRng};
 use crate::error::{self, Failure, code};
 use crate::keys::Keys;
@@ -52,8 +52,13 @@ pub(crate) fn run(session: &Session, args: Rotate) -> Result<(), Failure> {
     let key = keys
         .generate(&mut metadata.groups, &mut rng, "Could not generate data key", code::GENERIC)
         .map_err(|it| it.at(source.label()))?;
-    let plain = document::convert(session, &name, opened.plain, format)?;
-    let sealed = plain.seal(metadata, &key, &SystemClock, &mut rng);
+    let Document { encrypted, plain, .. } = opened;
+    let same = format.name() == input.name();
+    let plain = document::convert(session, &name, plain, format)?;
+    let sealed = match same {
+        true => encrypted.rotate(&plain, metadata, &key, &SystemClock, &mut rng),
+        false => plain.seal(metadata, &key, &SystemClock, &mut rng),
+    };
     let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
     let verify = document::verifier(&plain, &key);
     document::deliver(session, &args.output, &source, &before, sealed.text().as_bytes(), &verify)

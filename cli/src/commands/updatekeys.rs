@@ -119,7 +119,7 @@ fn update(session: &Session, args: &Updatekeys, keys: &Keys, file: &Path) -> Res
         let opened = encrypted.open(&key).map_err(|it| error::open(&it).at(source.label()))?;
         let mut rng = SystemRng::new();
         let key = keys.generate(&mut changed.groups, &mut rng, prefix, code::GENERIC)?;
-        let sealed = opened.file.seal(changed, &key, &SystemClock, &mut rng);
+        let sealed = encrypted.rotate(&opened.file, changed, &key, &SystemClock, &mut rng);
         let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
         let verify = document::verifier(&opened.file, &key);
         put(session, &source, path, &before, &sealed, &verify)
