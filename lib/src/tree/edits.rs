@@ -20,6 +20,11 @@ impl Edits {
         self.replace(span, String::new());
     }
 
+    /// True if a change touches the text at `span`.
+    pub fn touch(&self, span: Span) -> bool {
+        self.0.iter().any(|(it, _)| it.start < span.end && span.start < it.end)
+    }
+
     /// True if nothing is to be changed.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

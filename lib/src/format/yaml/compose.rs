@@ -294,6 +294,8 @@ impl<'s> Composer<'s> {
             comments(&mut self.tree, id, &event.head, false);
             comments(&mut self.tree, id, &event.inline, false);
         }
+        // Below an opening bracket: go-yaml drops them.
+        comments(&mut self.tree, id, &event.foot, false);
         let (is_map, style) = match event.kind {
             EventKind::MappingStart(style) => (true, style),
             EventKind::SequenceStart(style) => (false, style),
@@ -317,6 +319,7 @@ impl<'s> Composer<'s> {
         let id = frame.node;
         let end = if frame.style == Style::Flow { event.span.end.max(frame.end) } else { frame.end };
         self.tree.node_mut(id).span.end = end;
+        comments(&mut self.tree, id, &event.head, false);
         let stays = frame.is_map && frame.style == Style::Plain && frame.has_items;
         if stays {
             comments(&mut self.tree, id, &event.foot, false);

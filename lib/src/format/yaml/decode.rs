@@ -23,7 +23,7 @@ pub(super) fn scalar(source: &str, span: Span, style: Style, column: u32) -> Zer
 }
 
 /// The length of the line break that `text` starts with, and what it stands for.
-fn line_break(text: &str) -> Option<(usize, &'static str)> {
+pub(super) fn line_break(text: &str) -> Option<(usize, &'static str)> {
     let bytes = text.as_bytes();
     match bytes.first()? {
         b'\n' => Some((1, "\n")),
@@ -35,8 +35,11 @@ fn line_break(text: &str) -> Option<(usize, &'static str)> {
     }
 }
 
+/// The characters that go-yaml ends a line at.
+pub(super) const BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+
 pub(super) fn has_break(text: &str) -> bool {
-    text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
+    text.contains(BREAKS)
 }
 
 fn plain(text: &str) -> Zeroizing<String> {
@@ -55,8 +58,8 @@ fn plain(text: &str) -> Zeroizing<String> {
     decoded
 }
 
-fn is_blank_or_break(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
+pub(super) fn is_blank_or_break(c: char) -> bool {
+    matches!(c, ' ' | '\t') || BREAKS.contains(&c)
 }
 
 /// Takes the blanks and breaks that `text` starts with: blanks alone stay, a single break becomes a
@@ -177,7 +180,7 @@ pub(super) struct Header<'t> {
 
 /// Reads the header of a block scalar.
 pub(super) fn header(text: &str) -> Header<'_> {
-    let line_end = text.find(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).unwrap_or(text.len());
+    let line_end = text.find(BREAKS).unwrap_or(text.len());
     let mut header = Header { keep: None, increment: 0, len: 1, comment: None, line_end, body: "" };
     for byte in text.bytes().skip(1).take(2) {
         match byte {
@@ -237,7 +240,7 @@ fn block(text: &str, folded: bool, column: usize) -> Zeroizing<String> {
         }
         empty.drain(..).for_each(|it| decoded.push_str(it));
         after_blank = starts_blank;
-        let end = rest.find(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).unwrap_or(rest.len());
+        let end = rest.find(BREAKS).unwrap_or(rest.len());
         decoded.push_str(&rest[..end]);
         rest = &rest[end..];
         leading = "";

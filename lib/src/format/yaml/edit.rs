@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::print::{self, Parent};
-use super::{Yaml, end_of_value, entry_lines, line_break, unit};
+use super::{Yaml, end_of_value, entry_lines, line_break, line_start, next_line, unit};
 use zeroize::Zeroizing;
 
 use crate::format::{EditError, Format};
@@ -359,11 +359,10 @@ fn take_out(tree: &Tree, parent: NodeId, id: NodeId, edits: &mut Edits) {
     let is_comment = |id: NodeId| matches!(tree.node(id).kind, Kind::Comment { .. });
     if is_comment(id) {
         let span = tree.node(id).span;
-        let line = memchr::memrchr(b'\n', &source.as_bytes()[..span.range().start]).map_or(0, |it| it + 1);
+        let line = line_start(source, span.range().start);
         let own_line = source[line..span.range().start].trim().is_empty();
-        let end = memchr::memchr(b'\n', &source.as_bytes()[span.range().end..]);
-        match (own_line, end) {
-            (true, Some(end)) => edits.remove(Span::new(line, span.range().end + end + 1)),
+        match (own_line, next_line(source, span.range().end)) {
+            (true, Some(end)) => edits.remove(Span::new(line, end)),
             (true, None) => edits.remove(Span::new(line, span.range().end)),
             (false, _) => {
                 let start = source[..span.range().start].trim_end_matches([' ', '\t']).len();
@@ -408,9 +407,9 @@ fn take_out(tree: &Tree, parent: NodeId, id: NodeId, edits: &mut Edits) {
         Kind::List if tree.node(id).span.is_empty() => source[..start_of(id)].rfind('-').unwrap_or(start),
         _ => start,
     };
-    let line = memchr::memrchr(b'\n', &source.as_bytes()[..start]).map_or(0, |it| it + 1);
+    let line = line_start(source, start);
     let value_end = end_of_value(tree, id).max(start);
-    let line_end = memchr::memchr(b'\n', &source.as_bytes()[value_end..]).map(|it| value_end + it + 1);
+    let line_end = next_line(source, value_end);
     match source[line..start].trim_matches([' ', '\u{feff}']).is_empty() {
         true => {
             let (from, to) = match line_end {

@@ -233,7 +233,15 @@ impl Format for Yaml {
                 edits.remove(root.span);
             }
             let end = document.span.range().end;
+            // Blanks alone make no line: they stay the text's last.
+            let end = match tree.source()[..end].trim_end_matches(' ') {
+                it if ends_line(it) && it.len() >= root.span.range().end => it.len(),
+                _ => end,
+            };
             let is_open_line = !ends_line(&tree.source()[..end]);
+            if is_open_line {
+                close_block(tree, document.root, end, edits);
+            }
             let is_after_start = end > 0 && end == document.span.range().start && tree.source()[..end].ends_with("---");
             match is_open_line || is_after_start {
                 true if end == 0 => edits.replace(Span::new(end, end), block.as_str()),
@@ -451,7 +459,18 @@ fn line_break(tree: &Tree) -> &'static str {
 }
 
 fn ends_line(text: &str) -> bool {
-    text.is_empty() || text.ends_with('\n') || text == "\u{feff}"
+    text.is_empty() || text.ends_with(decode::BREAKS) || text == "\u{feff}"
+}
+
+/// Where the line that `at` is on starts.
+fn line_start(source: &str, at: usize) -> usize {
+    source[..at].trim_end_matches(|c| !decode::BREAKS.contains(&c)).len()
+}
+
+/// Where the line after the one that `at` is on starts. `None` if that has no break.
+fn next_line(source: &str, at: usize) -> Option<usize> {
+    let end = at + source[at..].find(decode::BREAKS)?;
+    Some(end + decode::line_break(&source[end..]).map_or(0, |(n, _)| n))
 }
 
 /// The number of columns that a text indents by: what its first nested mapping shows, else SOPS's
@@ -500,7 +519,7 @@ fn replace_around_comment(tree: &Tree, span: Span, text: &str, edits: &mut Edits
 /// Where the comment behind a scalar on its line ends, if there is one.
 fn comment_behind(tree: &Tree, span: Span) -> Option<usize> {
     let rest = &tree.source()[span.range().end..];
-    let line = &rest[..rest.find(['\n', '\r']).unwrap_or(rest.len())];
+    let line = &rest[..rest.find(decode::BREAKS).unwrap_or(rest.len())];
     line.trim_start_matches([' ', '\t']).starts_with('#').then(|| span.range().end + line.len())
 }
 
@@ -508,11 +527,11 @@ fn comment_behind(tree: &Tree, span: Span) -> Option<usize> {
 fn without_tag(tree: &Tree, node: &Node) -> Span {
     let text = tree.text(node.properties);
     let (start, len) = match text.find('!') {
-        Some(start) => (start, text[start..].find([' ', '\t', '\n']).unwrap_or(text.len() - start)),
+        Some(start) => (start, text[start..].find(decode::is_blank_or_break).unwrap_or(text.len() - start)),
         None => (0, 0),
     };
     let mut end = node.properties.range_start() + start + len;
-    while tree.source()[end..].starts_with([' ', '\t']) {
+    while end != node.span.range_start() && tree.source()[end..].starts_with([' ', '\t']) {
         end += 1;
     }
     Span::new(node.properties.range_start() + start, end)
@@ -531,14 +550,13 @@ impl Span {
 fn entry_lines(tree: &Tree, id: NodeId) -> Span {
     let node = tree.node(id);
     let source = tree.source();
-    let key = node.key.as_ref().map_or(node.span, |it| it.span).range().start;
-    let line = memchr::memrchr(b'\n', &source.as_bytes()[..key]).map_or(0, |it| it + 1);
+    let key = key_start(node);
+    let line = line_start(source, key);
     let before = source[line..key].trim_start_matches('\u{feff}').trim();
     let start = if before.is_empty() || before == "?" { line } else { key };
     // A mark of the encoding stays where it is.
     let start = if source[start..].starts_with('\u{feff}') { start + '\u{feff}'.len_utf8() } else { start };
-    let end = node.span.range().end;
-    let end = memchr::memchr(b'\n', &source.as_bytes()[end..]).map_or(source.len(), |it| end + it + 1);
+    let end = next_line(source, node.span.range().end).unwrap_or(source.len());
     Span::new(start, end)
 }
 
@@ -582,48 +600,108 @@ fn kept_block(before: &Tree, metadata: &Wire) -> Option<Zeroizing<String>> {
     Some(if all.ends_with('\n') { all } else { Zeroizing::new(format!("{}\n", *all)) })
 }
 
+/// Says of a block scalar whose last line is the text's, and open, that it ends without a break: with
+/// the metadata behind it there will be one. A change that replaces the whole scalar sees to that
+/// itself.
+fn close_block(tree: &Tree, root: NodeId, end: usize, edits: &mut Edits) {
+    let mut id = root;
+    while let Some(last) = entries(tree, id).last() {
+        id = last;
+    }
+    let node = tree.node(id);
+    let is_block = matches!(node.style, Style::Literal | Style::Folded);
+    if !is_block || node.span.range().end != end || edits.touch(node.span) {
+        return;
+    }
+    let header = decode::header(tree.text(node.span));
+    if header.keep == Some(false) || node.span.len() <= header.line_end {
+        return;
+    }
+    let start = node.span.range().start;
+    match tree.text(node.span)[..header.len].find('+') {
+        Some(at) => edits.replace(Span::new(start + at, start + at + 1), "-"),
+        None => edits.replace(Span::new(start + 1, start + 1), "-"),
+    }
+}
+
+/// Puts the pair before the closing bracket, behind every comment. Where the last entry has a comma
+/// behind it, so has the metadata; else it brings the comma before it.
 fn attach_in_flow(tree: &Tree, root: NodeId, metadata: &Wire, edits: &mut Edits) {
     let text = print::print_flow(&Wire::Map(vec![Entry::Pair(METADATA_KEY.to_owned(), metadata.clone())]));
     let pair = &text[1..text.len() - 1];
     if let Some(old) = tree.child(root, METADATA_KEY) {
         let node = tree.node(old);
-        let start = node.key.as_ref().map_or(node.span, |it| it.span).range().start;
-        edits.replace(Span::new(start, node.span.range().end), pair);
+        edits.replace(Span::new(key_start(node), node.span.range().end), pair);
         return;
     }
-    let last = tree.children(root).filter(|it| tree.node(*it).key.is_some()).last();
-    match last {
-        Some(last) => {
-            let end = end_of_value(tree, last);
-            edits.replace(Span::new(end, end), format!(", {pair}"));
-        }
-        None => {
-            let start = tree.node(root).span.range().start + 1;
-            edits.replace(Span::new(start, start), pair);
-        }
+    let close = tree.node(root).span.range().end - 1;
+    let Some(last) = entries(tree, root).last() else {
+        edits.replace(Span::new(close, close), pair);
+        return;
+    };
+    let end = end_of_value(tree, last);
+    if comma_behind(tree, end).is_some() {
+        edits.replace(Span::new(close, close), format!(" {pair},"));
+        return;
     }
+    edits.replace(Span::new(end, end), comma(tree, last));
+    edits.replace(Span::new(close, close), format!(" {pair}"));
 }
 
 fn detach_in_flow(tree: &Tree, root: NodeId, id: NodeId, edits: &mut Edits) {
-    let keys: Vec<NodeId> = tree.children(root).filter(|it| tree.node(*it).key.is_some()).collect();
-    let at = keys.iter().position(|it| *it == id).unwrap_or(0);
-    let start = |id: NodeId| tree.node(id).key.as_ref().map_or(0, |it| it.span.range().start);
-    let end = tree.node(id).span.range().end;
-    let region = match (at, keys.get(at + 1)) {
-        (0, Some(next)) => Span::new(start(id), start(*next)),
-        (0, None) => Span::new(tree.node(root).span.range().start + 1, end),
-        (at, _) => Span::new(end_of_value(tree, keys[at - 1]), end),
-    };
+    let node = tree.node(id);
+    let mut region = Span::new(key_start(node), end_of_value(tree, id));
+    let before = entries(tree, root).take_while(|it| *it != id).last();
+    match (before, comma_behind(tree, region.range().end)) {
+        (_, Some(comma)) => region.end = comma as u32 + 1,
+        (Some(before), None) => {
+            let end = end_of_value(tree, before);
+            if let Some(comma) = comma_behind(tree, end) {
+                let start = if comma > end && tree.source()[..comma].ends_with(' ') { comma - 1 } else { comma };
+                edits.remove(Span::new(start, comma + 1));
+            }
+        }
+        (None, None) => (),
+    }
+    if before.is_some() && tree.source()[..region.range().start].ends_with(' ') {
+        region.start -= 1;
+    }
     edits.remove(region);
 }
 
-/// Where an entry ends: behind its value, or behind its key or properties if nothing spells that.
+/// The entries of a mapping or list.
+fn entries(tree: &Tree, id: NodeId) -> impl Iterator<Item = NodeId> {
+    tree.children(id).filter(|it| !matches!(tree.node(*it).kind, Kind::Comment { .. }))
+}
+
+fn key_start(node: &Node) -> usize {
+    node.key.as_ref().map_or(node.span, |it| it.span).range().start
+}
+
+/// What separates an entry in brackets from the next one. Without the blank the comma would be part
+/// of a tag, or the colon part of a key.
+fn comma(tree: &Tree, id: NodeId) -> &'static str {
+    let node = tree.node(id);
+    let is_behind_key =
+        node.properties.is_empty() && node.key.as_ref().is_some_and(|it| it.span.end == node.span.start);
+    if node.span.is_empty() && !is_behind_key { " ," } else { "," }
+}
+
+/// Where the comma behind an entry in brackets stands, if there is one.
+fn comma_behind(tree: &Tree, mut at: usize) -> Option<usize> {
+    let source = tree.source();
+    loop {
+        at = source.len() - source[at..].trim_start_matches(decode::is_blank_or_break).len();
+        match source[at..].chars().next()? {
+            ',' => return Some(at),
+            '#' => at += source[at..].find(decode::BREAKS)?,
+            _ => return None,
+        }
+    }
+}
+
+/// Where an entry ends: behind its value, or behind what stands for it if nothing spells that.
 fn end_of_value(tree: &Tree, id: NodeId) -> usize {
     let node = tree.node(id);
-    let key = node.key.as_ref().map_or(0, |it| it.span.range().end);
-    match node.span.is_empty() {
-        false => node.span.range().end,
-        true if !node.properties.is_empty() => node.properties.range().end,
-        true => key.max(node.span.range().start.min(key + 1)),
-    }
+    node.span.range().end.max(node.properties.range().end)
 }

@@ -440,7 +440,7 @@ impl<'s> Parser<'s> {
                 let next = self.after_block_entry()?;
                 if matches!(next.kind, TokenKind::BlockEntry | TokenKind::BlockEnd) {
                     self.state = State::BlockSequenceEntry { first: false };
-                    return Ok(empty_scalar(token, token.end));
+                    return Ok(self.nothing(token));
                 }
                 self.states.push(State::BlockSequenceEntry { first: false });
                 self.node(true, false)
@@ -448,6 +448,11 @@ impl<'s> Parser<'s> {
             TokenKind::BlockEnd => Ok(self.close(EventKind::SequenceEnd, token)),
             _ => error("did not find expected '-' indicator", self.opened.last().copied(), token),
         }
+    }
+
+    /// A value that nothing spells: it stands behind the token that was taken last.
+    fn nothing(&self, token: Token) -> Event {
+        empty_scalar(token, self.scanner.taken())
     }
 
     fn after_block_entry(&mut self) -> Parse<Token> {
@@ -467,7 +472,7 @@ impl<'s> Parser<'s> {
         match next.kind {
             TokenKind::BlockEntry | TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd => {
                 self.state = State::IndentlessSequenceEntry;
-                Ok(empty_scalar(token, token.end))
+                Ok(self.nothing(token))
             }
             _ => {
                 self.states.push(State::IndentlessSequenceEntry);
@@ -485,7 +490,7 @@ impl<'s> Parser<'s> {
                 let next = self.peek()?;
                 if matches!(next.kind, TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd) {
                     self.state = State::BlockMappingValue;
-                    return Ok(empty_scalar(token, token.end));
+                    return Ok(self.nothing(token));
                 }
                 self.states.push(State::BlockMappingValue);
                 self.node(true, true)
@@ -510,8 +515,7 @@ impl<'s> Parser<'s> {
             }
         }
         self.state = State::BlockMappingKey { first: false };
-        let at = if token.kind == TokenKind::Value { token.end } else { token.start.index };
-        Ok(empty_scalar(token, at))
+        Ok(self.nothing(token))
     }
 
     fn flow_sequence_entry(&mut self, first: bool) -> Parse<Event> {
@@ -572,8 +576,7 @@ impl<'s> Parser<'s> {
             }
         }
         self.state = State::FlowSequencePairEnd;
-        let at = if token.kind == TokenKind::Value { token.end } else { token.start.index };
-        Ok(empty_scalar(token, at))
+        Ok(self.nothing(token))
     }
 
     fn flow_mapping_key(&mut self, first: bool) -> Parse<Event> {
@@ -588,7 +591,7 @@ impl<'s> Parser<'s> {
                 let next = self.peek()?;
                 if matches!(next.kind, TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowMappingEnd) {
                     self.state = State::FlowMappingValue { empty: false };
-                    return Ok(empty_scalar(next, next.start.index));
+                    return Ok(self.nothing(next));
                 }
                 self.states.push(State::FlowMappingValue { empty: false });
                 return self.node(false, false);
@@ -614,8 +617,7 @@ impl<'s> Parser<'s> {
             }
         }
         self.state = State::FlowMappingKey { first: false };
-        let at = if token.kind == TokenKind::Value && !empty { token.end } else { token.start.index };
-        Ok(empty_scalar(token, at))
+        Ok(self.nothing(token))
     }
 }
 

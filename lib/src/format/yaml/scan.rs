@@ -299,6 +299,11 @@ impl<'s> Scanner<'s> {
         self.behind = [self.behind[1], token];
     }
 
+    /// The end of the token that was taken last.
+    pub(super) fn taken(&self) -> usize {
+        self.behind[1].map_or(0, |it| it.end)
+    }
+
     /// The `n`th last token that was queued, taken or not.
     fn last(&self, n: usize) -> Option<Token> {
         match self.tokens.len().checked_sub(n) {
