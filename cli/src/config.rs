@@ -70,21 +70,25 @@ fn device_of(folder: &Path) -> Option<u64> {
     fs::metadata(folder).ok().map(|it| it.dev())
 }
 
-/// The configuration for `file`: the one that was named, else the first one from the working
-/// directory upward (drop-in mode) or from the file upward, as far as the repository or the mount
-/// point goes.
+/// The search that counts for `file`, and the other one: from the working directory upward (drop-in
+/// mode) or from the file upward, as far as the repository or the mount point goes.
+fn searches(session: &Session, file: &Path) -> Result<(Search, Search), Failure> {
+    if let Some(path) = &session.config {
+        return Ok((Search { found: Some(path.clone()), mistaken: None }, Search::default()));
+    }
+    let here = absolute(Path::new("."))?;
+    let beside = file.parent().unwrap_or(Path::new("/"));
+    let (from_here, from_file) = (search(&here, !session.is_drop_in()), search(beside, true));
+    Ok(if session.is_drop_in() { (from_here, from_file) } else { (from_file, from_here) })
+}
+
+/// The configuration whose rules count for `file`: the one that was named, else the first one found.
 ///
 /// # Errors
 ///
 /// If one is found that somebody else can write (guarantee C7).
 pub(crate) fn find(session: &Session, file: &Path) -> Result<Option<PathBuf>, Failure> {
-    if let Some(path) = &session.config {
-        return Ok(Some(path.clone()));
-    }
-    let here = absolute(Path::new("."))?;
-    let beside = file.parent().unwrap_or(Path::new("/"));
-    let (from_here, from_file) = (search(&here, !session.is_drop_in()), search(beside, true));
-    let (ours, other) = if session.is_drop_in() { (from_here, from_file) } else { (from_file, from_here) };
+    let (ours, other) = searches(session, file)?;
     if let Some(mistaken) = &ours.mistaken {
         let mut text = format!(
             "ignoring {:?} when searching for config file; the config file must be called \"{NAME}\"",
@@ -100,7 +104,7 @@ pub(crate) fn find(session: &Session, file: &Path) -> Result<Option<PathBuf>, Fa
     {
         session.warn(&format!("using {} and not {}", found.display(), other.display()));
     }
-    if let Some(found) = &ours.found {
+    if let (Some(found), None) = (&ours.found, &session.config) {
         trusted(found, file)?;
     }
     Ok(ours.found)
@@ -133,13 +137,31 @@ fn trusted(_config: &Path, _file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads the configuration for `file`, if there is one.
+/// Reads the configuration whose rules count for `file`, if there is one.
 ///
 /// # Errors
 ///
 /// If it cannot be read or used.
 pub(crate) fn load(session: &Session, file: &Path) -> Result<Option<Configuration>, Failure> {
-    let Some(path) = find(session, file)? else { return Ok(None) };
+    find(session, file)?.map(read).transpose()
+}
+
+/// A configuration that cannot be read stops every command of SOPS, also those that have no use for
+/// its rules (spec section 7.1). In our own mode it does not.
+///
+/// # Errors
+///
+/// In drop-in mode, if there is one and it cannot be read.
+pub(crate) fn must_be_readable(session: &Session, file: &Path) -> Result<(), Failure> {
+    if session.is_drop_in()
+        && let Some(path) = searches(session, file)?.0.found
+    {
+        read(path)?;
+    }
+    Ok(())
+}
+
+fn read(path: PathBuf) -> Result<Configuration, Failure> {
     let source = files::read(&path).map_err(|it| {
         let call = if it.kind() == std::io::ErrorKind::IsADirectory { "read" } else { "open" };
         Failure::new(code::GENERIC, format!("cannot read the configuration: {}", reason(&it)))
@@ -147,7 +169,7 @@ pub(crate) fn load(session: &Session, file: &Path) -> Result<Option<Configuratio
             .sops(format!("could not read config file: {call} {}: {}", path.display(), reason(&it)))
     })?;
     let rules = Rules::parse(&source).map_err(|it| rule_failure(&path, &it))?;
-    Ok(Some(Configuration { path: absolute(&path)?, rules }))
+    Ok(Configuration { path: absolute(&path)?, rules })
 }
 
 fn rule_failure(path: &Path, error: &RuleError) -> Failure {
@@ -189,7 +211,8 @@ pub(crate) fn layout(session: &Session, file: &Path, format: &str) -> Layout {
     if session.indent.is_some() {
         return Layout { indent: session.indent };
     }
-    match load(session, file) {
+    let config = searches(session, file).and_then(|(ours, _)| ours.found.map(read).transpose());
+    match config {
         Ok(config) => config.map(|it| it.rules.stores().layout(format)).unwrap_or_default(),
         Err(failure) => {
             session.warn(failure.reason(session.mode));

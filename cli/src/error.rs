@@ -292,7 +292,7 @@ pub(crate) fn with_place(error: &ParseError) -> String {
     let ParseError { message, line, column, .. } = error;
     match (line, column) {
         (0, _) => message.clone(),
-        (line, _) if message.contains(&format!("line {line}")) => message.clone(),
+        _ if message.contains("line ") => message.clone(),
         (line, 0) => format!("line {line}: {message}"),
         (line, column) => format!("line {line}, column {column}: {message}"),
     }

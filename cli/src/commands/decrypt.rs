@@ -25,6 +25,7 @@ pub(crate) fn run(session: &Session, args: Decrypt) -> Result<(), Failure> {
     document::check_output(&output, &source)?;
     source.must_exist()?;
     let name = document::name_for_rules(&output, &source)?;
+    config::must_be_readable(session, &name)?;
     let input = format_for(session, "--input-type", types.input_type.as_deref(), &name)?;
     let wanted = types.output_type.as_deref();
     let wanted = if session.is_drop_in() { wanted } else { wanted.or(types.input_type.as_deref()) };

@@ -58,6 +58,7 @@ pub(crate) fn run(session: &Session, args: Edit) -> Result<(), Failure> {
     let Edit { file, show_master_keys, ignore_mac, types, seal, unwrap } = args;
     let source = Source::required(file.as_deref())?;
     let path = source.path().expect("a file was named");
+    config::must_be_readable(session, path)?;
     let format = format_for(session, "--input-type", types.input_type.as_deref(), path)?;
     if let Some(output) = types.output_type.as_deref()
         && format_for(session, "--output-type", Some(output), path)?.name() != format.name()

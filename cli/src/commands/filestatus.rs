@@ -4,6 +4,7 @@ use leafseal::EncryptedFile;
 use leafseal::file::LoadError;
 
 use crate::args::Filestatus;
+use crate::config;
 use crate::error::{Failure, code};
 use crate::session::Session;
 use crate::source::{Source, format_for};
@@ -17,6 +18,7 @@ use crate::ui;
 pub(crate) fn run(session: &Session, args: Filestatus) -> Result<(), Failure> {
     let source = Source::required(args.file.as_deref())?;
     let path = source.path().expect("a file was named");
+    config::must_be_readable(session, path)?;
     let format = format_for(session, "--input-type", args.input_type.as_deref(), path)?;
     let cannot = |what: &str| {
         let sops = format!("cannot check file status: cannot load encrypted file: {what}");

@@ -27,6 +27,7 @@ pub(crate) fn run(session: &Session, args: Rotate) -> Result<(), Failure> {
     let (added, removed) = (args.add.keys()?, args.remove.keys()?);
     check_missing(session, &source, path, !added.is_empty() || !removed.is_empty())?;
     let name = document::name_for_rules(&args.output, &source)?;
+    config::must_be_readable(session, &name)?;
     document::check_legacy_rule(session, &name)?;
     let input = format_for(session, "--input-type", args.types.input_type.as_deref(), &name)?;
     let wanted = args.types.output_type.as_deref();

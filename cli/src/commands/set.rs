@@ -10,6 +10,7 @@ use leafseal::value::Value;
 use zeroize::Zeroizing;
 
 use crate::args::Set;
+use crate::config;
 use crate::document;
 use crate::error::{self, Failure, code, reason};
 use crate::files;
@@ -37,6 +38,7 @@ pub(crate) fn run(session: &Session, args: Set) -> Result<(), Failure> {
     let source = Source::new(Some(file))?;
     let path = source.path().expect("a file was named");
     document::check_legacy_rule(session, path)?;
+    config::must_be_readable(session, path)?;
     let input = format_for(session, "--input-type", args.types.input_type.as_deref(), path)?;
     let at = parse_path(index, "set", "Invalid set index format")?;
     let what = match value {

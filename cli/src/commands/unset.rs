@@ -4,6 +4,7 @@ use leafseal::format::EditError;
 use leafseal::key_path::KeyPath;
 
 use crate::args::Unset;
+use crate::config;
 use crate::document;
 use crate::error::{self, Failure, code};
 use crate::keys::Keys;
@@ -23,6 +24,7 @@ pub(crate) fn run(session: &Session, args: Unset) -> Result<(), Failure> {
     };
     let source = Source::new(Some(file))?;
     let path = source.path().expect("a file was named");
+    config::must_be_readable(session, path)?;
     let input = format_for(session, "--input-type", args.types.input_type.as_deref(), path)?;
     let at = KeyPath::parse(index).map_err(|it| {
         Failure::new(code::SET, it.to_string())
