@@ -15,7 +15,7 @@ use self::layout::Layout;
 use self::open::Opening;
 use self::seal::Sealing;
 use self::stash::Stash;
-use self::walk::{NotAString, Sort, walk};
+use self::walk::{NotAString, Place, Sort, walk};
 use crate::cipher::{Cipher, Nonces, OpenedLeaf};
 use crate::edge::{Clock, Rng};
 use crate::format::{EditError, Format, Layout as Indent, ParseError, PrintError};
@@ -38,6 +38,27 @@ pub struct EncryptedFile {
 pub struct PlainFile {
     format: &'static dyn Format,
     text: Text,
+    drift: Drifts,
+}
+
+/// A value that its spelling alone does not tell: SOPS spells the float 1 as `1`, which reads as an
+/// integer (spec section 1.5).
+struct Drift {
+    document: usize,
+    path: KeyPath,
+    value: Value,
+}
+
+/// Such values by their place.
+type Drifts = HashMap<String, Drift>;
+
+/// The value that was sealed at a place where `text` now reads as `value`.
+fn undrifted(drifts: &Drifts, value: Value, text: &str, place: Place<'_>) -> Value {
+    if drifts.is_empty() || !matches!(value, Value::Int(_)) {
+        return value;
+    }
+    let was = drifts.get(&place.text()).map(|it| &it.value);
+    was.filter(|it| *it.canonical() == *text.as_bytes()).cloned().unwrap_or(value)
 }
 
 /// A text that is parsed when somebody asks for its structure.
@@ -172,7 +193,7 @@ impl PlainFile {
     ///
     /// See [`ParseError`].
     pub fn parse(format: &'static dyn Format, source: &[u8]) -> Result<Self, ParseError> {
-        Ok(Self { format, text: Text::parsed(format.parse(source)?) })
+        Ok(Self { format, text: Text::parsed(format.parse(source)?), drift: Drifts::new() })
     }
 
     /// The format.
@@ -269,6 +290,7 @@ impl PlainFile {
             nonces: Nonces::new(rng),
             stash: Stash::default(),
             before: None,
+            drift: &self.drift,
         };
         sealing.seal(self.tree()?, metadata, clock)
     }
@@ -285,7 +307,14 @@ impl PlainFile {
 
     fn wires(&self) -> Result<Vec<Wire>, ParseError> {
         let tree = self.tree()?;
-        tree.documents().iter().map(|it| self.format.wire(tree, it.root)).collect()
+        let documents = tree.documents().iter();
+        let mut wires: Vec<Wire> = documents.map(|it| self.format.wire(tree, it.root)).collect::<Result<_, _>>()?;
+        for Drift { document, path, value } in self.drift.values() {
+            if let Some(leaf) = wires.get_mut(*document).and_then(|it| leaf(it, &path.0)) {
+                *leaf = value.clone();
+            }
+        }
+        Ok(wires)
     }
 
     /// What `decrypt --extract` prints (spec section 8.8).
@@ -384,7 +413,8 @@ impl PlainFile {
     }
 
     fn edited(&self, edits: Edits) -> Result<Self, EditError> {
-        let file = Self { format: self.format, text: Text::unparsed(edits.apply(self.text())) };
+        let text = Text::unparsed(edits.apply(self.text()));
+        let file = Self { format: self.format, text, drift: Drifts::new() };
         file.tree()?;
         Ok(file)
     }
@@ -398,6 +428,26 @@ impl PlainFile {
             _ => false,
         }
     }
+}
+
+/// The leaf at the end of a way down, comments not counted.
+fn leaf<'w>(wire: &'w mut Wire, steps: &[Step]) -> Option<&'w mut Value> {
+    steps
+        .iter()
+        .try_fold(wire, |wire, step| match (wire, step) {
+            (Wire::Map(entries), Step::Key(key)) => entries.iter_mut().find_map(|it| match it {
+                Entry::Pair(name, value) if name == key => Some(value),
+                _ => None,
+            }),
+            (Wire::List(items), Step::Index(index)) => {
+                items.iter_mut().filter(|it| !matches!(it, Wire::Leaf(Value::Comment(_)))).nth(*index)
+            }
+            _ => None,
+        })
+        .and_then(|wire| match wire {
+            Wire::Leaf(value) => Some(value),
+            _ => None,
+        })
 }
 
 fn out_of_bounds(index: usize) -> String {
@@ -419,6 +469,9 @@ fn find(tree: &Tree, at: &KeyPath) -> Option<NodeId> {
 
 fn same_values(one: &Wire, other: &Wire) -> bool {
     match (one, other) {
+        // SOPS spells the float 1 as `1`, which reads as an integer.
+        (Wire::Leaf(Value::Int(int)), Wire::Leaf(Value::Float(float)))
+        | (Wire::Leaf(Value::Float(float)), Wire::Leaf(Value::Int(int))) => *int as f64 == *float,
         (Wire::Leaf(one), Wire::Leaf(other)) => {
             one.type_name() == other.type_name() && mac::same(&one.canonical(), &other.canonical())
         }
@@ -496,17 +549,18 @@ impl EncryptedFile {
             None => Layout::default(),
         };
         let opening = Opening { format: self.format, tree, metadata: &self.metadata, cipher: &cipher };
-        let (text, computed, warnings) = opening.open(&layout)?;
+        let plain = opening.open(&layout)?;
         if check_mac {
-            self.check_mac(&cipher, &computed)?;
+            self.check_mac(&cipher, &plain.mac)?;
         }
-        let mut file = PlainFile { format: self.format, text: Text::unparsed(text) };
-        if !layout.is_empty() && !opening.says_the_same(&file, &computed) {
-            // A spelling no longer fits what others made of the file: the canonical ones do.
-            let (text, _, _) = opening.open(&Layout::default())?;
-            file = PlainFile { format: self.format, text: Text::unparsed(text) };
+        let file = |text, drift| PlainFile { format: self.format, text: Text::unparsed(text), drift };
+        let opened = Opened { file: file(plain.text, plain.drift), warnings: plain.warnings };
+        if layout.is_empty() || opening.says_the_same(&opened.file, &plain.mac) {
+            return Ok(opened);
         }
-        Ok(Opened { file, warnings })
+        // A spelling no longer fits what others made of the file: the canonical ones do.
+        let plain = opening.open(&Layout::default())?;
+        Ok(Opened { file: file(plain.text, plain.drift), warnings: plain.warnings })
     }
 
     fn check_mac(&self, cipher: &Cipher, computed: &str) -> Result<(), OpenError> {
@@ -544,8 +598,14 @@ impl EncryptedFile {
         if let Some(sealed) = &self.metadata.layout {
             stash.keep(sealed, layout::AAD, &cipher);
         }
-        let sealing =
-            Sealing { format: self.format, cipher: &cipher, nonces: Nonces::new(rng), stash, before: Some(tree) };
+        let sealing = Sealing {
+            format: self.format,
+            cipher: &cipher,
+            nonces: Nonces::new(rng),
+            stash,
+            before: Some(tree),
+            drift: &Drifts::new(),
+        };
         sealing.seal(edited.tree()?, metadata, clock)
     }
 
@@ -568,6 +628,7 @@ impl EncryptedFile {
             nonces: Nonces::new(rng),
             stash: Stash::default(),
             before: Some(self.tree()?),
+            drift: &opened.drift,
         };
         sealing.seal(opened.tree()?, metadata, clock)
     }

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::OpenError;
 use super::layout::Layout;
 use super::walk::{Sort, Visit, walk};
-use super::{PlainFile, absorb};
+use super::{Drift, Drifts, PlainFile, absorb, undrifted};
 use crate::cipher::{Cipher, OpenedLeaf};
 use crate::format::Format;
 use crate::mac::Mac;
@@ -15,6 +15,18 @@ use crate::metadata::Metadata;
 use crate::secret::SecretText;
 use crate::tree::{Edits, Kind, NodeId, Span, Tree, Wire};
 use crate::value::Value;
+
+/// What opening a file yields.
+pub(super) struct Plain {
+    /// The decrypted text.
+    pub(super) text: Zeroizing<String>,
+    /// The MAC that its leaves add up to.
+    pub(super) mac: String,
+    /// What people should know.
+    pub(super) warnings: Vec<String>,
+    /// The values that their spelling alone does not tell.
+    pub(super) drift: Drifts,
+}
 
 pub(super) struct Opening<'o> {
     pub(super) format: &'static dyn Format,
@@ -24,13 +36,14 @@ pub(super) struct Opening<'o> {
 }
 
 impl Opening<'_> {
-    /// The decrypted text, the MAC over it, and what people should know.
-    pub(super) fn open(&self, layout: &Layout) -> Result<(Zeroizing<String>, String, Vec<String>), OpenError> {
+    /// Decrypts every leaf.
+    pub(super) fn open(&self, layout: &Layout) -> Result<Plain, OpenError> {
         let Self { format, tree, metadata, cipher } = *self;
         let mac_only_encrypted = metadata.scope.mac_only_encrypted;
         let mut mac = Mac::new(mac_only_encrypted);
         let mut edits = Edits::default();
         let mut warnings = tree.warnings.clone();
+        let mut drift = Drifts::new();
         let mut replaced = Replaced::default();
         if !layout.is_empty() {
             replaced = self.restore_containers(layout, &mut edits);
@@ -95,7 +108,14 @@ impl Opening<'_> {
             let carried = spelling.as_ref().and_then(SecretText::expose_str);
             match carried.filter(|it| format.read_bare(it).as_ref() == Some(&value)) {
                 Some(text) => format.replace(tree, id, text, &mut edits),
-                None => format.replace(tree, id, &format.spell(tree, id, &value), &mut edits),
+                None => {
+                    let text = format.spell(tree, id, &value);
+                    format.replace(tree, id, &text, &mut edits);
+                    if matches!(value, Value::Float(_)) && format.read_bare(&text).as_ref() != Some(&value) {
+                        let (document, path) = place.steps();
+                        drift.insert(place.text(), Drift { document, path, value });
+                    }
+                }
             }
             Ok::<(), OpenError>(())
         })?;
@@ -109,7 +129,7 @@ impl Opening<'_> {
                 format.detach(tree, document, &mut edits);
             }
         }
-        Ok((edits.apply(tree.source()), mac.finish(), warnings))
+        Ok(Plain { text: edits.apply(tree.source()), mac: mac.finish(), warnings, drift })
     }
 
     fn replace_comment(&self, id: NodeId, value: Value, edits: &mut Edits) {
@@ -208,7 +228,11 @@ impl Opening<'_> {
         let walked = walk(self.format, tree, scope, |visit| {
             if visit.covered || !scope.mac_only_encrypted {
                 match visit.sort {
-                    Sort::Scalar => mac.absorb(&self.format.value(tree, visit.id)?.canonical()),
+                    Sort::Scalar => {
+                        let text = tree.text(tree.node(visit.id).span);
+                        let value = self.format.value(tree, visit.id)?;
+                        mac.absorb(&undrifted(&file.drift, value, text, visit.place).canonical());
+                    }
                     Sort::Alias => absorb(&self.format.wire(tree, visit.id)?, &mut mac),
                     Sort::Comment | Sort::CommentItem => (),
                 }

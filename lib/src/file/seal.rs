@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use super::layout::{self, Layout};
 use super::stash::Stash;
-use super::walk::{Sort, Visit, walk};
-use super::{EncryptedFile, SealError, Text, absorb};
+use super::walk::{Place, Sort, Visit, walk};
+use super::{Drifts, EncryptedFile, SealError, Text, absorb, undrifted};
 use crate::cipher::{Cipher, Nonces};
 use crate::edge::Clock;
 use crate::format::{Format, ParseError, ParseErrorKind};
@@ -24,6 +24,8 @@ pub(super) struct Sealing<'s> {
     pub(super) stash: Stash,
     /// The file that this one takes the place of.
     pub(super) before: Option<&'s Tree>,
+    /// The values that their spelling alone does not tell.
+    pub(super) drift: &'s Drifts,
 }
 
 impl Sealing<'_> {
@@ -85,6 +87,7 @@ impl Sealing<'_> {
         let Visit { id, covered, aad, place, .. } = visit;
         let format = self.format;
         let value = format.value(tree, id).map_err(|problem| at_place(problem, &place.path()))?;
+        let value = self.undrifted(value, tree.text(tree.node(id).span), aad, place);
         if covered || !scope.mac_only_encrypted {
             mac.absorb(&value.canonical());
         }
@@ -116,6 +119,14 @@ impl Sealing<'_> {
         }
         format.replace(tree, id, &format.sealed(tree, id, &envelope), edits);
         Ok(())
+    }
+
+    /// The float that was here before its spelling came to look like an integer.
+    fn undrifted(&self, value: Value, text: &str, aad: &str, place: Place<'_>) -> Value {
+        match matches!(value, Value::Int(_)) && self.stash.has(aad, "float", text.as_bytes()) {
+            true => Value::from_canonical("float", text.as_bytes().to_vec()).unwrap_or(value),
+            false => undrifted(self.drift, value, text, place),
+        }
     }
 
     fn envelope(&mut self, value: &Value, plaintext: &[u8], aad: &str) -> String {

@@ -37,6 +37,12 @@ impl Stash {
         }
     }
 
+    /// True if a ciphertext of this value at this place is left.
+    pub(super) fn has(&self, aad: &str, type_name: &'static str, plaintext: &[u8]) -> bool {
+        let key = || (aad.to_owned(), type_name, SecretText::new(plaintext.to_vec()));
+        !self.0.is_empty() && self.0.get(&key()).is_some_and(|it| !it.is_empty())
+    }
+
     /// Takes the ciphertext of this value at this place; of several, the first that is left.
     pub(super) fn take(&mut self, aad: &str, type_name: &'static str, plaintext: &[u8]) -> Option<String> {
         if self.0.is_empty() {

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use crate::envelope::Envelope;
 use crate::format::Format;
+use crate::key_path::{KeyPath, Step};
 use crate::scope::{Coverage, Scope};
 use crate::tree::{Kind, METADATA_KEY, NodeId, Tree};
 
@@ -39,6 +40,15 @@ impl Place<'_> {
         let mut text = format!("{}{}", self.document, self.path());
         text.shrink_to_fit();
         text
+    }
+
+    /// The document, and the way down in it.
+    pub(super) fn steps(self) -> (usize, KeyPath) {
+        let step = |(id, index): &(NodeId, usize)| match self.tree.node(*id).key {
+            Some(_) => Step::Key(self.tree.key(*id).to_owned()),
+            None => Step::Index(*index),
+        };
+        (self.document, KeyPath(self.steps.iter().map(step).collect()))
     }
 
     /// The way down, for people.

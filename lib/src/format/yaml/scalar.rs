@@ -610,7 +610,12 @@ impl Form {
                     form.block &= at == 0 || bytes[at - 1] != b' ';
                 }
                 '\t' => (form.plain, form.single) = (false, false),
-                // U+2028 and U+2029 end a line in YAML 1.1 and do not in YAML 1.2.
+                // U+2028 and U+2029 end a line in YAML 1.1 and do not in YAML 1.2; at the end of a text
+                // that makes no difference.
+                '\u{2028}' | '\u{2029}' if text[at..].chars().all(|it| matches!(it, '\u{2028}' | '\u{2029}')) => {
+                    (form.plain, form.block) = (false, false);
+                    form.single &= at == 0 || bytes[at - 1] != b' ';
+                }
                 _ if is_break(c) || !is_printable(c) => {
                     (form.plain, form.single, form.block) = (false, false, false);
                 }
