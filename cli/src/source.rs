@@ -170,7 +170,9 @@ pub(crate) fn format_for(
         },
     };
     format::named(name).ok_or_else(|| {
-        Failure::new(code::GENERIC, format!("files of the type {name} are not supported yet"))
+        // What cannot be printed is one exit code, what cannot be read another.
+        let code = if flag == "--output-type" { code::PRINT } else { code::GENERIC };
+        Failure::new(code, format!("files of the type {name} are not supported yet"))
             .hint("if the file is yaml or json under another name, say so with --input-type and --output-type")
     })
 }

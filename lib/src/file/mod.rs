@@ -310,7 +310,11 @@ impl PlainFile {
         let documents = tree.documents().iter();
         let mut wires: Vec<Wire> = documents.map(|it| self.format.wire(tree, it.root)).collect::<Result<_, _>>()?;
         for Drift { document, path, value } in self.drift.values() {
-            if let Some(leaf) = wires.get_mut(*document).and_then(|it| leaf(it, &path.0)) {
+            let leaf = wires.get_mut(*document).and_then(|it| leaf(it, &path.0));
+            // Of keys that stand twice, only one is found.
+            if let (Some(leaf @ Value::Int(_)), Value::Float(float)) = (leaf, value)
+                && matches!(leaf, Value::Int(int) if *int as f64 == *float)
+            {
                 *leaf = value.clone();
             }
         }
