@@ -9,7 +9,7 @@ mod walk;
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use self::layout::Layout;
 use self::open::Opening;
@@ -61,19 +61,25 @@ fn undrifted(drifts: &Drifts, value: Value, text: &str, place: Place<'_>) -> Val
     was.filter(|it| *it.canonical() == *text.as_bytes()).cloned().unwrap_or(value)
 }
 
-/// A text that is parsed when somebody asks for its structure.
+/// A text that is parsed when somebody asks for its structure. Wiped when dropped, unless it is an
+/// encrypted file's.
 struct Text {
-    text: Zeroizing<String>,
+    text: String,
+    is_public: bool,
     tree: OnceCell<Tree>,
 }
 
 impl Text {
     fn parsed(tree: Tree) -> Self {
-        Self { text: Zeroizing::new(String::new()), tree: OnceCell::from(tree) }
+        Self { text: String::new(), is_public: true, tree: OnceCell::from(tree) }
     }
 
-    fn unparsed(text: Zeroizing<String>) -> Self {
-        Self { text, tree: OnceCell::new() }
+    fn secret(mut text: Zeroizing<String>) -> Self {
+        Self { text: std::mem::take(&mut *text), is_public: false, tree: OnceCell::new() }
+    }
+
+    fn public(mut text: Zeroizing<String>) -> Self {
+        Self { text: std::mem::take(&mut *text), is_public: true, tree: OnceCell::new() }
     }
 
     fn as_str(&self) -> &str {
@@ -84,12 +90,23 @@ impl Text {
         if let Some(tree) = self.tree.get() {
             return Ok(tree);
         }
-        let tree = match self.text.is_empty() {
+        let mut tree = match self.text.is_empty() {
             // What is left of a file that held nothing but its metadata.
             true => Tree::new(Zeroizing::new(String::new())),
             false => format.parse(self.text.as_bytes())?,
         };
+        if self.is_public {
+            tree.set_public();
+        }
         Ok(self.tree.get_or_init(|| tree))
+    }
+}
+
+impl Drop for Text {
+    fn drop(&mut self) {
+        if !self.is_public {
+            self.text.zeroize();
+        }
     }
 }
 
@@ -417,7 +434,7 @@ impl PlainFile {
     }
 
     fn edited(&self, edits: Edits) -> Result<Self, EditError> {
-        let text = Text::unparsed(edits.apply(self.text()));
+        let text = Text::secret(edits.apply(self.text()));
         let file = Self { format: self.format, text, drift: Drifts::new() };
         file.tree()?;
         Ok(file)
@@ -498,7 +515,8 @@ impl EncryptedFile {
     ///
     /// See [`LoadError`].
     pub fn parse(format: &'static dyn Format, source: &[u8]) -> Result<Self, LoadError> {
-        let tree = format.parse(source)?;
+        let mut tree = format.parse(source)?;
+        tree.set_public();
         let document = tree.documents().first().ok_or(LoadError::NotEncrypted)?;
         let block = tree.child(document.root, METADATA_KEY).ok_or(LoadError::NotEncrypted)?;
         let metadata = Metadata::from_wire(&format.wire(&tree, block)?)?;
@@ -557,7 +575,7 @@ impl EncryptedFile {
         if check_mac {
             self.check_mac(&cipher, &plain.mac)?;
         }
-        let file = |text, drift| PlainFile { format: self.format, text: Text::unparsed(text), drift };
+        let file = |text, drift| PlainFile { format: self.format, text: Text::secret(text), drift };
         let opened = Opened { file: file(plain.text, plain.drift), warnings: plain.warnings };
         if layout.is_empty() || opening.says_the_same(&opened.file, &plain.mac) {
             return Ok(opened);
@@ -644,9 +662,9 @@ impl EncryptedFile {
     /// See [`SealError`].
     pub fn rewrap(&self, metadata: Metadata) -> Result<Self, SealError> {
         let tree = self.tree()?;
-        let mut edits = Edits::default();
+        let mut edits = Edits::public();
         self.format.attach(tree, &metadata.to_wire(), Some(tree), &mut edits);
-        let text = Text::unparsed(edits.apply(tree.source()));
+        let text = Text::public(edits.apply(tree.source()));
         Ok(Self { format: self.format, text, metadata })
     }
 }

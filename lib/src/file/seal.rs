@@ -37,7 +37,7 @@ impl Sealing<'_> {
     ) -> Result<EncryptedFile, SealError> {
         let format = self.format;
         let mut mac = Mac::new(metadata.scope.mac_only_encrypted);
-        let mut edits = Edits::default();
+        let mut edits = Edits::public();
         let mut layout = Layout::default();
         let expanded = aliases_to_expand(format, tree, &metadata.scope)?;
         let mut covers_comments = false;
@@ -72,7 +72,7 @@ impl Sealing<'_> {
         if covers_comments {
             text = self.seal_comments(text, &metadata.scope)?;
         }
-        Ok(EncryptedFile { format, text: Text::unparsed(text), metadata })
+        Ok(EncryptedFile { format, text: Text::public(text), metadata })
     }
 
     fn seal_scalar(
@@ -214,7 +214,7 @@ impl Sealing<'_> {
     fn seal_comments(&mut self, text: Zeroizing<String>, scope: &Scope) -> Result<Zeroizing<String>, SealError> {
         let format = self.format;
         let tree = format.parse(text.as_bytes())?;
-        let mut edits = Edits::default();
+        let mut edits = Edits::public();
         walk(format, &tree, scope, |Visit { id, sort, covered, aad, place, .. }| {
             if sort != Sort::Comment || !covered {
                 return Ok(());

@@ -1,33 +1,55 @@
 //! Replacements in a text, collected first and made in one go.
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::Span;
 
-/// Replacements to be made in a text, in any order, none overlapping.
+/// Replacements to be made in a text, in any order, none overlapping. Wiped when dropped.
 #[derive(Default)]
-pub struct Edits(Vec<(Span, Zeroizing<String>)>);
+pub struct Edits {
+    /// What is replaced, and where the new text is in `texts`.
+    places: Vec<(Span, Span)>,
+    texts: String,
+    is_public: bool,
+}
 
 impl Edits {
+    /// Replacements by texts that are no secret, envelopes and metadata: not wiped.
+    pub fn public() -> Self {
+        let mut edits = Self::default();
+        edits.is_public = true;
+        edits
+    }
+
     /// Replaces the text at `span`. An empty span inserts; several insertions at one place appear
     /// in the order in which they were made.
-    pub fn replace(&mut self, span: Span, text: impl Into<String>) {
-        self.0.push((span, Zeroizing::new(text.into())));
+    pub fn replace(&mut self, span: Span, text: impl AsRef<str>) {
+        let text = text.as_ref();
+        let start = self.texts.len();
+        if !self.is_public && self.texts.capacity() - start < text.len() {
+            // Growing in place would leave a copy behind.
+            let mut grown = String::with_capacity((start + text.len()) * 2);
+            grown.push_str(&self.texts);
+            self.texts.zeroize();
+            self.texts = grown;
+        }
+        self.texts.push_str(text);
+        self.places.push((span, Span::new(start, self.texts.len())));
     }
 
     /// Removes the text at `span`.
     pub fn remove(&mut self, span: Span) {
-        self.replace(span, String::new());
+        self.replace(span, "");
     }
 
     /// True if a change touches the text at `span`.
     pub fn touch(&self, span: Span) -> bool {
-        self.0.iter().any(|(it, _)| it.start < span.end && span.start < it.end)
+        self.places.iter().any(|(it, _)| it.start < span.end && span.start < it.end)
     }
 
     /// True if nothing is to be changed.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.places.is_empty()
     }
 
     /// Returns `source` with every replacement made. The result is allocated once, at its final
@@ -43,21 +65,29 @@ impl Edits {
     /// As [`apply`](Edits::apply), of the part of `source` at `within`, which every replacement
     /// lies in.
     pub fn apply_within(mut self, source: &str, within: Span) -> Zeroizing<String> {
-        if !self.0.is_sorted_by_key(|(span, _)| (span.start, span.end)) {
-            self.0.sort_by_key(|(span, _)| (span.start, span.end));
+        if !self.places.is_sorted_by_key(|(span, _)| (span.start, span.end)) {
+            self.places.sort_by_key(|(span, _)| (span.start, span.end));
         }
-        let added: usize = self.0.iter().map(|(_, text)| text.len()).sum();
-        let removed: usize = self.0.iter().map(|(span, _)| span.len()).sum();
-        let mut result = Zeroizing::new(String::with_capacity((within.len() + added).saturating_sub(removed)));
+        let removed: usize = self.places.iter().map(|(span, _)| span.len()).sum();
+        let length = (within.len() + self.texts.len()).saturating_sub(removed);
+        let mut result = Zeroizing::new(String::with_capacity(length));
         let mut done = within.range().start;
-        for (span, text) in &self.0 {
+        for (span, text) in &self.places {
             assert!(done <= span.range().start, "replacements overlap");
             result.push_str(&source[done..span.range().start]);
-            result.push_str(text);
+            result.push_str(&self.texts[text.range()]);
             done = span.range().end;
         }
         result.push_str(&source[done..within.range().end]);
         result
+    }
+}
+
+impl Drop for Edits {
+    fn drop(&mut self) {
+        if !self.is_public {
+            self.texts.zeroize();
+        }
     }
 }
 

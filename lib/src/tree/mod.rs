@@ -12,7 +12,7 @@ mod wire;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 pub use edits::Edits;
 pub use wire::{Entry, Wire};
@@ -153,9 +153,11 @@ pub struct Document {
     pub span: Span,
 }
 
-/// A parsed file: its text, its nodes, its documents. Wiped when dropped.
+/// A parsed file: its text, its nodes, its documents. Wiped when dropped, unless it is an encrypted
+/// file's.
 pub struct Tree {
-    source: Zeroizing<String>,
+    source: String,
+    is_public: bool,
     nodes: Vec<Node>,
     documents: Vec<Document>,
     /// The full names of tags, of the few nodes that have one.
@@ -166,8 +168,9 @@ pub struct Tree {
 
 impl Tree {
     /// A tree over `source`, still without nodes.
-    pub fn new(source: Zeroizing<String>) -> Self {
-        Self { source, nodes: Vec::new(), documents: Vec::new(), tags: HashMap::new(), warnings: Vec::new() }
+    pub fn new(mut source: Zeroizing<String>) -> Self {
+        let source = std::mem::take(&mut *source);
+        Self { source, is_public: false, nodes: Vec::new(), documents: Vec::new(), tags: HashMap::new(), warnings: Vec::new() }
     }
 
     /// The text that every span points into.
@@ -271,8 +274,13 @@ impl Tree {
     }
 
     /// Hands the text over, once the format that makes the tree has read it.
-    pub fn set_source(&mut self, source: Zeroizing<String>) {
-        self.source = source;
+    pub fn set_source(&mut self, mut source: Zeroizing<String>) {
+        self.source = std::mem::take(&mut *source);
+    }
+
+    /// Says that the text is that of an encrypted file, in which nothing is secret.
+    pub fn set_public(&mut self) {
+        self.is_public = true;
     }
 
     /// The documents, in order.
@@ -323,6 +331,14 @@ impl Tree {
         match self.node(id).kind {
             Kind::Alias(target) => target,
             _ => id,
+        }
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        if !self.is_public {
+            self.source.zeroize();
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use zeroize::Zeroizing;
 
 use super::decode;
+use super::entries;
 use super::parse::{Event, EventKind, Parser};
 use super::scalar;
 use super::scan::{Lines, ScanError};
@@ -119,6 +120,7 @@ impl<'s> Composer<'s> {
                 let meaning = decoded.as_deref().map_or(text, String::as_str);
                 let tag = event.properties.tag.and_then(|it| parser.resolve_tag(it));
                 let kind = match (&tag, style) {
+                    (None, Style::Plain) if scalar::is_str(meaning) => None,
                     (None, Style::Plain) => key_type(scalar::resolve(meaning)),
                     (None, _) => None,
                     (Some(tag), _) => key_type(scalar::resolve_tagged(tag, meaning, style == Style::Plain)),
@@ -498,16 +500,21 @@ fn check_keys(tree: &mut Tree) -> Result<(), ParseError> {
 }
 
 fn duplicate_keys(tree: &Tree, map: NodeId, problems: &mut Vec<(usize, String)>) {
-    let keys = || tree.children(map).filter(|it| tree.node(*it).key.is_some());
-    let mut seen: HashSet<&str> = HashSet::new();
-    for child in keys() {
-        let key = tree.key(child);
-        if seen.insert(key) {
-            continue;
-        }
-        let place = |id: NodeId| tree.node(id).key.as_ref().map_or(0, |it| tree.line_and_column(it.span.start).0);
-        let first = keys().find(|it| tree.key(*it) == key).map_or(0, place);
-        let line = place(child);
+    /// Comparing each with each is cheaper up to here.
+    const FEW: usize = 12;
+    let keys: Vec<(&str, NodeId)> = entries(tree, map).map(|it| (tree.key(it), it)).collect();
+    let repeats: Vec<usize> = if keys.len() <= FEW {
+        (1..keys.len()).filter(|at| keys[..*at].iter().any(|(key, _)| *key == keys[*at].0)).collect()
+    } else {
+        let mut seen = HashSet::with_capacity(keys.len());
+        (0..keys.len()).filter(|at| !seen.insert(keys[*at].0)).collect()
+    };
+    for at in repeats {
+        let line =
+            |(_, id): (&str, NodeId)| tree.node(id).key.as_ref().map_or(0, |it| tree.line_and_column(it.span.start).0);
+        let key = keys[at].0;
+        let first = keys.iter().find(|it| it.0 == key).map_or(0, |it| line(*it));
+        let line = line(keys[at]);
         problems.push((line, format!("line {line}: mapping key {key:?} already defined at line {first}")));
     }
 }

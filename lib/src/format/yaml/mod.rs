@@ -419,8 +419,10 @@ fn decode_source(source: &[u8]) -> Result<Zeroizing<String>, ParseError> {
             }
         },
     };
-    let is_control = |byte: &u8| *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r') || *byte == 0x7F;
-    let plain = !text.as_bytes().iter().any(is_control);
+    let is_control = |byte: u8| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r') || byte == 0x7F;
+    // A chunk at a time, without a way out in between, is what the machine does fastest.
+    let has_control = |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | is_control(*byte));
+    let plain = !text.as_bytes().chunks(256).any(has_control);
     let is_refused = |c: char| {
         matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{84}'
             | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}')
