@@ -186,7 +186,7 @@ pub(crate) struct Encrypt {
 pub(crate) struct Decrypt {
     /// The file; stdin without it
     pub file: Option<PathBuf>,
-    /// Print only the value at this place, as in '["key"][0]'
+    /// Print only the value at this place: each key or index in brackets, keys in quotes
     #[arg(long, value_name = "PATH")]
     pub extract: Option<String>,
     /// Read the file even if its MAC is wrong
@@ -230,7 +230,7 @@ pub(crate) struct Edit {
 pub(crate) struct Set {
     /// The file
     pub file: Option<PathBuf>,
-    /// The place, as in '["key"][0]'
+    /// The place: each key or index in brackets, keys in quotes
     pub index: Option<String>,
     /// The value, as JSON; asked for without it
     pub value: Option<String>,
@@ -265,7 +265,7 @@ pub(crate) struct Set {
 pub(crate) struct Unset {
     /// The file
     pub file: Option<PathBuf>,
-    /// The place, as in '["key"][0]'
+    /// The place: each key or index in brackets, keys in quotes
     pub index: Option<String>,
     /// It is no error if nothing is there
     #[arg(long)]
