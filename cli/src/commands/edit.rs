@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use leafseal::edge::Clock as _;
-use leafseal::format::Format;
+use leafseal::format::{Format, Layout};
 use leafseal::metadata::Metadata;
 use leafseal::rules::Recipe;
 use leafseal::tree::{Edits, METADATA_KEY};
@@ -179,7 +179,7 @@ impl Task<'_> {
         let Some(metadata) = metadata.filter(|_| self.shows_metadata) else { return Ok(plain) };
         let tree = self.format.parse(plain.as_bytes()).map_err(|it| error::parse(&it))?;
         let mut edits = Edits::default();
-        self.format.attach(&tree, &metadata.to_wire(), None, &mut edits);
+        self.format.attach(&tree, &metadata.to_wire(), None, &Layout::default(), &mut edits);
         Ok(edits.apply(tree.source()))
     }
 

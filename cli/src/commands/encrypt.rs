@@ -42,7 +42,8 @@ pub(crate) fn run(session: &Session, args: Encrypt) -> Result<(), Failure> {
 
     let before = source.read()?;
     let plain = document::parse_plain(session, &source.label(), input, &before)?;
-    let plain = document::convert(session, &name, plain, format)?;
+    let layout = config::layout(session, &name, format.name());
+    let plain = document::convert(session, &name, plain, format)?.laid_out(layout);
     if plain.has_metadata() {
         return Err(error::already_encrypted().at(source.label()));
     }

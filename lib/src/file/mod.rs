@@ -39,6 +39,7 @@ pub struct PlainFile {
     format: &'static dyn Format,
     text: Text,
     drift: Drifts,
+    layout: Indent,
 }
 
 /// A value that its spelling alone does not tell: SOPS spells the float 1 as `1`, which reads as an
@@ -210,7 +211,12 @@ impl PlainFile {
     ///
     /// See [`ParseError`].
     pub fn parse(format: &'static dyn Format, source: &[u8]) -> Result<Self, ParseError> {
-        Ok(Self { format, text: Text::parsed(format.parse(source)?), drift: Drifts::new() })
+        Ok(Self { format, text: Text::parsed(format.parse(source)?), drift: Drifts::new(), layout: Indent::default() })
+    }
+
+    /// The same file, of which newly made text, its metadata, is laid out as `layout` asks.
+    pub fn laid_out(self, layout: Indent) -> Self {
+        Self { layout, ..self }
     }
 
     /// The format.
@@ -308,6 +314,7 @@ impl PlainFile {
             stash: Stash::default(),
             before: None,
             drift: &self.drift,
+            layout: self.layout,
         };
         sealing.seal(self.tree()?, metadata, clock)
     }
@@ -435,7 +442,7 @@ impl PlainFile {
 
     fn edited(&self, edits: Edits) -> Result<Self, EditError> {
         let text = Text::secret(edits.apply(self.text()));
-        let file = Self { format: self.format, text, drift: Drifts::new() };
+        let file = Self { format: self.format, text, drift: Drifts::new(), layout: self.layout };
         file.tree()?;
         Ok(file)
     }
@@ -575,7 +582,8 @@ impl EncryptedFile {
         if check_mac {
             self.check_mac(&cipher, &plain.mac)?;
         }
-        let file = |text, drift| PlainFile { format: self.format, text: Text::secret(text), drift };
+        let file =
+            |text, drift| PlainFile { format: self.format, text: Text::secret(text), drift, layout: Indent::default() };
         let opened = Opened { file: file(plain.text, plain.drift), warnings: plain.warnings };
         if layout.is_empty() || opening.says_the_same(&opened.file, &plain.mac) {
             return Ok(opened);
@@ -627,6 +635,7 @@ impl EncryptedFile {
             stash,
             before: Some(tree),
             drift: &Drifts::new(),
+            layout: edited.layout,
         };
         sealing.seal(edited.tree()?, metadata, clock)
     }
@@ -651,6 +660,7 @@ impl EncryptedFile {
             stash: Stash::default(),
             before: Some(self.tree()?),
             drift: &opened.drift,
+            layout: opened.layout,
         };
         sealing.seal(opened.tree()?, metadata, clock)
     }
@@ -663,7 +673,7 @@ impl EncryptedFile {
     pub fn rewrap(&self, metadata: Metadata) -> Result<Self, SealError> {
         let tree = self.tree()?;
         let mut edits = Edits::public();
-        self.format.attach(tree, &metadata.to_wire(), Some(tree), &mut edits);
+        self.format.attach(tree, &metadata.to_wire(), Some(tree), &Indent::default(), &mut edits);
         let text = Text::public(edits.apply(tree.source()));
         Ok(Self { format: self.format, text, metadata })
     }

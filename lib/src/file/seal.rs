@@ -10,7 +10,7 @@ use super::walk::{Place, Sort, Visit, walk};
 use super::{Drifts, EncryptedFile, SealError, Text, absorb, undrifted};
 use crate::cipher::{Cipher, Nonces};
 use crate::edge::Clock;
-use crate::format::{Format, ParseError, ParseErrorKind};
+use crate::format::{Format, Layout as Indent, ParseError, ParseErrorKind};
 use crate::mac::Mac;
 use crate::metadata::Metadata;
 use crate::scope::{Coverage, Scope, Selector};
@@ -26,6 +26,8 @@ pub(super) struct Sealing<'s> {
     pub(super) before: Option<&'s Tree>,
     /// The values that their spelling alone does not tell.
     pub(super) drift: &'s Drifts,
+    /// How text is laid out that is newly made.
+    pub(super) layout: Indent,
 }
 
 impl Sealing<'_> {
@@ -67,7 +69,7 @@ impl Sealing<'_> {
             let kept = self.stash.take(layout::AAD, "str", text.as_bytes());
             kept.unwrap_or_else(|| self.cipher.seal(&value, text.as_bytes(), layout::AAD, &mut self.nonces))
         });
-        format.attach(tree, &metadata.to_wire(), self.before, &mut edits);
+        format.attach(tree, &metadata.to_wire(), self.before, &self.layout, &mut edits);
         let mut text = edits.apply(tree.source());
         if covers_comments {
             text = self.seal_comments(text, &metadata.scope)?;

@@ -99,7 +99,8 @@ pub trait Format: Sync {
 
     /// Puts the metadata into every document, after the data. Where `before` (the same file, as it
     /// is stored) has it already, its text is kept but for the entries that differ.
-    fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, edits: &mut Edits);
+    /// Text that is newly made is laid out as `layout` asks, or else as the file is.
+    fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, layout: &Layout, edits: &mut Edits);
 
     /// Takes the metadata out of a document.
     fn detach(&self, tree: &Tree, document: &Document, edits: &mut Edits);

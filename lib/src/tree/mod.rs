@@ -170,7 +170,14 @@ impl Tree {
     /// A tree over `source`, still without nodes.
     pub fn new(mut source: Zeroizing<String>) -> Self {
         let source = std::mem::take(&mut *source);
-        Self { source, is_public: false, nodes: Vec::new(), documents: Vec::new(), tags: HashMap::new(), warnings: Vec::new() }
+        Self {
+            source,
+            is_public: false,
+            nodes: Vec::new(),
+            documents: Vec::new(),
+            tags: HashMap::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// The text that every span points into.

@@ -1,7 +1,7 @@
 //! What is fuzzed, and what must hold for every input.
 
 use leafseal::edge::{Clock, Timestamp};
-use leafseal::format::{FORMATS, Format, named};
+use leafseal::format::{FORMATS, Format, Layout, named};
 use leafseal::rules::{Naming, Rules};
 use leafseal::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Tree, Wire};
 use leafseal::value::Value;
@@ -193,7 +193,7 @@ fn attach_and_detach(format: &dyn Format, tree: &Tree) {
         Entry::Pair("mac".to_owned(), Wire::text("x")),
     ]);
     let mut edits = Edits::default();
-    format.attach(tree, &metadata, None, &mut edits);
+    format.attach(tree, &metadata, None, &Layout::default(), &mut edits);
     let sealed = edits.apply(tree.source());
     let again = format.parse(sealed.as_bytes()).expect("a text with metadata parses");
     let mut edits = Edits::default();

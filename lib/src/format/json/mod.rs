@@ -48,7 +48,7 @@ impl Format for Json {
         text.0
     }
 
-    fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, edits: &mut Edits) {
+    fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, _layout: &Layout, edits: &mut Edits) {
         splice::attach(tree, metadata, before, edits);
     }
 

@@ -31,7 +31,7 @@ fn metadata(mac: &str) -> Wire {
 fn attached(text: &str, metadata: &Wire, before: Option<&str>) -> String {
     let (tree, before) = (parsed(text), before.map(parsed));
     let mut edits = Edits::default();
-    Json.attach(&tree, metadata, before.as_ref(), &mut edits);
+    Json.attach(&tree, metadata, before.as_ref(), &Layout::default(), &mut edits);
     edits.apply(text).to_string()
 }
 

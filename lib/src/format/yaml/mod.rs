@@ -198,8 +198,9 @@ impl Format for Yaml {
         replace_around_comment(tree, self.region(tree, at), text, edits);
     }
 
-    fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, edits: &mut Edits) {
+    fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, layout: &Layout, edits: &mut Edits) {
         let kept = before.and_then(|it| kept_block(it, metadata));
+        let unit = print::indent_unit(layout.indent).unwrap_or(print::DEFAULT_INDENT);
         for document in tree.documents() {
             let root = tree.node(document.root);
             let newline = line_break(tree);
@@ -212,7 +213,7 @@ impl Format for Yaml {
                 Some(it) if column == 0 => it.clone(),
                 _ => {
                     let entries = [Entry::Pair(METADATA_KEY.to_owned(), metadata.clone())];
-                    print::print_map_entries(&entries, print::DEFAULT_INDENT, column)
+                    print::print_map_entries(&entries, unit, column)
                 }
             };
             let block = match newline {
