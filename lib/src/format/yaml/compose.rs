@@ -125,6 +125,9 @@ impl<'s> Composer<'s> {
                     (None, _) => None,
                     (Some(tag), _) => key_type(scalar::resolve_tagged(tag, meaning, style == Style::Plain)),
                 };
+                if let Some(tag) = &tag {
+                    check_tag(&event, tag, meaning, style == Style::Plain)?;
+                }
                 // Only a key without a tag of its own can mean that mappings are to be merged.
                 let is_tagged = tag.is_some_and(|it| it != "!");
                 let decoded = decoded.or_else(|| is_tagged.then(|| Zeroizing::new(text.to_owned())));
@@ -187,10 +190,7 @@ impl<'s> Composer<'s> {
         let tag = event.properties.tag.and_then(|it| parser.resolve_tag(it)).filter(|_| kind == Kind::Scalar);
         if let Some(tag) = &tag {
             let meaning = decode::scalar(source, event.span, style, self.open.last().map_or(0, |it| it.column));
-            match scalar::resolve_tagged(tag, &meaning, style == Style::Plain) {
-                Ok(_) | Err(scalar::ScalarError::Unsigned) => (),
-                Err(problem) => return Err(fail(&event, &problem.to_string())),
-            }
+            check_tag(&event, tag, &meaning, style == Style::Plain)?;
         }
         let place = match self.open.last_mut() {
             None => return self.root(source, parser, event, node, is_leaf),
@@ -381,6 +381,14 @@ impl<'s> Composer<'s> {
             return Err(fail(event, &format!("anchor '{name}' value contains itself")));
         }
         Ok(target)
+    }
+}
+
+/// Refuses text that does not mean what its tag says.
+fn check_tag(event: &Event, tag: &str, text: &str, plain: bool) -> Result<(), ParseError> {
+    match scalar::resolve_tagged(tag, text, plain) {
+        Ok(_) | Err(scalar::ScalarError::Unsigned) => Ok(()),
+        Err(problem) => Err(fail(event, &problem.to_string())),
     }
 }
 

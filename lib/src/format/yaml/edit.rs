@@ -1,9 +1,11 @@
 //! `set` and `unset` in the text: what is not named stays as it is (spec section 8.9).
 
-use std::collections::HashSet;
-
 use super::print::{self, Parent};
-use super::{Yaml, end_of_value, entry_lines, line_break, line_start, next_line, unit};
+use super::{
+    Yaml, before_break, close_block, comma, comma_behind, decode, end_of_value, ends_line, entries, entry_start,
+    has_comment_behind, is_block, keep_out, last_leaf, line_break, line_start, next_line, replace_scalar, replace_span,
+    skip_comments, unit,
+};
 use zeroize::Zeroizing;
 
 use crate::format::{EditError, Format};
@@ -28,27 +30,23 @@ pub(super) fn insert(
             // Only this place changes, not what the alias stands for.
             let mut wire = wire_of(format, tree, target)?;
             set_in_wire(&mut wire, &at.0[n..], what)?;
-            expand_aliases(format, tree, &touched(tree, id), edits)?;
-            put(tree, id, &wire, edits);
-            return Ok(());
+            expand_aliases(format, tree, value_span(tree, id), edits)?;
+            return put(tree, id, &wire, edits);
         }
         match find(tree, id, step)? {
             Some(child) if rest.is_empty() => {
-                expand_aliases(format, tree, &touched(tree, child), edits)?;
-                put(tree, child, what, edits);
-                return Ok(());
+                expand_aliases(format, tree, value_span(tree, child), edits)?;
+                return put(tree, child, what, edits);
             }
             Some(child) if is_container(tree, tree.resolve(child)) => id = child,
             Some(child) => {
                 // A scalar in the way makes room.
-                expand_aliases(format, tree, &touched(tree, child), edits)?;
-                put(tree, child, &nested(rest, what), edits);
-                return Ok(());
+                expand_aliases(format, tree, value_span(tree, child), edits)?;
+                return put(tree, child, &nested(rest, what), edits);
             }
             None => {
-                expand_aliases(format, tree, &touched(tree, id), edits)?;
-                append(format, tree, id, step, &nested(rest, what), edits)?;
-                return Ok(());
+                expand_aliases(format, tree, value_span(tree, id), edits)?;
+                return append(tree, id, step, &nested(rest, what), edits);
             }
         }
     }
@@ -64,9 +62,8 @@ pub(super) fn remove(format: &Yaml, tree: &Tree, at: &KeyPath, edits: &mut Edits
         if let Kind::Alias(target) = tree.node(id).kind {
             let mut wire = wire_of(format, tree, target)?;
             unset_in_wire(&mut wire, &at.0[n..])?;
-            expand_aliases(format, tree, &touched(tree, id), edits)?;
-            put(tree, id, &wire, edits);
-            return Ok(());
+            expand_aliases(format, tree, value_span(tree, id), edits)?;
+            return put(tree, id, &wire, edits);
         }
         if !is_container(tree, id) {
             let step = step_text(step);
@@ -75,9 +72,8 @@ pub(super) fn remove(format: &Yaml, tree: &Tree, at: &KeyPath, edits: &mut Edits
         parent = id;
         id = find(tree, id, step)?.ok_or_else(|| missing(step))?;
     }
-    expand_aliases(format, tree, &touched(tree, id), edits)?;
-    take_out(tree, parent, id, edits);
-    Ok(())
+    expand_aliases(format, tree, entry_span(tree, id), edits)?;
+    take_out(tree, parent, id, edits)
 }
 
 fn check(at: &KeyPath) -> Result<(), EditError> {
@@ -211,34 +207,21 @@ fn unset_in_wire(wire: &mut Wire, at: &[Step]) -> Result<(), EditError> {
 
 // ── aliases ──────────────────────────────────────────────────────────────────────────────────
 
-/// What a change at `id` touches: the node, what is below it, and what it is below.
-fn touched(tree: &Tree, id: NodeId) -> HashSet<NodeId> {
-    let mut touched = HashSet::new();
-    let span = tree.node(id).span;
-    // Below: everything whose text lies inside. Above: everything whose text lies around.
-    let mut stack: Vec<NodeId> = tree.documents().iter().map(|it| it.root).collect();
-    while let Some(node) = stack.pop() {
-        let its = tree.node(node).span;
-        let inside = span.start <= its.start && its.end <= span.end;
-        let around = its.start <= span.start && span.end <= its.end;
-        if inside || around {
-            touched.insert(node);
-        }
-        stack.extend(tree.children(node));
-    }
-    touched.insert(id);
-    touched
-}
-
-/// Writes out every alias that stands for something in `touched`, unless it is touched itself: the
-/// change is meant for one place only.
-fn expand_aliases(format: &Yaml, tree: &Tree, touched: &HashSet<NodeId>, edits: &mut Edits) -> Result<(), EditError> {
+/// Writes out every alias that stands for something that a change of the text at `region` touches,
+/// or for something around that: the change is meant for one place only.
+fn expand_aliases(format: &Yaml, tree: &Tree, region: Span, edits: &mut Edits) -> Result<(), EditError> {
+    let inside = |it: Span| region.start <= it.start && it.end <= region.end;
+    let around = |it: Span| it.start <= region.start && region.end <= it.end;
     let mut stack: Vec<NodeId> = tree.documents().iter().map(|it| it.root).collect();
     while let Some(id) = stack.pop() {
+        let span = tree.node(id).span;
         match tree.node(id).kind {
-            Kind::Alias(target) if touched.contains(&target) && !touched.contains(&id) => {
-                let wire = wire_of(format, tree, target)?;
-                put(tree, id, &wire, edits);
+            Kind::Alias(target) if !inside(span) => {
+                let target_span = tree.node(target).span;
+                if inside(target_span) || around(target_span) {
+                    let wire = wire_of(format, tree, target)?;
+                    put(tree, id, &wire, edits)?;
+                }
             }
             _ => stack.extend(tree.children(id)),
         }
@@ -246,186 +229,360 @@ fn expand_aliases(format: &Yaml, tree: &Tree, touched: &HashSet<NodeId>, edits: 
     Ok(())
 }
 
-// ── the text ─────────────────────────────────────────────────────────────────────────────────
-
-/// Puts `what` in place of the value `id`, and returns the new text without the blanks around it.
-pub(super) fn put(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> Zeroizing<String> {
+/// The text of a value, with its tag and anchor.
+fn value_span(tree: &Tree, id: NodeId) -> Span {
     let node = tree.node(id);
     let start = match node.properties.is_empty() {
         true => node.span.range().start,
         false => node.properties.range().start,
     };
-    let end = node.span.range().end.max(node.properties.range().end);
-    let is_leaf = !matches!(node.kind, Kind::Map | Kind::List);
-    let (place, text) = match what {
-        _ if node.key.is_none() && matches!(node.kind, Kind::Comment { .. }) => {
-            // A comment that is an item of a list, by SOPS's count.
-            let item = print::print_list_items(std::slice::from_ref(what), unit(tree), node.column as usize);
-            (node.span, Zeroizing::new(item.trim().to_owned()))
-        }
-        _ if node.in_flow => (Span::new(start, end), print::print_flow(what)),
-        Wire::Leaf(value) if is_leaf && start < end => {
-            let text = Yaml.spell(tree, id, value);
-            if node.properties.is_empty() {
-                // A comment behind the header of a block scalar stays.
-                Yaml.replace(tree, id, &text, edits);
-                return text;
-            }
-            (Span::new(start, end), text)
-        }
-        _ => {
-            let column = node.column as usize;
-            let parent = if node.key.is_some() { Parent::Map(column) } else { Parent::List(column) };
-            let text = print::print_subtree(what, unit(tree), parent);
-            // The blanks or the break between the colon or dash and the value are made anew.
-            let gap = tree.source()[..start].trim_end_matches([' ', '\t', '\n', '\r']).len();
-            (Span::new(gap, end), with_breaks(tree, text))
-        }
-    };
-    let needs_gap = place.is_empty() && !text.starts_with([' ', '\n', '\r']);
-    edits.replace(place, format!("{}{}", if needs_gap { " " } else { "" }, *text));
-    Zeroizing::new(text.trim().to_owned())
+    Span::new(start, end_of_value(tree, id))
 }
 
-fn with_breaks(tree: &Tree, text: Zeroizing<String>) -> Zeroizing<String> {
+/// The text of a value, with its tag and anchor, and of its key.
+fn entry_span(tree: &Tree, id: NodeId) -> Span {
+    let value = value_span(tree, id);
+    let start = tree.node(id).key.as_ref().map_or(value.start, |it| it.span.start);
+    Span { start, ..value }
+}
+
+// ── the text ─────────────────────────────────────────────────────────────────────────────────
+
+/// Puts `what` in place of the value `id`.
+///
+/// # Errors
+///
+/// If that is a comment which cannot make room for an item of a list.
+pub(super) fn put(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> Result<(), EditError> {
+    let node = tree.node(id);
+    let source = tree.source();
+    let column = node.column as usize;
+    let span = value_span(tree, id);
+    let (start, end) = (span.range().start, span.range().end);
+    if matches!(node.kind, Kind::Comment { .. }) {
+        return put_for_comment(tree, id, what, edits);
+    }
+    // A key in brackets, or behind a `?`, may have no colon.
+    let key_end = node.key.as_ref().map(|it| it.span.range().end);
+    let has_colon = span.is_empty() && key_end.is_some_and(|it| source[it..start].ends_with(':'));
+    let lacks_colon = span.is_empty() && key_end.is_some() && !has_colon;
+    if node.in_flow {
+        let gap = if lacks_colon {
+            ": "
+        } else if span.is_empty() {
+            " "
+        } else {
+            ""
+        };
+        edits.replace(span, format!("{gap}{}", *print::print_flow(what)));
+        return Ok(());
+    }
+    if let (Wire::Leaf(value), Kind::Scalar | Kind::Alias(_), false) = (what, node.kind, span.is_empty()) {
+        if !node.properties.is_empty() {
+            edits.remove(Span::new(start, node.span.range().start));
+        }
+        replace_scalar(tree, id, &Yaml.spell(tree, id, value), edits);
+        return Ok(());
+    }
+    let parent = match &node.key {
+        Some(_) => Parent::Map(column),
+        None => Parent::List(column),
+    };
+    let text = with_breaks(tree, &print::print_subtree(what, unit(tree), parent));
+    let newline = line_break(tree);
+    if lacks_colon {
+        let gap = if text.starts_with(' ') { " " } else { "" };
+        let text = format!("{newline}{}:{gap}{}", " ".repeat(column), text.trim_start_matches(' '));
+        replace_span(tree, id, span, &text, edits);
+        return Ok(());
+    }
+    // From behind the colon or the dash on: the blank or break before the value is made anew. A
+    // comment there stays.
+    let gap = source[..start].trim_end_matches(decode::is_blank_or_break).len();
+    let line = line_start(source, gap);
+    let indicator = match key_end {
+        _ if span.is_empty() => start,
+        Some(end) => skip_comments(source, end) + 1,
+        None => entry_start(tree, id) + 1,
+    };
+    if gap <= indicator {
+        replace_span(tree, id, Span::new(indicator, end), &text, edits);
+    } else if text.starts_with(' ') {
+        let indent = " ".repeat(source[line..gap].find(|c| c != ' ').unwrap_or(0).max(column + 1));
+        let text = format!("{newline}{indent}{}", text.trim_start_matches(' '));
+        replace_span(tree, id, Span::new(gap, end), &text, edits);
+    } else {
+        replace_span(tree, id, Span::new(gap, end), &text, edits);
+    }
+    Ok(())
+}
+
+/// A comment that is an item of a list, by SOPS's count, makes room for another item.
+fn put_for_comment(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> Result<(), EditError> {
+    let node = tree.node(id);
+    let source = tree.source();
+    let line = line_start(source, node.span.range().start);
+    let list = parent_of(tree, id).filter(|it| tree.node(*it).style == Style::Plain);
+    let item = list.and_then(|it| entries(tree, it).next());
+    let place = node.span.range().start;
+    let is_between = |list: NodeId| {
+        let before = match &tree.node(list).key {
+            Some(key) => skip_comments(source, key.span.range().end),
+            None => entry_start(tree, list),
+        };
+        let (mut is_behind, mut in_order) = (false, before < place);
+        for child in tree.children(list) {
+            is_behind |= child == id;
+            if !matches!(tree.node(child).kind, Kind::Comment { .. }) {
+                in_order &= match is_behind {
+                    true => place < entry_start(tree, child),
+                    false => end_of_value(tree, child) <= place,
+                };
+            }
+        }
+        in_order && source[line..place].trim().is_empty()
+    };
+    match item.filter(|_| list.is_some_and(is_between)) {
+        Some(item) => {
+            let column = tree.node(item).column as usize;
+            let text = print::print_list_items(std::slice::from_ref(what), unit(tree), column);
+            let text = with_breaks(tree, text.trim_end_matches('\n'));
+            replace_span(tree, id, Span::new(line, node.span.range().end), &text, edits);
+            Ok(())
+        }
+        _ => Err(EditError::WrongType { found: "comment", step: String::new() }),
+    }
+}
+
+fn parent_of(tree: &Tree, id: NodeId) -> Option<NodeId> {
+    let mut stack: Vec<NodeId> = tree.documents().iter().map(|it| it.root).collect();
+    while let Some(parent) = stack.pop() {
+        if tree.children(parent).any(|it| it == id) {
+            return Some(parent);
+        }
+        stack.extend(tree.children(parent));
+    }
+    None
+}
+
+fn with_breaks(tree: &Tree, text: &str) -> String {
     match line_break(tree) {
-        "\n" => text,
-        other => Zeroizing::new(text.replace('\n', other)),
+        "\n" => text.to_owned(),
+        other => text.replace('\n', other),
     }
 }
 
 /// Adds an entry to the end of a container.
-fn append(
-    format: &Yaml,
-    tree: &Tree,
-    id: NodeId,
-    step: &Step,
-    what: &Wire,
-    edits: &mut Edits,
-) -> Result<(), EditError> {
+fn append(tree: &Tree, id: NodeId, step: &Step, what: &Wire, edits: &mut Edits) -> Result<(), EditError> {
     let node = tree.node(id);
-    let last = tree.children(id).filter(|it| !matches!(tree.node(*it).kind, Kind::Comment { .. })).last();
+    let source = tree.source();
+    let newline = line_break(tree);
     let entry = match step {
         Step::Key(key) => Wire::Map(vec![Entry::Pair(key.clone(), what.clone())]),
         Step::Index(_) => Wire::List(vec![what.clone()]),
     };
+    let last = entries(tree, id).last();
+    let has_comments = tree.first_child(id).is_some() || has_comment_behind(tree, node.span);
+    if node.style == Style::Flow && (last.is_some() || has_comments) {
+        append_in_flow(tree, id, last, &entry, edits);
+        return Ok(());
+    }
     let Some(last) = last else {
         // Empty: `{}`, `[]`, or a document without content.
-        let is_root = tree.documents().iter().any(|it| it.root == id);
-        if !is_root {
-            put(tree, id, &entry, edits);
-            return Ok(());
+        if tree.documents().iter().all(|it| it.root != id) {
+            return put(tree, id, &entry, edits);
         }
-        let text = with_breaks(tree, print::print_value(&entry, unit(tree)));
+        let text = with_breaks(tree, &print::print_value(&entry, unit(tree)));
         if node.span.is_empty() {
             let end = tree.documents()[0].span.range().end;
-            let gap = if super::ends_line(&tree.source()[..end]) { "" } else { line_break(tree) };
-            edits.replace(Span::new(end, end), format!("{gap}{}", *text));
+            let gap = if ends_line(&source[..end]) { "" } else { newline };
+            edits.replace(Span::new(end, end), format!("{gap}{text}"));
         } else {
-            edits.replace(node.span, text.trim_end_matches(['\r', '\n']));
+            let gap = if ends_line(&source[..node.span.range().start]) { "" } else { newline };
+            replace_span(tree, id, node.span, &format!("{gap}{}", text.trim_end_matches(['\r', '\n'])), edits);
         }
         return Ok(());
     };
-    if node.style == Style::Flow {
-        let text = print::print_flow(&entry);
-        let end = end_of_value(tree, last);
-        edits.replace(Span::new(end, end), format!(", {}", &text[1..text.len() - 1]));
-        return Ok(());
-    }
     let column = tree.node(last).column as usize;
     let text = match &entry {
         Wire::Map(entries) => print::print_map_entries(entries, unit(tree), column),
-        _ => match &entry {
-            Wire::List(items) => print::print_list_items(items, unit(tree), column),
-            _ => return Err(EditError::WrongType { found: type_name(format, tree, id), step: step_text(step) }),
-        },
+        Wire::List(items) => print::print_list_items(items, unit(tree), column),
+        Wire::Leaf(_) => unreachable!("an entry is made in a container"),
     };
-    let text = with_breaks(tree, text);
-    let end = entry_lines(tree, last).range().end;
-    match super::ends_line(&tree.source()[..end]) {
-        true => edits.replace(Span::new(end, end), text.as_str()),
-        false => {
-            let newline = line_break(tree);
-            let text = text.strip_suffix(newline).unwrap_or(&text);
+    let text = with_breaks(tree, &text);
+    match next_line(source, end_of_value(tree, last)) {
+        Some(line) => {
+            let line = behind_comments(source, line, column);
+            let gap = if ends_line(&source[..line]) { "" } else { newline };
+            let text = format!("{gap}{text}");
+            if text.contains('|') {
+                // Empty lines must not become the end of a block scalar.
+                let blank = source[line..].len() - source[line..].trim_start_matches(decode::is_blank_or_break).len();
+                let line_after = line_start(source, line + blank).max(line);
+                let keeps = text.contains("+\n") || source[line..line_after].contains([' ', '\t']);
+                edits.replace(Span::new(line, if keeps { line_after } else { line }), text);
+            } else {
+                edits.replace(Span::new(line, line), text);
+            }
+        }
+        None => {
+            let end = source.len();
+            close_block(tree, last, end, edits);
             edits.replace(Span::new(end, end), format!("{newline}{text}"));
         }
     }
     Ok(())
 }
 
-/// Takes an entry out of its container.
-fn take_out(tree: &Tree, parent: NodeId, id: NodeId, edits: &mut Edits) {
-    let source = tree.source();
-    let is_comment = |id: NodeId| matches!(tree.node(id).kind, Kind::Comment { .. });
-    if is_comment(id) {
-        let span = tree.node(id).span;
-        let line = line_start(source, span.range().start);
-        let own_line = source[line..span.range().start].trim().is_empty();
-        match (own_line, next_line(source, span.range().end)) {
-            (true, Some(end)) => edits.remove(Span::new(line, end)),
-            (true, None) => edits.remove(Span::new(line, span.range().end)),
-            (false, _) => {
-                let start = source[..span.range().start].trim_end_matches([' ', '\t']).len();
-                edits.remove(Span::new(start, span.range().end));
-            }
+/// Skips the comments from `line` on that are further in than `column`: they say something about the
+/// entry above.
+fn behind_comments(source: &str, line: usize, column: usize) -> usize {
+    let (mut at, mut behind) = (line, line);
+    while at < source.len() {
+        let next = next_line(source, at).unwrap_or(source.len());
+        let text = source[at..next].trim_start_matches(' ');
+        let indent = next - at - text.len();
+        at = next;
+        match text.starts_with('#') {
+            true if indent > column => behind = next,
+            false if text.trim().is_empty() => (),
+            _ => break,
         }
-        return;
     }
-    let entries: Vec<NodeId> = tree.children(parent).filter(|it| !is_comment(*it)).collect();
+    behind
+}
+
+/// Adds an entry before the closing bracket.
+fn append_in_flow(tree: &Tree, id: NodeId, last: Option<NodeId>, entry: &Wire, edits: &mut Edits) {
+    let span = tree.node(id).span;
+    let text = print::print_flow(entry);
+    let text = &text[1..text.len() - 1];
+    let (start, end) = (span.range().start, span.range().end);
+    if let Some(last) = last {
+        let end = end_of_value(tree, last);
+        if comma_behind(tree, end).is_none() || is_bare_pair(tree, id) {
+            edits.replace(Span::new(end, end), comma(tree, last));
+        }
+    }
+    if is_bare_pair(tree, id) {
+        edits.replace(Span::new(start, start), "{");
+        edits.replace(Span::new(end, end), format!(" {text}}}"));
+    } else {
+        edits.replace(Span::new(end - 1, end - 1), format!(" {text}"));
+    }
+}
+
+/// True for the mapping in `[a: 1]`, which has no brackets of its own.
+fn is_bare_pair(tree: &Tree, id: NodeId) -> bool {
+    let node = tree.node(id);
+    node.kind == Kind::Map && node.style == Style::Flow && !tree.text(node.span).starts_with('{')
+}
+
+/// Takes an entry out of its container.
+fn take_out(tree: &Tree, parent: NodeId, id: NodeId, edits: &mut Edits) -> Result<(), EditError> {
+    let source = tree.source();
+    if matches!(tree.node(id).kind, Kind::Comment { .. }) {
+        take_out_comment(tree, id, edits);
+        return Ok(());
+    }
     let container = tree.node(parent);
-    let empty = if container.kind == Kind::Map { "{}" } else { "[]" };
+    let entries: Vec<NodeId> = entries(tree, parent).collect();
+    let at = entries.iter().position(|it| *it == id).unwrap_or(0);
+    if container.style == Style::Flow && !is_bare_pair(tree, parent) {
+        take_out_of_flow(tree, parent, &entries, at, edits);
+        return Ok(());
+    }
     if entries.len() == 1 {
         // What is left is empty, and says so: a missing value would be null.
-        let is_root = tree.documents().iter().any(|it| it.root == parent);
-        match is_root || container.in_flow || container.style == Style::Flow {
-            true => edits.replace(container.span, empty),
-            false => {
-                put(tree, parent, &if empty == "{}" { Wire::Map(vec![]) } else { Wire::List(vec![]) }, edits);
-            }
+        let empty = if container.kind == Kind::Map { Wire::Map(vec![]) } else { Wire::List(vec![]) };
+        if tree.documents().iter().all(|it| it.root != parent) {
+            return put(tree, parent, &empty, edits);
         }
-        return;
+        edits.replace(Span::new(entry_start(tree, id), end_of_value(tree, id)), "{}");
+        return Ok(());
     }
-    let at = entries.iter().position(|it| *it == id).unwrap_or(0);
-    let start_of = |id: NodeId| {
-        let node = tree.node(id);
-        let first = if node.properties.is_empty() { node.span } else { node.properties };
-        node.key.as_ref().map_or(first, |it| it.span).range().start
-    };
-    if container.style == Style::Flow {
-        match entries.get(at + 1) {
-            Some(next) => edits.remove(Span::new(start_of(id), start_of(*next))),
-            None => edits.remove(Span::new(end_of_value(tree, entries[at - 1]), end_of_value(tree, id))),
-        }
-        return;
-    }
-    // Block entries have lines of their own, but for a first one behind a `-`.
-    let start = match container.kind {
-        Kind::Map => start_of(id),
-        _ => source[..start_of(id)].trim_end_matches([' ', '\t', '\n', '\r']).trim_end_matches('-').len(),
-    };
-    let start = match container.kind {
-        Kind::List if tree.node(id).span.is_empty() => source[..start_of(id)].rfind('-').unwrap_or(start),
-        _ => start,
-    };
+    let start = entry_start(tree, id);
     let line = line_start(source, start);
-    let value_end = end_of_value(tree, id).max(start);
-    let line_end = next_line(source, value_end);
-    match source[line..start].trim_matches([' ', '\u{feff}']).is_empty() {
-        true => {
-            let (from, to) = match line_end {
-                Some(end) => (line, end),
-                // The last line is open: the one before becomes so.
-                None => (line.saturating_sub(if source[..line].ends_with("\r\n") { 2 } else { 1 }), source.len()),
-            };
-            edits.remove(Span::new(from, to));
+    let line = if source[line..start].starts_with('\u{feff}') { line + '\u{feff}'.len_utf8() } else { line };
+    let next = next_line(source, end_of_value(tree, id)).unwrap_or(source.len());
+    if source[line..start].trim_matches(' ').is_empty() {
+        let before = at.checked_sub(1).map(|it| tree.node(last_leaf(tree, entries[it])));
+        let end = before_break(source, next);
+        let ends_plainly = decode::line_break(&source[end..]).is_some_and(|(_, it)| it == "\n");
+        match before.filter(|it| is_block(it) && ends_plainly) {
+            Some(block) => {
+                edits.remove(Span::new(before_break(source, line), end));
+                let keeps = decode::header(tree.text(block.span)).keep == Some(true);
+                keep_out(tree, end, tree.node(id).column as usize, keeps, edits);
+            }
+            None => edits.remove(Span::new(line, next)),
         }
-        false => {
-            // Up to the next entry, which takes the place behind the `-`.
-            let to = entries.get(at + 1).map_or(value_end, |next| match container.kind {
-                Kind::Map => start_of(*next),
-                _ => source[..start_of(*next)].rfind('-').unwrap_or(value_end),
-            });
-            edits.remove(Span::new(start, to));
-        }
+        return Ok(());
     }
+    // Behind the `-` of what encloses it: the next entry takes its place, or the comment before that.
+    let to = match entries.get(at + 1).map(|it| entry_start(tree, *it)) {
+        Some(entry) => source[next.min(entry)..entry].find('#').map_or(entry, |it| next + it),
+        None => end_of_value(tree, id),
+    };
+    edits.remove(Span::new(start, to));
+    Ok(())
+}
+
+fn take_out_of_flow(tree: &Tree, parent: NodeId, entries: &[NodeId], at: usize, edits: &mut Edits) {
+    let source = tree.source();
+    let before = match at.checked_sub(1) {
+        Some(before) => comma_behind(tree, end_of_value(tree, entries[before])),
+        None => None,
+    };
+    let from = before.unwrap_or(tree.node(parent).span.range().start) + 1;
+    let start = skip_comments(source, from);
+    let end = end_of_value(tree, entries[at]);
+    match (comma_behind(tree, end), before) {
+        (Some(comma), _) => {
+            let end = comma + 1;
+            let blanks = source[end..].len() - source[end..].trim_start_matches(' ').len();
+            edits.remove(Span::new(start, end + blanks));
+        }
+        // `a:` is a key in `[a:,` and none without the comma.
+        (None, Some(comma)) if source[..comma].ends_with(':') => edits.remove(Span::new(comma + 1, end)),
+        (None, Some(comma)) if source[from..start].trim().is_empty() => edits.remove(Span::new(comma, end)),
+        (None, Some(comma)) => {
+            edits.remove(Span::new(comma, comma + 1));
+            edits.remove(Span::new(start, end));
+        }
+        (None, None) => edits.remove(Span::new(start, end)),
+    }
+}
+
+fn take_out_comment(tree: &Tree, id: NodeId, edits: &mut Edits) {
+    let source = tree.source();
+    let span = tree.node(id).span;
+    let line = line_start(source, span.range().start);
+    let own_line = source[line..span.range().start].trim().is_empty();
+    if own_line {
+        edits.remove(Span::new(line, next_line(source, span.range().end).unwrap_or(source.len())));
+    } else {
+        let start = source[..span.range().start].trim_end_matches([' ', '\t']).len();
+        edits.remove(Span::new(start, span.range().end));
+    }
+}
+
+/// Writes structure out in place of an alias, and returns the new text without the blanks around it.
+pub(super) fn expand(tree: &Tree, alias: NodeId, what: &Wire, edits: &mut Edits) -> Zeroizing<String> {
+    let node = tree.node(alias);
+    let text = match what {
+        _ if node.in_flow => print::print_flow(what),
+        Wire::Leaf(value) => Yaml.spell(tree, alias, value),
+        Wire::Map(_) | Wire::List(_) => {
+            let column = node.column as usize;
+            let parent = if node.key.is_some() { Parent::Map(column) } else { Parent::List(column) };
+            let text = print::print_subtree(what, unit(tree), parent);
+            // The blanks between the colon or dash and the value are made anew.
+            let gap = tree.source()[..node.span.range().start].trim_end_matches(decode::is_blank_or_break).len();
+            edits.replace(Span::new(gap, node.span.range().end), with_breaks(tree, &text));
+            return Zeroizing::new(with_breaks(tree, text.trim()));
+        }
+    };
+    edits.replace(node.span, &*text);
+    text
 }

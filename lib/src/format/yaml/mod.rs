@@ -138,7 +138,7 @@ impl Format for Yaml {
     }
 
     fn expand(&self, tree: &Tree, at: NodeId, what: &Wire, edits: &mut Edits) -> Zeroizing<String> {
-        edit::put(tree, at, what, edits)
+        edit::expand(tree, at, what, edits)
     }
 
     fn region(&self, tree: &Tree, at: NodeId) -> Span {
@@ -170,16 +170,7 @@ impl Format for Yaml {
         if tree.tag(at).is_some() {
             edits.remove(without_tag(tree, node));
         }
-        match commented_header(tree, node) {
-            // The comment stays where it is, between header and body.
-            Some(header) => {
-                let (head, body) = split_line(text);
-                let start = node.span.range().start;
-                edits.replace(Span::new(start, start + header.len), head);
-                edits.replace(Span::new(start + header.line_end, node.span.range().end), body);
-            }
-            None => replace_around_comment(tree, node.span, text, edits),
-        }
+        replace_scalar(tree, at, text, edits);
     }
 
     fn original<'t>(&self, tree: &'t Tree, at: NodeId) -> Cow<'t, str> {
@@ -195,7 +186,7 @@ impl Format for Yaml {
     }
 
     fn restore(&self, tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
-        replace_around_comment(tree, self.region(tree, at), text, edits);
+        restore_span(tree, self.region(tree, at), text, edits);
     }
 
     fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, layout: &Layout, edits: &mut Edits) {
@@ -470,10 +461,21 @@ fn line_start(source: &str, at: usize) -> usize {
     source[..at].trim_end_matches(|c| !decode::BREAKS.contains(&c)).len()
 }
 
+/// Where the line before the one that starts at `line` ends.
+fn before_break(source: &str, line: usize) -> usize {
+    let text = &source[..line];
+    text.strip_suffix("\r\n").or_else(|| text.strip_suffix(decode::BREAKS)).unwrap_or(text).len()
+}
+
+/// Where the line that `at` is on ends, before its break.
+fn line_end(source: &str, at: usize) -> usize {
+    source[at..].find(decode::BREAKS).map_or(source.len(), |it| at + it)
+}
+
 /// Where the line after the one that `at` is on starts. `None` if that has no break.
 fn next_line(source: &str, at: usize) -> Option<usize> {
-    let end = at + source[at..].find(decode::BREAKS)?;
-    Some(end + decode::line_break(&source[end..]).map_or(0, |(n, _)| n))
+    let end = line_end(source, at);
+    decode::line_break(&source[end..]).map(|(n, _)| end + n)
 }
 
 /// The number of columns that a text indents by: what its first nested mapping shows, else SOPS's
@@ -497,33 +499,91 @@ fn unit(tree: &Tree) -> usize {
 
 /// The header of a block scalar that has a comment.
 fn commented_header<'t>(tree: &'t Tree, node: &Node) -> Option<decode::Header<'t>> {
-    let is_block = matches!(node.style, Style::Literal | Style::Folded);
-    is_block.then(|| decode::header(tree.text(node.span))).filter(|it| it.comment.is_some())
+    is_block(node).then(|| decode::header(tree.text(node.span))).filter(|it| it.comment.is_some())
 }
 
-/// The first line, and the rest with the break before it.
-fn split_line(text: &str) -> (&str, &str) {
-    text.split_at(text.find(['\n', '\r']).unwrap_or(text.len()))
-}
-
-/// Replaces the text at `span`. What goes over several lines has its first one before the comment
-/// on that line.
-fn replace_around_comment(tree: &Tree, span: Span, text: &str, edits: &mut Edits) {
-    let (head, body) = split_line(text);
-    match comment_behind(tree, span).filter(|_| !body.is_empty()) {
-        Some(end) => {
+/// Puts back a text that stood at `span` before. Its first line comes before the comment there.
+fn restore_span(tree: &Tree, span: Span, text: &str, edits: &mut Edits) {
+    let (head, body) = text.split_at(line_end(text, 0));
+    match has_comment_behind(tree, span) && !body.is_empty() {
+        true => {
+            let end = line_end(tree.source(), span.range().end);
             edits.replace(span, head);
             edits.replace(Span::new(end, end), body);
         }
-        None => edits.replace(span, text),
+        false => edits.replace(span, text),
     }
 }
 
-/// Where the comment behind a scalar on its line ends, if there is one.
-fn comment_behind(tree: &Tree, span: Span) -> Option<usize> {
-    let rest = &tree.source()[span.range().end..];
-    let line = &rest[..rest.find(decode::BREAKS).unwrap_or(rest.len())];
-    line.trim_start_matches([' ', '\t']).starts_with('#').then(|| span.range().end + line.len())
+/// Puts `text` in place of a scalar without its tag and anchor. A comment on the line where it starts
+/// stays on the line where `text` starts.
+fn replace_scalar(tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
+    let node = tree.node(at);
+    match commented_header(tree, node) {
+        Some(header) => {
+            let start = node.span.range().start;
+            let rest = Span::new(start + header.line_end, node.span.range().end);
+            replace_lines(tree, at, Span::new(start, start + header.len), rest, text, edits);
+        }
+        None => replace_span(tree, at, node.span, text, edits),
+    }
+}
+
+/// Puts `text` in place of what is at `span`, of the value `id`. Blanks and a comment that follow
+/// there stay on the first line.
+fn replace_span(tree: &Tree, id: NodeId, span: Span, text: &str, edits: &mut Edits) {
+    let end = line_end(tree.source(), span.range().end);
+    replace_lines(tree, id, span, Span::new(end, end), text, edits);
+}
+
+/// Puts the first line of `text` in place of what is at `first`, and the others in place of `rest`.
+/// If no break follows them, or an odd one, they get one: the last of a block scalar needs it.
+fn replace_lines(tree: &Tree, id: NodeId, first: Span, rest: Span, text: &str, edits: &mut Edits) {
+    let (head, body) = text.split_at(line_end(text, 0));
+    edits.replace(first, head);
+    if body.is_empty() {
+        if !rest.is_empty() {
+            edits.remove(rest);
+        }
+        return;
+    }
+    let end = rest.range().end;
+    let last = match decode::line_break(&tree.source()[end..]) {
+        Some((_, "\n")) => "",
+        _ => line_break(tree),
+    };
+    edits.replace(rest, format!("{body}{last}"));
+    if text.contains('|') {
+        let keeps = text.contains("+\n") || text.contains("+\r");
+        keep_out(tree, end, tree.node(id).column as usize, keeps, edits);
+    }
+}
+
+/// Keeps the lines behind the one that ends at `end`, up to the next that is neither empty nor a
+/// comment, out of the block scalar that they now follow: comments that are further in move to
+/// `column`, empty lines lose their blanks or, if the scalar `keeps` them, go.
+fn keep_out(tree: &Tree, mut end: usize, column: usize, keeps: bool, edits: &mut Edits) {
+    let source = tree.source();
+    while let Some(line) = next_line(source, end) {
+        let before = std::mem::replace(&mut end, line_end(source, line));
+        let text = source[line..end].trim_start_matches([' ', '\t']);
+        let start = end - text.len();
+        if !text.is_empty() && !text.starts_with('#') {
+            return;
+        }
+        if text.is_empty() && keeps && end < source.len() {
+            edits.remove(Span::new(before, end));
+        } else if text.is_empty() && line < end {
+            edits.remove(Span::new(line, end));
+        } else if !text.is_empty() && start > line + column {
+            edits.replace(Span::new(line, start), " ".repeat(column));
+        }
+    }
+}
+
+/// True if a comment follows on the line where `span` ends.
+fn has_comment_behind(tree: &Tree, span: Span) -> bool {
+    tree.source()[span.range().end..].trim_start_matches([' ', '\t']).starts_with('#')
 }
 
 /// The tag of a node and the blanks behind it.
@@ -547,6 +607,28 @@ impl Span {
 }
 
 // ── the metadata ─────────────────────────────────────────────────────────────────────────────
+
+/// Where an entry of a block mapping or list starts: with its indicator, or with the tag, the anchor
+/// or the text of its key. That is where the line, or one before it, has something in the
+/// container's column.
+fn entry_start(tree: &Tree, id: NodeId) -> usize {
+    let node = tree.node(id);
+    let source = tree.source();
+    let from = match &node.key {
+        Some(key) => key.span.range().start,
+        None => node.span.range().start.min(node.properties.range().start),
+    };
+    let mut line = line_start(source, from);
+    loop {
+        let mark = usize::from(line == 0 && source.starts_with('\u{feff}'));
+        let found = source[line..].char_indices().nth(mark + node.column as usize).map(|(at, c)| (line + at, c));
+        match found {
+            Some((at, c)) if at <= from && c != '#' && !decode::is_blank_or_break(c) => return at,
+            _ if line == 0 => return from,
+            _ => line = line_start(source, before_break(source, line)),
+        }
+    }
+}
 
 /// The lines of an entry of a block mapping: from the start of its key's line to the break behind
 /// its value.
@@ -603,17 +685,24 @@ fn kept_block(before: &Tree, metadata: &Wire) -> Option<Zeroizing<String>> {
     Some(if all.ends_with('\n') { all } else { Zeroizing::new(format!("{}\n", *all)) })
 }
 
+/// The value that ends the text of a container.
+fn last_leaf(tree: &Tree, mut id: NodeId) -> NodeId {
+    while let Some(last) = entries(tree, id).last() {
+        id = last;
+    }
+    id
+}
+
+fn is_block(node: &Node) -> bool {
+    matches!(node.style, Style::Literal | Style::Folded)
+}
+
 /// Says of a block scalar whose last line is the text's, and open, that it ends without a break: with
 /// the metadata behind it there will be one. A change that replaces the whole scalar sees to that
 /// itself.
 fn close_block(tree: &Tree, root: NodeId, end: usize, edits: &mut Edits) {
-    let mut id = root;
-    while let Some(last) = entries(tree, id).last() {
-        id = last;
-    }
-    let node = tree.node(id);
-    let is_block = matches!(node.style, Style::Literal | Style::Folded);
-    if !is_block || node.span.range().end != end || edits.touch(node.span) {
+    let node = tree.node(last_leaf(tree, root));
+    if !is_block(node) || node.span.range().end != end || edits.touch(node.span) {
         return;
     }
     let header = decode::header(tree.text(node.span));
@@ -691,15 +780,19 @@ fn comma(tree: &Tree, id: NodeId) -> &'static str {
 }
 
 /// Where the comma behind an entry in brackets stands, if there is one.
-fn comma_behind(tree: &Tree, mut at: usize) -> Option<usize> {
-    let source = tree.source();
+fn comma_behind(tree: &Tree, at: usize) -> Option<usize> {
+    let at = skip_comments(tree.source(), at);
+    tree.source()[at..].starts_with(',').then_some(at)
+}
+
+/// Where the next thing is that is neither blank nor break nor comment.
+fn skip_comments(source: &str, mut at: usize) -> usize {
     loop {
         at = source.len() - source[at..].trim_start_matches(decode::is_blank_or_break).len();
-        match source[at..].chars().next()? {
-            ',' => return Some(at),
-            '#' => at += source[at..].find(decode::BREAKS)?,
-            _ => return None,
+        if !source[at..].starts_with('#') {
+            return at;
         }
+        at = line_end(source, at);
     }
 }
 

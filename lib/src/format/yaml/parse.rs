@@ -158,7 +158,8 @@ impl<'s> Parser<'s> {
             State::FlowSequencePairEnd => {
                 let token = self.peek()?;
                 self.state = State::FlowSequenceEntry { first: false };
-                Ok(bare(EventKind::MappingEnd, token, token.start.index..token.start.index))
+                let end = self.scanner.taken();
+                Ok(bare(EventKind::MappingEnd, token, end..end))
             }
             State::FlowMappingKey { first } => self.flow_mapping_key(first),
             State::FlowMappingValue { empty } => self.flow_mapping_value(empty),
@@ -360,7 +361,8 @@ impl<'s> Parser<'s> {
             return Ok(event);
         }
         let first = token;
-        let mut properties = Properties::default();
+        let mut properties =
+            Properties { span: Span::new(first.start.index, first.start.index), ..Properties::default() };
         loop {
             let slot = match token.kind {
                 TokenKind::Anchor => &mut properties.anchor,
