@@ -83,6 +83,13 @@ impl Opening<'_> {
                 if !mac_only_encrypted {
                     mac.absorb(&value.canonical());
                 }
+                if !layout.is_empty()
+                    && !replaced.covers(tree, id)
+                    && let Some(text) = format.str(tree, id)
+                    && let Some(was) = layout.get(&place.text(), &text)
+                {
+                    format.restore(tree, id, was, &mut edits);
+                }
                 return Ok(());
             }
             let Some(text) = format.str(tree, id) else {

@@ -93,7 +93,13 @@ impl Sealing<'_> {
         if covered || !scope.mac_only_encrypted {
             mac.absorb(&value.canonical());
         }
+        let node = tree.node(id);
         if !covered || value.is_empty() {
+            if matches!(node.style, Style::Literal | Style::Folded) && node.span.range().end == tree.source().len() {
+                // The end of the file ends it; now the metadata does, which takes another header.
+                let text = format.str(tree, id).unwrap_or_default();
+                layout.note(place.text(), &text, &format.original(tree, id));
+            }
             return Ok(());
         }
         let original = tree.text(tree.node(id).span);

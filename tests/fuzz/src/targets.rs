@@ -3,7 +3,7 @@
 use leafseal::edge::{Clock, Timestamp};
 use leafseal::format::{FORMATS, Format, Layout, named};
 use leafseal::rules::{Naming, Rules};
-use leafseal::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Tree, Wire};
+use leafseal::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Style, Tree, Wire};
 use leafseal::value::Value;
 use leafseal::{DataKey, EncryptedFile};
 use leafseal_tests::documents;
@@ -185,6 +185,18 @@ fn edits(input: &[u8]) {
 }
 
 fn attach_and_detach(format: &dyn Format, tree: &Tree) {
+    // A block scalar that the end of the file ends gets another header, which the layout remembers.
+    let ends_in_block = (0..tree.len() as u32)
+        .map(|it| tree.node(NodeId(it)))
+        .any(|it| matches!(it.style, Style::Literal | Style::Folded) && it.span.range().end == tree.source().len());
+    if ends_in_block {
+        return;
+    }
+    // A document without content becomes an empty mapping, unless the layout says what it was.
+    let is_bare = |root: NodeId| tree.children(root).all(|it| tree.node(it).key.is_none());
+    if format.name() == "yaml" && tree.documents().iter().any(|it| is_bare(it.root)) {
+        return;
+    }
     let metadata = Wire::Map(vec![
         Entry::Pair(
             "age".to_owned(),
