@@ -412,7 +412,7 @@ fn append(tree: &Tree, id: NodeId, step: &Step, what: &Wire, edits: &mut Edits) 
     let text = with_breaks(tree, &text);
     match next_line(source, end_of_value(tree, last)) {
         Some(line) => {
-            let line = behind_comments(source, line, column);
+            let line = behind_comments(source, line, column).max(behind_own_comments(tree, id, last));
             let gap = if ends_line(&source[..line]) { "" } else { newline };
             let text = format!("{gap}{text}");
             if text.contains('|') {
@@ -432,6 +432,16 @@ fn append(tree: &Tree, id: NodeId, step: &Step, what: &Wire, edits: &mut Edits) 
         }
     }
     Ok(())
+}
+
+/// The line behind the comments that stand behind the last entry of a container and belong to it:
+/// what is added comes after them, as for SOPS.
+fn behind_own_comments(tree: &Tree, id: NodeId, last: NodeId) -> usize {
+    let source = tree.source();
+    let from = next_line(source, end_of_value(tree, last)).unwrap_or(source.len());
+    let comments = tree.children(id).filter(|it| matches!(tree.node(*it).kind, Kind::Comment { .. }));
+    let ends = comments.map(|it| tree.node(it).span.range()).filter(|it| it.start >= from);
+    ends.map(|it| next_line(source, it.end).unwrap_or(source.len())).max().unwrap_or(0)
 }
 
 /// Skips the comments from `line` on that are further in than `column`: they say something about the
