@@ -119,6 +119,7 @@ impl<'s> Composer<'s> {
                 let meaning = decoded.as_deref().map_or(text, String::as_str);
                 let tag = event.properties.tag.and_then(|it| parser.resolve_tag(it));
                 let kind = match (&tag, style) {
+                    (None, Style::Plain) if scalar::is_str(meaning) => None,
                     (None, Style::Plain) => key_type(scalar::resolve(meaning)),
                     (None, _) => None,
                     (Some(tag), _) => key_type(scalar::resolve_tagged(tag, meaning, style == Style::Plain)),
@@ -505,6 +506,9 @@ fn check_keys(tree: &mut Tree) -> Result<(), ParseError> {
     Ok(())
 }
 
+/// As many places are named at most.
+const MAX_PROBLEMS: usize = 20;
+
 fn duplicate_keys(tree: &Tree, map: NodeId, problems: &mut Vec<(usize, String)>) {
     let keys = || tree.children(map).filter(|it| tree.node(*it).key.is_some());
     let mut seen: HashSet<&str> = HashSet::new();
@@ -512,6 +516,9 @@ fn duplicate_keys(tree: &Tree, map: NodeId, problems: &mut Vec<(usize, String)>)
         let key = tree.key(child);
         if seen.insert(key) {
             continue;
+        }
+        if problems.len() == MAX_PROBLEMS {
+            return;
         }
         let place = |id: NodeId| tree.node(id).key.as_ref().map_or(0, |it| tree.line_and_column(it.span.start).0);
         let first = keys().find(|it| tree.key(*it) == key).map_or(0, place);
