@@ -507,6 +507,9 @@ fn check_keys(tree: &mut Tree) -> Result<(), ParseError> {
     Ok(())
 }
 
+/// As many places are named at most.
+const MAX_PROBLEMS: usize = 20;
+
 fn duplicate_keys(tree: &Tree, map: NodeId, problems: &mut Vec<(usize, String)>) {
     /// Comparing each with each is cheaper up to here.
     const FEW: usize = 12;
@@ -517,7 +520,7 @@ fn duplicate_keys(tree: &Tree, map: NodeId, problems: &mut Vec<(usize, String)>)
         let mut seen = HashSet::with_capacity(keys.len());
         (0..keys.len()).filter(|at| !seen.insert(keys[*at].0)).collect()
     };
-    for at in repeats {
+    for at in repeats.into_iter().take(MAX_PROBLEMS) {
         let line =
             |(_, id): (&str, NodeId)| tree.node(id).key.as_ref().map_or(0, |it| tree.line_and_column(it.span.start).0);
         let key = keys[at].0;

@@ -164,9 +164,9 @@ fn is_plainest(byte: u8) -> bool {
 impl<'s> Scanner<'s> {
     pub(super) fn new(source: &'s str) -> Self {
         let source = source.as_bytes();
-        let has = |text: &str| memchr::memmem::find(source, text.as_bytes()).is_some();
-        let only_lf = memchr::memchr(b'\r', source).is_none()
-            && (source.is_ascii() || !(has("\u{85}") || has("\u{2028}") || has("\u{2029}")));
+        let is_in = |text: &str| memchr::memmem::find(source, text.as_bytes()).is_some();
+        let has_odd_breaks = !source.is_ascii() && ["\u{85}", "\u{2028}", "\u{2029}"].into_iter().any(is_in);
+        let only_lf = !has_odd_breaks && memchr::memchr(b'\r', source).is_none();
         let start = if source.starts_with("\u{feff}".as_bytes()) { 3 } else { 0 };
         Self {
             source,
