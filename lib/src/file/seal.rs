@@ -110,19 +110,14 @@ impl Sealing<'_> {
             && *original.as_bytes() != *canonical
             && format.read_bare(original).as_ref() == Some(&value)
             && Value::from_canonical(value.type_name(), original.as_bytes().to_vec()).as_ref() == Ok(&value);
-        let spelt = match carried {
-            true => None,
-            false => Some(format.spell_again(tree, id, &value)),
-        };
-        // The canonical spelling needs no carrying even if it differs from the canonical bytes.
-        let canonical_spelling = format.spell_again(tree, id, &value);
-        let plaintext = match carried && *canonical_spelling != *original {
+        // What is spelt as it will be spelt again needs no carrying.
+        let comes_back = tree.tag(id).is_none() && *format.spell_again(tree, id, &value) == *original;
+        let plaintext = match carried && !comes_back {
             true => original.as_bytes(),
             false => &canonical,
         };
         let envelope = self.envelope(&value, plaintext, aad);
-        let is_kept = spelt.as_ref().is_none_or(|it| it.as_str() == original) && tree.tag(id).is_none();
-        if !is_kept {
+        if !comes_back && !carried {
             layout.note(place.text(), &envelope, &format.original(tree, id));
         }
         format.replace(tree, id, &format.sealed(tree, id, &envelope), edits);

@@ -469,7 +469,9 @@ fn before_break(source: &str, line: usize) -> usize {
 
 /// Where the line that `at` is on ends, before its break.
 fn line_end(source: &str, at: usize) -> usize {
-    source[at..].find(decode::BREAKS).map_or(source.len(), |it| at + it)
+    let rest = &source[at..];
+    let line = memchr::memchr2(b'\n', b'\r', rest.as_bytes()).map_or(rest, |it| &rest[..it]);
+    at + if line.is_ascii() { line.len() } else { line.find(decode::BREAKS).unwrap_or(line.len()) }
 }
 
 /// Where the line after the one that `at` is on starts. `None` if that has no break.
@@ -519,6 +521,10 @@ fn restore_span(tree: &Tree, span: Span, text: &str, edits: &mut Edits) {
 /// stays on the line where `text` starts.
 fn replace_scalar(tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
     let node = tree.node(at);
+    if !is_block(node) && !decode::has_break(text) {
+        edits.replace(node.span, text);
+        return;
+    }
     match commented_header(tree, node) {
         Some(header) => {
             let start = node.span.range().start;

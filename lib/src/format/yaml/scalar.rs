@@ -596,9 +596,14 @@ impl Form {
         if *last == b' ' || text.starts_with("---") || text.starts_with("...") {
             form.plain = false;
         }
-        for (at, c) in text.char_indices() {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            if byte.is_ascii_alphanumeric() {
+                at += 1;
+                continue;
+            }
+            let c = text[at..].chars().next().expect("this is where a character starts");
             match c {
-                'a'..='z' | 'A'..='Z' | '0'..='9' => (),
                 ',' | '?' | '[' | ']' | '{' | '}' => form.flow_plain = false,
                 ':' => {
                     form.flow_plain = false;
@@ -621,6 +626,7 @@ impl Form {
                 }
                 _ => (),
             }
+            at += c.len_utf8();
         }
         form.flow_plain &= form.plain;
         form
