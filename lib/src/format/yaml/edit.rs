@@ -299,7 +299,6 @@ pub(super) fn put(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> Re
     // From behind the colon or the dash on: the blank or break before the value is made anew. A
     // comment there stays.
     let gap = source[..start].trim_end_matches(decode::is_blank_or_break).len();
-    let line = line_start(source, gap);
     let indicator = match key_end {
         _ if span.is_empty() => start,
         Some(end) => skip_comments(source, end) + 1,
@@ -308,7 +307,8 @@ pub(super) fn put(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> Re
     if gap <= indicator {
         replace_span(tree, id, Span::new(indicator, end), &text, edits);
     } else if text.starts_with(' ') {
-        let indent = " ".repeat(source[line..gap].find(|c| c != ' ').unwrap_or(0).max(column + 1));
+        let blanks = &source[line_start(source, start)..start];
+        let indent = " ".repeat(blanks.len().max(column + 1));
         let text = format!("{newline}{indent}{}", text.trim_start_matches(' '));
         replace_span(tree, id, Span::new(gap, end), &text, edits);
     } else {

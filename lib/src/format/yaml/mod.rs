@@ -13,6 +13,8 @@ mod parse;
 mod print;
 mod scalar;
 mod scan;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 
@@ -554,11 +556,13 @@ fn replace_lines(tree: &Tree, id: NodeId, first: Span, rest: Span, text: &str, e
         return;
     }
     let end = rest.range().end;
-    let last = match decode::line_break(&tree.source()[end..]) {
-        Some((_, "\n")) => "",
-        _ => line_break(tree),
-    };
-    edits.replace(rest, format!("{body}{last}"));
+    match decode::line_break(&tree.source()[end..]) {
+        Some((_, "\n")) => edits.replace(rest, body),
+        other => {
+            let rest = Span::new(rest.range().start, end + other.map_or(0, |(n, _)| n));
+            edits.replace(rest, format!("{body}{}", line_break(tree)));
+        }
+    }
     if text.contains('|') {
         let keeps = text.contains("+\n") || text.contains("+\r");
         keep_out(tree, end, tree.node(id).column as usize, keeps, edits);
