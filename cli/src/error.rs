@@ -42,6 +42,8 @@ pub(crate) mod code {
     pub(crate) const ORDER: u8 = 112;
     /// No master key gave the data key.
     pub(crate) const NO_KEY: u8 = 128;
+    /// Nobody reads what is printed any more: as a shell shows a program that SIGPIPE has ended.
+    pub(crate) const CLOSED_PIPE: u8 = 128 + 13;
     /// The editor changed nothing.
     pub(crate) const UNCHANGED: u8 = 200;
     /// The editor could not be run.
