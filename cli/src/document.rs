@@ -41,10 +41,15 @@ pub(crate) fn open(
     keys: &Keys,
     ignore_mac: bool,
 ) -> Result<Document, Failure> {
-    let encrypted = EncryptedFile::parse(format, bytes).map_err(|it| error::load(&it).at(source.label()))?;
+    let unusable = |failure: Failure| match source.path().and_then(files::interrupted) {
+        Some(backup) => failure
+            .hint(format!("writing it was interrupted: what was in it before is in {}", backup.display())),
+        None => failure,
+    };
+    let encrypted = EncryptedFile::parse(format, bytes).map_err(|it| unusable(error::load(&it).at(source.label())))?;
     let key = keys.unwrap(&source.label(), encrypted.metadata())?;
     let opened = if ignore_mac { encrypted.open_ignoring_mac(&key) } else { encrypted.open(&key) };
-    let opened = opened.map_err(|it| error::open(&it).at(source.label()))?;
+    let opened = opened.map_err(|it| unusable(error::open(&it).at(source.label())))?;
     for warning in &opened.warnings {
         session.warn(&format!("{}: {warning}", source.label()));
     }
