@@ -42,8 +42,9 @@ pub(crate) fn open(
     ignore_mac: bool,
 ) -> Result<Document, Failure> {
     let unusable = |failure: Failure| match source.path().and_then(files::interrupted) {
-        Some(backup) => failure
-            .hint(format!("writing it was interrupted: what was in it before is in {}", backup.display())),
+        Some(backup) => {
+            failure.hint(format!("writing it was interrupted: what was in it before is in {}", backup.display()))
+        }
         None => failure,
     };
     let encrypted = EncryptedFile::parse(format, bytes).map_err(|it| unusable(error::load(&it).at(source.label())))?;

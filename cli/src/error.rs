@@ -154,9 +154,12 @@ impl Failure {
             Mode::Leafseal => _ = writeln!(text, "error: {place}{what}"),
             Mode::DropIn if *fatal_log => text += &crate::ui::log_line("fatal", self.reason(mode)),
             Mode::DropIn => {
-                _ = writeln!(text, "{}", self.reason(mode));
-                if sops.as_ref().is_some_and(|it| !what.is_empty() && !it.contains(what.as_str())) {
+                let first = self.reason(mode);
+                _ = writeln!(text, "{first}");
+                if sops.is_some() && !what.is_empty() && !first.contains(what.as_str()) {
                     _ = writeln!(text, "{place}{what}");
+                } else if let Some(at) = at.as_ref().filter(|it| !first.contains(it.as_str())) {
+                    _ = writeln!(text, "  in {at}");
                 }
             }
         }
@@ -317,6 +320,8 @@ mod tests {
         assert_eq!(failure().render(Mode::Leafseal), leafseal);
         let drop_in = "MAC mismatch.\na.yaml: the file has been changed\n  group 0\nhint: look\n";
         assert_eq!(failure().render(Mode::DropIn), drop_in);
+        let place = Failure::new(1, "nothing fits").at("a.yaml").render(Mode::DropIn);
+        assert_eq!(place, "nothing fits\n  in a.yaml\n");
         assert!(failure().fatal_log().render(Mode::DropIn).starts_with("[CMD]\t time="));
         assert_eq!(Failure::silent(1).render(Mode::Leafseal), "");
     }
