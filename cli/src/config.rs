@@ -9,7 +9,7 @@ use leafseal::scope::Selector;
 
 use crate::args::SealFlags;
 use crate::edge::SystemClock;
-use crate::error::{Failure, code, reason};
+use crate::error::{self, Failure, code, reason};
 use crate::files;
 use crate::session::Session;
 use crate::source::absolute;
@@ -168,7 +168,7 @@ fn read(path: PathBuf) -> Result<Configuration, Failure> {
             .at_path(&path)
             .sops(format!("could not read config file: {call} {}: {}", path.display(), reason(&it)))
     })?;
-    let rules = Rules::parse(&source).map_err(|it| rule_failure(&path, &it))?;
+    let rules = Rules::parse(&source).map_err(|it| error::explain(rule_failure(&path, &it), &source))?;
     Ok(Configuration { path: absolute(&path)?, rules })
 }
 
@@ -179,7 +179,7 @@ fn rule_failure(path: &Path, error: &RuleError) -> Failure {
         0 => path.display().to_string(),
         line => format!("{}:{line}", path.display()),
     };
-    Failure::new(code::GENERIC, error.message.clone()).at(place).sops(sops)
+    Failure::new(code::GENERIC, error::plain_words(&error.message)).at(place).sops(sops)
 }
 
 impl Configuration {

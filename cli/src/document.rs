@@ -41,10 +41,17 @@ pub(crate) fn open(
     keys: &Keys,
     ignore_mac: bool,
 ) -> Result<Document, Failure> {
-    let encrypted = EncryptedFile::parse(format, bytes).map_err(|it| error::load(&it).at(source.label()))?;
+    let unusable = |failure: Failure| match source.path().and_then(files::interrupted) {
+        Some(backup) => {
+            failure.hint(format!("writing it was interrupted: what was in it before is in {}", backup.display()))
+        }
+        None => failure,
+    };
+    let encrypted = EncryptedFile::parse(format, bytes)
+        .map_err(|it| unusable(error::explain(error::load(&it).at(source.label()), bytes)))?;
     let key = keys.unwrap(&source.label(), encrypted.metadata())?;
     let opened = if ignore_mac { encrypted.open_ignoring_mac(&key) } else { encrypted.open(&key) };
-    let opened = opened.map_err(|it| error::open(&it).at(source.label()))?;
+    let opened = opened.map_err(|it| unusable(error::open(&it).at(source.label())))?;
     for warning in &opened.warnings {
         session.warn(&format!("{}: {warning}", source.label()));
     }
@@ -55,14 +62,24 @@ pub(crate) fn open(
 ///
 /// # Errors
 ///
-/// If it is not in its format, or is encrypted already.
+/// If it is not in its format, or, in our own mode, holds bytes that are no text and would not come back
+/// (guarantee B5).
 pub(crate) fn parse_plain(
     session: &Session,
     label: &str,
     format: &'static dyn Format,
     bytes: &[u8],
 ) -> Result<PlainFile, Failure> {
-    let plain = PlainFile::parse(format, bytes).map_err(|it| error::parse(&it).at(label))?;
+    let plain = PlainFile::parse(format, bytes).map_err(|it| error::explain(error::parse(&it).at(label), bytes))?;
+    let is_utf16 = bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]);
+    if !session.is_drop_in()
+        && !is_utf16
+        && let Err(problem) = std::str::from_utf8(bytes)
+    {
+        let line = bytes[..problem.valid_up_to()].iter().filter(|it| **it == b'\n').count() + 1;
+        let failure = Failure::new(code::READ, format!("line {line} is not UTF-8, and would be changed")).at(label);
+        return Err(error::explain(failure, bytes));
+    }
     for warning in plain.tree().iter().flat_map(|it| &it.warnings) {
         session.warn(&format!("{label}: {warning}"));
     }

@@ -42,6 +42,8 @@ pub(crate) mod code {
     pub(crate) const ORDER: u8 = 112;
     /// No master key gave the data key.
     pub(crate) const NO_KEY: u8 = 128;
+    /// Nobody reads what is printed any more: as a shell shows a program that SIGPIPE has ended.
+    pub(crate) const CLOSED_PIPE: u8 = 128 + 13;
     /// The editor changed nothing.
     pub(crate) const UNCHANGED: u8 = 200;
     /// The editor could not be run.
@@ -144,6 +146,7 @@ impl Failure {
     pub(crate) fn render(&self, mode: Mode) -> String {
         let Report { code: _, at, what, sops, fatal_log, details, hints } = &*self.0;
         let mut text = String::new();
+        let mut says_details = true;
         if what.is_empty() && sops.is_none() {
             return text;
         }
@@ -152,13 +155,18 @@ impl Failure {
             Mode::Leafseal => _ = writeln!(text, "error: {place}{what}"),
             Mode::DropIn if *fatal_log => text += &crate::ui::log_line("fatal", self.reason(mode)),
             Mode::DropIn => {
-                _ = writeln!(text, "{}", self.reason(mode));
-                if sops.as_ref().is_some_and(|it| !what.is_empty() && !it.contains(what.as_str())) {
+                let first = self.reason(mode);
+                // A report of several lines is complete.
+                says_details = !first.contains("\n\n");
+                _ = writeln!(text, "{first}");
+                if sops.is_some() && !what.is_empty() && !first.contains(what.as_str()) {
                     _ = writeln!(text, "{place}{what}");
+                } else if let Some(at) = at.as_ref().filter(|it| !first.contains(it.as_str())) {
+                    _ = writeln!(text, "  in {at}");
                 }
             }
         }
-        for line in details {
+        for line in details.iter().filter(|_| says_details) {
             _ = writeln!(text, "  {line}");
         }
         for hint in hints {
@@ -201,7 +209,12 @@ pub(crate) fn load(error: &LoadError) -> Failure {
             .sops("sops metadata not found")
             .hint("`encrypt` encrypts a file for the first time; if it is not what its name says, use --input-type"),
         LoadError::Metadata(it) => Failure::new(code::GENERIC, it.to_string()),
-        LoadError::Parse(it) => Failure::new(code::GENERIC, with_place(it)).sops(it.message.clone()),
+        LoadError::Parse(it) => {
+            // SOPS takes a file of no bytes for one that is not encrypted.
+            let is_empty = it.kind == ParseErrorKind::Empty;
+            let sops = if is_empty { "sops metadata not found".to_owned() } else { it.message.clone() };
+            Failure::new(code::GENERIC, with_place(it)).sops(sops)
+        }
     }
 }
 
@@ -224,11 +237,15 @@ pub(crate) fn parse(error: &ParseError) -> Failure {
 pub(crate) fn open(error: &OpenError) -> Failure {
     match error {
         OpenError::Leaf { at, reason } => Failure::new(code::DECRYPT, format!("{at}: {reason}"))
-            .sops(format!("Error decrypting tree: Error walking tree: Could not decrypt value: {reason}")),
+            .sops(format!("Error decrypting tree: Error walking tree: Could not decrypt value: {reason}"))
+            .hint("it was changed, moved or renamed without the key: compare the file with an earlier version"),
         OpenError::NoMac => Failure::new(code::MAC, error.to_string())
             .sops("MAC mismatch. File has no MAC, computed another")
             .hint("--ignore-mac reads it all the same; do that only if you know why the MAC is missing"),
-        OpenError::MacUnreadable(_) => Failure::new(code::MAC, error.to_string()).sops("Cannot decrypt MAC"),
+        OpenError::MacUnreadable(_) => Failure::new(code::MAC, error.to_string())
+            .sops("Cannot decrypt MAC")
+            .hint("`mac` or `lastmodified` was changed by hand: compare the file with an earlier version")
+            .hint("--ignore-mac reads it all the same"),
         OpenError::MacMismatch => Failure::new(code::MAC, error.to_string())
             .sops("MAC mismatch.")
             .hint("someone or something changed it without the key: compare it with an earlier version")
@@ -290,11 +307,46 @@ pub(crate) fn wrap_key(error: &WrapError, sops: &str, code: u8) -> Failure {
 /// A parse error's text, with its place if the text does not say it.
 pub(crate) fn with_place(error: &ParseError) -> String {
     let ParseError { message, line, column, .. } = error;
+    let message = plain_words(message);
     match (line, column) {
-        (0, _) => message.clone(),
-        _ if message.contains("line ") => message.clone(),
+        (0, _) => message,
+        _ if message.contains("line ") => message,
         (line, 0) => format!("line {line}: {message}"),
         (line, column) => format!("line {line}, column {column}: {message}"),
+    }
+}
+
+/// What a parser of SOPS says, without the names of its parts.
+pub(crate) fn plain_words(message: &str) -> String {
+    let mut words = message;
+    for prefix in [
+        "error loading config: ",
+        "Could not unmarshal config file: ",
+        "yaml: ",
+        "unmarshal errors:\n  ",
+        "Could not unmarshal input data: ",
+    ] {
+        words = words.strip_prefix(prefix).unwrap_or(words);
+    }
+    if words == "EOF" || words.starts_with("File cannot be completely empty") {
+        return "there is no document in it".to_owned();
+    }
+    words
+        .replace("cannot unmarshal !!seq into map[string]interface {}", "the document is a list and must be a mapping")
+        .replace("cannot unmarshal !!str into map[string]interface {}", "the document is a text and must be a mapping")
+}
+
+/// Adds what can be told from the bytes of a file that is not in its format.
+pub(crate) fn explain(failure: Failure, bytes: &[u8]) -> Failure {
+    let marker = |line: &[u8]| [b"<<<<<<< ".as_slice(), b"||||||| ", b">>>>>>> "].iter().any(|it| line.starts_with(it));
+    let mut lines = bytes.split(|it| *it == b'\n');
+    if let Some(line) = lines.position(marker) {
+        let line = line + 1;
+        return failure.hint(format!("line {line} looks like an unresolved merge: resolve it first"));
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(_) => failure,
+        Err(_) => failure.hint("text must be in UTF-8: convert it first, for example with `iconv -t UTF-8`"),
     }
 }
 
@@ -315,6 +367,8 @@ mod tests {
         assert_eq!(failure().render(Mode::Leafseal), leafseal);
         let drop_in = "MAC mismatch.\na.yaml: the file has been changed\n  group 0\nhint: look\n";
         assert_eq!(failure().render(Mode::DropIn), drop_in);
+        let place = Failure::new(1, "nothing fits").at("a.yaml").render(Mode::DropIn);
+        assert_eq!(place, "nothing fits\n  in a.yaml\n");
         assert!(failure().fatal_log().render(Mode::DropIn).starts_with("[CMD]\t time="));
         assert_eq!(Failure::silent(1).render(Mode::Leafseal), "");
     }
@@ -326,6 +380,25 @@ mod tests {
         assert_eq!(first[0], "The file you have provided contains a top-level entry called 'sops', or for");
         assert_eq!(first[1], "flat file formats top-level entries starting with 'sops_'. This is");
         assert!(first[2].starts_with("generally due to the file already being encrypted. SOPS u"));
+    }
+
+    #[test]
+    fn parsers_speak_plainly() {
+        let kind = ParseErrorKind::Syntax;
+        let said =
+            |message: &str, line, column| with_place(&ParseError { message: message.into(), line, column, kind });
+        let list = "yaml: unmarshal errors:\n  line 1: cannot unmarshal !!seq into map[string]interface {}";
+        assert_eq!(said(list, 1, 1), "line 1: the document is a list and must be a mapping");
+        assert_eq!(said("yaml: line 2: found bad indentation", 2, 1), "line 2: found bad indentation");
+        assert_eq!(said("Could not unmarshal input data: EOF", 3, 4), "line 3, column 4: there is no document in it");
+    }
+
+    #[test]
+    fn what_a_text_shows_is_explained() {
+        let hint = |bytes: &[u8]| explain(Failure::new(1, "x"), bytes).render(Mode::Leafseal);
+        assert_eq!(hint(b"a: 1\n"), "error: x\n");
+        assert!(hint(b"a: 1\n<<<<<<< HEAD\nb: 2\n").contains("line 2 looks like an unresolved merge"));
+        assert!(hint(b"a: \xff\n").contains("UTF-8"));
     }
 
     #[test]

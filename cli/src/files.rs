@@ -17,6 +17,9 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 /// The most links that are followed, as in Linux.
 const MAX_LINKS: usize = 40;
 
+/// How many random characters end the name of a file that is being written.
+const RANDOM: usize = 6;
+
 /// What must be at a path for a write to go ahead (guarantee B3).
 #[derive(Clone, Copy)]
 pub(crate) enum Expected<'a> {
@@ -124,8 +127,11 @@ pub(crate) fn replace(
 ) -> Result<Vec<String>, ReplaceError> {
     let path = resolve(path).map_err(io("cannot follow the link"))?;
     let folder = folder_of(&path);
-    let _lock = lock(folder);
+    let lock = lock(folder);
     let before = match fs::metadata(&path) {
+        Ok(it) if !it.is_file() => {
+            return Err(ReplaceError::Unsafe("it is no regular file, so it cannot be replaced".to_owned()));
+        }
         Ok(it) => Some(it),
         Err(it) if it.kind() == io::ErrorKind::NotFound => None,
         Err(it) => return Err(io("cannot look at the file")(it)),
@@ -141,13 +147,16 @@ pub(crate) fn replace(
         (Some(_), Expected::Nothing) | (None, Expected::Bytes(_)) => return Err(ReplaceError::Changed),
     }
     let _held = Held::new();
+    if lock.is_some() {
+        remove_leftovers(&path);
+    }
     #[cfg(unix)]
     if let Some(before) = &before
         && before.nlink() > 1
     {
         return rewrite(&path, new, verify);
     }
-    let mut temp = beside(&path, 0o600)?;
+    let mut temp = beside(&path)?;
     write_synced(temp.as_file_mut(), new)?;
     let warnings = match &before {
         Some(before) => keep_attributes(&path, temp.as_file(), before)?,
@@ -175,19 +184,19 @@ pub(crate) fn replace(
 ///
 /// See [`ReplaceError`].
 pub(crate) fn write_output(path: &Path, new: &[u8]) -> Result<Vec<String>, ReplaceError> {
-    let path = resolve(path).map_err(io("cannot follow the link"))?;
-    match fs::metadata(&path) {
+    match fs::metadata(path) {
         Ok(it) if it.is_dir() => Err(io("cannot write to it")(io::Error::from(io::ErrorKind::IsADirectory))),
         Ok(it) if it.is_file() => {
-            let before = read(&path).map_err(io("cannot read the file that is to be replaced"));
+            let before = read(path).map_err(io("cannot read the file that is to be replaced"));
             // A file that may be written and not read is somebody's drop box: there is nothing to compare.
             match before {
-                Ok(before) => replace(&path, Expected::Bytes(&before), new, &|_| Ok(())),
-                Err(_) => straight(&path, new),
+                Ok(before) => replace(path, Expected::Bytes(&before), new, &|_| Ok(())),
+                Err(_) => straight(path, new),
             }
         }
-        Ok(_) => straight(&path, new),
-        Err(it) if it.kind() == io::ErrorKind::NotFound => replace(&path, Expected::Nothing, new, &|_| Ok(())),
+        // By the name that was given: `/dev/stdout` is a link to a name that no file has.
+        Ok(_) => straight(path, new),
+        Err(it) if it.kind() == io::ErrorKind::NotFound => replace(path, Expected::Nothing, new, &|_| Ok(())),
         Err(it) => Err(io("cannot look at the file")(it)),
     }
 }
@@ -213,22 +222,59 @@ fn lock(folder: &Path) -> Option<File> {
     Some(folder)
 }
 
-fn beside(path: &Path, mode: u32) -> Result<NamedTempFile, ReplaceError> {
-    let folder = folder_of(path);
+/// How the names of files begin that lie beside `path` while it is replaced.
+fn prefix(path: &Path) -> OsString {
     let mut prefix = OsString::from(".");
     prefix.push(path.file_name().unwrap_or_default());
     prefix.push(".leafseal-");
+    prefix
+}
+
+/// Makes the file that is to take the place of `path`.
+fn beside(path: &Path) -> Result<NamedTempFile, ReplaceError> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix);
+    let prefix = prefix(path);
+    builder.prefix(&prefix).rand_bytes(RANDOM);
     #[cfg(unix)]
-    builder.permissions(fs::Permissions::from_mode(mode));
-    builder.tempfile_in(folder).map_err(|it| match it.kind() {
+    builder.permissions(fs::Permissions::from_mode(0o600));
+    builder.tempfile_in(folder_of(path)).map_err(|it| no_room(path, it))
+}
+
+fn no_room(path: &Path, reason: io::Error) -> ReplaceError {
+    match reason.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ReplaceError::Unsafe(format!(
             "no new file can be made in {}, so this one cannot be replaced without the risk of losing it",
-            folder.display()
+            folder_of(path).display()
         )),
-        _ => io("cannot make a file beside it")(it),
-    })
+        _ => io("cannot make a file beside it")(reason),
+    }
+}
+
+/// Removes what a run that was killed has left beside `path`. Whoever makes such a file holds the lock
+/// of the folder as long as it is there, so the caller must hold it. A backup stays: it is somebody's text.
+fn remove_leftovers(path: &Path) {
+    let prefix = prefix(path);
+    for entry in fs::read_dir(folder_of(path)).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let rest = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        if rest.is_some_and(|it| it.len() == RANDOM && it.iter().all(u8::is_ascii_alphanumeric))
+            && entry.file_type().is_ok_and(|it| it.is_file())
+        {
+            _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Where the bytes of a file with several names are kept while it is written.
+fn backup_of(path: &Path) -> PathBuf {
+    let mut name = prefix(path);
+    name.push("original");
+    folder_of(path).join(name)
+}
+
+/// The bytes that a file had before it was being written and that did not end well, if that is so.
+pub(crate) fn interrupted(path: &Path) -> Option<PathBuf> {
+    resolve(path).ok().map(|it| backup_of(&it)).filter(|it| it.exists())
 }
 
 fn write_synced(file: &mut File, bytes: &[u8]) -> Result<(), ReplaceError> {
@@ -253,12 +299,19 @@ fn rewrite(path: &Path, new: &[u8], verify: &dyn Fn(&[u8]) -> Result<(), String>
     verify(new).map_err(ReplaceError::Unverified)?;
     let old = read(path).map_err(io("cannot read the file again"))?;
     let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(io("cannot open it for writing"))?;
-    let mut backup = beside(path, 0o600)?;
-    write_synced(backup.as_file_mut(), &old)?;
+    let backup = backup_of(path);
+    match create_private(&backup, &old) {
+        Ok(()) => {}
+        Err(it) if it.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(ReplaceError::Unsafe(format!(
+                "writing it was interrupted before, and what was in it then is in {}: put that back, or remove it",
+                backup.display()
+            )));
+        }
+        Err(it) => return Err(no_room(path, it)),
+    }
+    // From here on a crash leaves the backup with the old bytes.
     sync_folder(folder_of(path));
-    // From here on a crash leaves the backup with the old bytes: it must not be cleaned up before
-    // the file is whole again.
-    let (_, backup) = backup.keep().map_err(|it| io("cannot keep a copy of the file")(it.error))?;
     let written = overwrite(&mut file, new)
         .and_then(|()| verify_file(path, verify).map_err(|it| io::Error::other(it.to_string())));
     match written {
@@ -485,6 +538,37 @@ mod tests {
             assert_eq!((text(&path).as_str(), text(&other).as_str()), (new, new));
         }
         assert_eq!(names(folder.path()), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_goes_with_the_next_one() {
+        let folder = folder();
+        let path = file(folder.path(), "a", 0o600);
+        for name in [".a.leafseal-Ab3dE6", ".a.leafseal-b.leafseal-Ab3dE6", ".a.leafseal-Ab3d", ".b.leafseal-Ab3dE6"] {
+            file(folder.path(), name, 0o600);
+        }
+        replace(&path, Expected::Bytes(b"old"), b"new", &all_right).expect("it can be replaced");
+        let left = [".a.leafseal-Ab3d", ".a.leafseal-b.leafseal-Ab3dE6", ".b.leafseal-Ab3dE6", "a"];
+        assert_eq!(names(folder.path()), left);
+    }
+
+    #[test]
+    fn a_backup_is_never_written_over() {
+        let folder = folder();
+        let path = file(folder.path(), "a", 0o600);
+        fs::hard_link(&path, folder.path().join("b")).expect("links can be made");
+        assert_eq!(interrupted(&path), None);
+        let backup = file(folder.path(), ".a.leafseal-original", 0o600);
+        let error = replace(&path, Expected::Bytes(b"old"), b"new", &all_right).expect_err("there is a backup");
+        assert!(error.to_string().contains(".a.leafseal-original"), "{error}");
+        assert_eq!(interrupted(&path), Some(backup));
+        assert_eq!((text(&path).as_str(), names(folder.path()).len()), ("old", 3));
+    }
+
+    #[test]
+    fn a_pipe_is_not_replaced() {
+        let error = replace(Path::new("/dev/null"), Expected::Nothing, b"new", &all_right).expect_err("a device");
+        assert!(matches!(error, ReplaceError::Unsafe(_)), "{error}");
     }
 
     #[test]

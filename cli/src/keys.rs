@@ -62,8 +62,11 @@ impl Keys {
     /// Exit 128, with what became of every key.
     pub(crate) fn unwrap(&self, label: &str, metadata: &Metadata) -> Result<DataKey, Failure> {
         pollster::block_on(self.ring().unwrap(metadata)).map_err(|report| {
-            Failure::new(code::NO_KEY, report.to_string())
-                .at(label)
+            let ours = report.to_string();
+            let mut lines = ours.lines();
+            let failure = Failure::new(code::NO_KEY, lines.next().unwrap_or_default()).at(label);
+            lines
+                .fold(failure, |failure, line| failure.detail(line.strip_prefix("  ").unwrap_or(line)))
                 .sops(sops_report(&report, metadata.shamir_threshold, self.local))
                 .hint("an identity is looked for in SOPS_AGE_KEY, SOPS_AGE_KEY_FILE and the other places named above")
         })

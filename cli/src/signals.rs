@@ -3,15 +3,15 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
 
-/// While one lives, interrupt, termination and hang-up are noted instead of obeyed. What they ask
+/// While one lives, interrupt, quit, termination and hang-up are noted instead of obeyed. What they ask
 /// for is done when the last one goes.
 pub(crate) struct Held(());
 
 struct Watch {
-    arrived: [(i32, Arc<AtomicBool>); 3],
+    arrived: [(i32, Arc<AtomicBool>); 4],
     /// True while nobody holds: the signal then does what it always does.
     obey: Arc<AtomicBool>,
     holders: AtomicUsize,
@@ -21,7 +21,7 @@ static WATCH: OnceLock<Watch> = OnceLock::new();
 
 impl Watch {
     fn start() -> Self {
-        let arrived = [SIGINT, SIGTERM, SIGHUP].map(|signal| (signal, Arc::new(AtomicBool::new(false))));
+        let arrived = [SIGINT, SIGTERM, SIGHUP, SIGQUIT].map(|signal| (signal, Arc::new(AtomicBool::new(false))));
         let obey = Arc::new(AtomicBool::new(true));
         for (signal, noted) in &arrived {
             // One that cannot be held back keeps its effect.

@@ -68,7 +68,7 @@ pub(crate) fn note(text: &str) {
 pub(crate) fn out(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|it| match it.kind() {
-        io::ErrorKind::BrokenPipe => Failure::silent(crate::error::code::GENERIC),
+        io::ErrorKind::BrokenPipe => Failure::silent(crate::error::code::CLOSED_PIPE),
         _ => {
             Failure::new(crate::error::code::GENERIC, format!("cannot write to stdout: {}", crate::error::reason(&it)))
         }

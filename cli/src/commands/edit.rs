@@ -190,7 +190,7 @@ impl Task<'_> {
         let again = |sops: &'static str| move |failure: Failure| Again { sops, failure };
         let parse = |text: &[u8]| PlainFile::parse(self.format, text).map_err(|it| again(syntax)(error::parse(&it)));
         let label = self.source.label();
-        let mut plain = parse(text)?;
+        let mut plain = document::parse_plain(self.session, &label, self.format, text).map_err(again(syntax))?;
         let mut metadata = match (&self.before, &self.fresh) {
             (Some(document), _) => document.encrypted.metadata().clone(),
             (None, Some((metadata, _))) => metadata.clone(),

@@ -77,7 +77,8 @@ fn update(session: &Session, args: &Updatekeys, keys: &Keys, file: &Path) -> Res
     let format = format_for(session, "--input-type", args.input_type.as_deref(), path)?;
     progress(session, &format!("Syncing keys for file {}", path.display()), None);
     let before = source.read()?;
-    let encrypted = EncryptedFile::parse(format, &before).map_err(|it| error::load(&it).at(source.label()))?;
+    let encrypted = EncryptedFile::parse(format, &before)
+        .map_err(|it| error::explain(error::load(&it).at(source.label()), &before))?;
     let rule = config.rule_for(path)?.ok_or_else(|| {
         let what = format!("The config file {} does not contain any creation rule", config.path.display());
         Failure::new(code::GENERIC, "it has no creation rules").at_path(&config.path).sops(what)

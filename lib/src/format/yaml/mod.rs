@@ -390,6 +390,12 @@ fn error(message: String, line: usize, column: usize) -> ParseError {
 
 // ── the text as a whole ──────────────────────────────────────────────────────────────────────
 
+/// Line and column of what comes after `before`.
+fn end_of(before: &[u8]) -> (usize, usize) {
+    let line = memchr::memrchr(b'\n', before).map_or(0, |it| it + 1);
+    (memchr::memchr_iter(b'\n', before).count() + 1, String::from_utf8_lossy(&before[line..]).chars().count() + 1)
+}
+
 /// The text of a file: UTF-8, or UTF-16 with its mark. Control characters are refused, as by
 /// go-yaml.
 fn decode_source(source: &[u8]) -> Result<Zeroizing<String>, ParseError> {
@@ -402,14 +408,13 @@ fn decode_source(source: &[u8]) -> Result<Zeroizing<String>, ParseError> {
         _ => match std::str::from_utf8(source) {
             Ok(text) => Zeroizing::new(text.to_owned()),
             Err(problem) => {
-                let before = &source[..problem.valid_up_to()];
-                let line = memchr::memchr_iter(b'\n', before).count() + 1;
+                let (line, column) = end_of(&source[..problem.valid_up_to()]);
                 let what = match source[problem.valid_up_to()] {
                     0x80..=0xBF | 0xF8.. => "invalid leading UTF-8 octet",
                     _ if problem.error_len().is_none() => "incomplete UTF-8 octet sequence",
                     _ => "invalid trailing UTF-8 octet",
                 };
-                return Err(error(format!("yaml: {what}"), line, 1));
+                return Err(error(format!("yaml: {what}"), line, column));
             }
         },
     };
@@ -428,8 +433,8 @@ fn decode_source(source: &[u8]) -> Result<Zeroizing<String>, ParseError> {
     if (!plain || !text.is_ascii())
         && let Some(at) = text.find(is_refused)
     {
-        let line = memchr::memchr_iter(b'\n', &text.as_bytes()[..at]).count() + 1;
-        return Err(error("yaml: control characters are not allowed".to_owned(), line, 1));
+        let (line, column) = end_of(&text.as_bytes()[..at]);
+        return Err(error("yaml: control characters are not allowed".to_owned(), line, column));
     }
     Ok(text)
 }
