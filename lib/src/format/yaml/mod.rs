@@ -141,6 +141,11 @@ impl Format for Yaml {
         edit::put(tree, at, what, edits)
     }
 
+    fn aliased_key(&self, tree: &Tree, at: NodeId) -> Option<Zeroizing<String>> {
+        let key = tree.node(at).key.as_ref()?;
+        tree.text(key.span).starts_with('*').then(|| scalar::spell_flow(&Value::str(tree.key(at))).1)
+    }
+
     fn region(&self, tree: &Tree, at: NodeId) -> Span {
         let node = tree.node(at);
         let start = if node.properties.is_empty() { node.span.start } else { node.properties.start };
