@@ -162,6 +162,10 @@ impl Format for Yaml {
         let node = tree.node(at);
         match (node.kind, node.style) {
             (Kind::Comment { .. }, _) => format!("#{envelope}"),
+            // Quotes that SOPS would put there say nothing.
+            (_, Style::Single | Style::Double) if !node.in_flow && is_spelt_by_sops(self, tree, at) => {
+                envelope.to_owned()
+            }
             (_, Style::Single) => format!("'{envelope}'"),
             (_, Style::Double) => format!("\"{envelope}\""),
             _ if node.in_flow => format!("\"{envelope}\""),
@@ -200,7 +204,13 @@ impl Format for Yaml {
     }
 
     fn restore(&self, tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
-        replace_around_comment(tree, self.region(tree, at), text, edits);
+        let region = self.region(tree, at);
+        let after_properties = text.split_ascii_whitespace().find(|it| !it.starts_with(['&', '!']));
+        match after_properties.is_some_and(|it| it.starts_with(['|', '>'])) {
+            true => replace_around_comment(tree, region, text, edits),
+            // The comment was behind the last line.
+            false => edits.replace(region, text),
+        }
     }
 
     fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, edits: &mut Edits) {
@@ -275,7 +285,16 @@ impl Format for Yaml {
             let newline = if before.ends_with("\r\n") { 2 } else { 1 };
             region.start = region.start.saturating_sub(newline);
         }
-        edits.replace(region, if is_alone { "{}\n" } else { "" });
+        let mut start = region.start;
+        for comment in strangers(tree, document.root, region) {
+            edits.remove(Span { start, end: comment.start });
+            start = comment.end;
+        }
+        let end = match start > region.start && ends_line(&source[..region.range().end]) {
+            true => before_break(source, region.range().end) as u32,
+            false => region.end,
+        };
+        edits.replace(Span { start, end }, if is_alone { "{}\n" } else { "" });
     }
 
     fn insert(&self, tree: &Tree, at: &KeyPath, what: &Wire, edits: &mut Edits) -> Result<(), EditError> {
@@ -391,6 +410,12 @@ fn spell(tree: &Tree, at: NodeId, value: &Value, style: Style) -> Zeroizing<Stri
     scalar::spell(value, column, inside).1
 }
 
+/// True if a scalar stands there as SOPS spells what it means.
+fn is_spelt_by_sops(format: &Yaml, tree: &Tree, at: NodeId) -> bool {
+    let text = tree.text(tree.node(at).span);
+    format.value(tree, at).is_ok_and(|it| spell(tree, at, &it, Style::Plain).as_str() == text)
+}
+
 fn decode_node(tree: &Tree, node: &Node) -> Zeroizing<String> {
     decode::scalar(tree.source(), node.span, node.style, node.column)
 }
@@ -470,6 +495,12 @@ fn ends_line(text: &str) -> bool {
 /// Where the line that `at` is on starts.
 fn line_start(source: &str, at: usize) -> usize {
     source[..at].trim_end_matches(|c| !decode::BREAKS.contains(&c)).len()
+}
+
+/// Where the line before the one that starts at `line` ends.
+fn before_break(source: &str, line: usize) -> usize {
+    let text = &source[..line];
+    text.strip_suffix("\r\n").or_else(|| text.strip_suffix(decode::BREAKS)).unwrap_or(text).len()
 }
 
 /// Where the line after the one that `at` is on starts. `None` if that has no break.
@@ -565,6 +596,13 @@ fn entry_lines(tree: &Tree, id: NodeId) -> Span {
     Span::new(start, end)
 }
 
+/// The comments of the document that stand on the lines of its metadata: SOPS 3.13 writes one that
+/// was behind a last alias there.
+fn strangers(tree: &Tree, root: NodeId, region: Span) -> Vec<Span> {
+    let comments = tree.children(root).filter(|it| matches!(tree.node(*it).kind, Kind::Comment { .. }));
+    comments.map(|it| tree.node(it).span).filter(|it| region.start <= it.start && it.end <= region.end).collect()
+}
+
 /// The metadata block as it stands in a file, but for the entries that differ from `metadata`.
 /// `None` if there is none that could be kept.
 fn kept_block(before: &Tree, metadata: &Wire) -> Option<Zeroizing<String>> {
@@ -601,6 +639,10 @@ fn kept_block(before: &Tree, metadata: &Wire) -> Option<Zeroizing<String>> {
         }
     }
     let region = entry_lines(before, id);
+    for comment in strangers(before, document.root, region) {
+        let start = before.source()[..comment.range().start].trim_end_matches([' ', '\t']).len();
+        edits.remove(Span::new(start, comment.range().end));
+    }
     let all = edits.apply_within(before.source(), region);
     Some(if all.ends_with('\n') { all } else { Zeroizing::new(format!("{}\n", *all)) })
 }
