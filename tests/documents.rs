@@ -169,6 +169,10 @@ fn yaml_documents() -> Vec<Document> {
             "anchors",
             "base: &base\n    x: 1\n    y: two\ncopy: *base\nvalue: &v secret\nagain: *v\nlist: [*v, *v]\n",
         ),
+        yaml("alias-as-key", "a: &a k\n*a : v\nb: {*a : 1, c: [*a]}\nd:\n    *a : {}\n    &e e: x\nf:\n    *e : *e\n"),
+        yaml("alias-with-comment", "# a\na: &a # b\n    c: 1 # d\n    # e\nf: # g\n    <<: *a # h\ni: *a # j\n")
+            .loses("the comments of the mapping, which it has again at each alias, and that behind a last alias"),
+        yaml("anchors-empty", "a: &a \"\"\nb: *a\nc: &c\nd: *c\ne: [*a, *c]\nf: &f {}\ng: *f\n"),
         yaml(
             "merge-keys",
             "base: &base\n    x: 1\n    y: two\nother: &other {z: 3}\none:\n    <<: *base\n    y: three\nmany:\n    <<: [*base, *other]\n    w: 4\n",
@@ -185,6 +189,10 @@ fn yaml_documents() -> Vec<Document> {
         yaml(
             "comments-in-maps-in-lists",
             "l:\n    # head\n    - a: 1\n      # inside\n      b: 2\n    # between\n    - c: 3\n      d: 4\nk: 5\n",
+        ),
+        yaml(
+            "comments-behind-multiline",
+            "a: one\n  two # x\nb: 'one\n\n  two' # y\nc: \"one\n  two\" # z\nd: !!str | # not one of them\n    one\n    two\n",
         ),
         yaml("comments-in-flow", "a: {x: 1, # i\n    y: 2} # j\nb: [1, # k\n    2]\n"),
         yaml("comments-hard", "## two\n#no space\n#\n#    spaced\n#ENC[AES256_GCM,not really]\na: 1\n# ünï 😀\nb: 2\n"),
@@ -240,6 +248,14 @@ fn selected_documents() -> Vec<Document> {
         yaml("unencrypted-suffix-own", "a_plain: 1\nb: 2\nc_plain:\n    d: 3\n").rule("unencrypted_suffix: _plain"),
         yaml("mac-only-encrypted", manifest).rule("encrypted_regex: ^data$\n    mac_only_encrypted: true"),
         yaml("encrypted-comment-regex", marked).rule("encrypted_comment_regex: secret"),
+        yaml(
+            "alias-partly-covered",
+            "base: &base\n    a: 1\n    b: 2\nx_plain:\n    <<: *base\ny: *base\nz_plain: &z v\nw: *z\nv_plain: *z\n",
+        )
+        .rule("unencrypted_suffix: _plain\n    mac_only_encrypted: true"),
+        yaml("alias-not-covered", "base: &base\n    a: 1\nx:\n    <<: *base\ny: *base\nz: &z v\na: *z\n")
+            .rule("unencrypted_regex: ^a$"),
+        yaml("alias-of-covered", "enc: &z v\nlist: [*z]\nplain: *z\n").rule("encrypted_regex: ^enc$"),
         yaml("unencrypted-comment-regex", marked).rule("unencrypted_comment_regex: ' secret'"),
         json("encrypted-regex-json", "{\"data\": {\"a\": \"x\", \"n\": 5}, \"kind\": \"Secret\", \"n\": 1.50}\n")
             .rule("encrypted_regex: ^data$"),

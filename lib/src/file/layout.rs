@@ -16,6 +16,11 @@ use crate::tree::{Entry, Wire};
 /// The additional data that it is sealed with.
 pub(super) const AAD: &str = "sops:leafseal_layout:";
 
+/// Where the alias stands that the key of the entry at `place` was.
+pub(super) fn key(place: &str) -> String {
+    format!("{place}*")
+}
+
 /// Spellings by place.
 #[derive(Default)]
 pub(super) struct Layout {

@@ -5,13 +5,14 @@ use std::collections::HashSet;
 use zeroize::Zeroizing;
 
 use super::OpenError;
-use super::layout::Layout;
-use super::walk::{Sort, Visit, walk};
-use super::{Drift, Drifts, PlainFile, absorb, undrifted};
+use super::layout::{self, Layout};
+use super::walk::{Sort, Visit, places, walk};
+use super::{Drift, Drifts, PlainFile, absorb, on_covered, undrifted};
 use crate::cipher::{Cipher, OpenedLeaf};
 use crate::format::Format;
 use crate::mac::Mac;
 use crate::metadata::Metadata;
+use crate::scope::Coverage;
 use crate::secret::SecretText;
 use crate::tree::{Edits, Kind, NodeId, Span, Tree, Wire};
 use crate::value::Value;
@@ -50,7 +51,7 @@ impl Opening<'_> {
         }
         let mut comments = LostComments::default();
         let mut comment_items = HashSet::new();
-        walk(format, tree, &metadata.scope, |Visit { id, sort, covered, aad, place, .. }| {
+        walk(format, tree, &metadata.scope, |Visit { id, sort, covered, aad, place, coverage }| {
             let failed = |reason: String| OpenError::Leaf { at: place.path(), reason };
             match sort {
                 Sort::Comment => {
@@ -74,7 +75,7 @@ impl Opening<'_> {
                     }
                     return Ok(());
                 }
-                Sort::Alias => return self.absorb_alias(id, covered, &mut mac).map_err(failed),
+                Sort::Alias => return self.absorb_alias(id, coverage, &mut mac).map_err(failed),
                 Sort::Scalar => (),
             }
             comments.find(aad, |id, aad| self.reopen_comment(id, aad, &mut edits));
@@ -83,10 +84,10 @@ impl Opening<'_> {
                 if !mac_only_encrypted {
                     mac.absorb(&value.canonical());
                 }
+                // An alias of something that is encrypted where it stands.
                 if !layout.is_empty()
                     && !replaced.covers(tree, id)
-                    && let Some(text) = format.str(tree, id)
-                    && let Some(was) = layout.get(&place.text(), &text)
+                    && let Some(was) = layout.get(&place.text(), &String::from_utf8_lossy(&value.canonical()))
                 {
                     format.restore(tree, id, was, &mut edits);
                 }
@@ -157,9 +158,11 @@ impl Opening<'_> {
     }
 
     /// Adds what an alias stands for to the MAC. Only what is not encrypted can be shared.
-    fn absorb_alias(&self, id: NodeId, covered: bool, mac: &mut Mac) -> Result<(), String> {
+    fn absorb_alias(&self, id: NodeId, coverage: &mut Coverage<'_>, mac: &mut Mac) -> Result<(), String> {
         let wire = self.format.wire(self.tree, id).map_err(|it| it.to_string())?;
-        if covered && has_leaf(&wire) {
+        let mut finds = false;
+        on_covered(&wire, coverage, &mut |value| finds |= !value.is_empty());
+        if finds {
             return Err("an alias stands where an encrypted value is expected".to_owned());
         }
         if !self.metadata.scope.mac_only_encrypted {
@@ -168,8 +171,8 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Puts back what was written out: aliases of mappings and lists, and documents that hold
-    /// nothing but comments.
+    /// Puts back what was written out: aliases of mappings and lists, aliases as keys, and documents
+    /// that hold nothing but comments.
     fn restore_containers(&self, layout: &Layout, edits: &mut Edits) -> Replaced {
         let mut replaced = Replaced::default();
         for (n, document) in self.tree.documents().iter().enumerate() {
@@ -180,32 +183,24 @@ impl Opening<'_> {
                 replaced.spans.push(document.span);
                 continue;
             }
-            let mut stack = vec![(document.root, n.to_string())];
-            while let Some((id, place)) = stack.pop() {
-                let mut index = 0;
-                for child in self.tree.children(id) {
-                    let node = self.tree.node(child);
-                    if let Kind::Comment { .. } = node.kind {
-                        continue;
-                    }
-                    let place = match node.key {
-                        Some(_) => format!("{place}[{:?}]", self.tree.key(child)),
-                        None => format!("{place}[{index}]"),
-                    };
-                    index += 1;
-                    if !matches!(node.kind, Kind::Map | Kind::List) {
-                        continue;
-                    }
-                    let region = self.format.region(self.tree, child);
-                    match layout.get(&place, self.tree.text(region).trim()) {
-                        Some(text) => {
-                            edits.replace(region, text);
-                            replaced.spans.push(region);
-                        }
-                        None => stack.push((child, place)),
-                    }
+            places(self.tree, n, |id, place| {
+                let node = self.tree.node(id);
+                if let Some(key) = &node.key
+                    && let Some(text) = layout.get(&layout::key(place), "")
+                {
+                    edits.replace(key.span, text);
                 }
-            }
+                if !matches!(node.kind, Kind::Map | Kind::List) {
+                    return false;
+                }
+                let region = self.format.region(self.tree, id);
+                let was = layout.get(place, self.tree.text(region).trim());
+                if let Some(text) = was {
+                    edits.replace(region, text);
+                    replaced.spans.push(region);
+                }
+                was.is_none()
+            });
         }
         replaced.spans.sort_by_key(|it| it.start);
         replaced
@@ -233,16 +228,17 @@ impl Opening<'_> {
         let scope = &self.metadata.scope;
         let mut mac = Mac::new(scope.mac_only_encrypted);
         let walked = walk(self.format, tree, scope, |visit| {
-            if visit.covered || !scope.mac_only_encrypted {
-                match visit.sort {
-                    Sort::Scalar => {
-                        let text = tree.text(tree.node(visit.id).span);
-                        let value = self.format.value(tree, visit.id)?;
-                        mac.absorb(&undrifted(&file.drift, value, text, visit.place).canonical());
-                    }
-                    Sort::Alias => absorb(&self.format.wire(tree, visit.id)?, &mut mac),
-                    Sort::Comment | Sort::CommentItem => (),
+            match visit.sort {
+                Sort::Scalar if visit.covered || !scope.mac_only_encrypted => {
+                    let text = tree.text(tree.node(visit.id).span);
+                    let value = self.format.value(tree, visit.id)?;
+                    mac.absorb(&undrifted(&file.drift, value, text, visit.place).canonical());
                 }
+                Sort::Alias if scope.mac_only_encrypted => {
+                    absorb_covered(&self.format.wire(tree, visit.id)?, visit.coverage, &mut mac);
+                }
+                Sort::Alias => absorb(&self.format.wire(tree, visit.id)?, &mut mac),
+                Sort::Scalar | Sort::Comment | Sort::CommentItem => (),
             }
             Ok::<(), OpenError>(())
         });
@@ -304,10 +300,7 @@ impl LostComments {
     }
 }
 
-fn has_leaf(wire: &Wire) -> bool {
-    match wire {
-        Wire::Leaf(value) => !value.is_empty(),
-        Wire::List(_) => wire.items().any(has_leaf),
-        Wire::Map(_) => wire.pairs().any(|(_, it)| has_leaf(it)),
-    }
+/// Adds the leaves that the scope picks to a MAC.
+fn absorb_covered(wire: &Wire, coverage: &mut Coverage<'_>, mac: &mut Mac) {
+    on_covered(wire, coverage, &mut |value| mac.absorb(&value.canonical()));
 }

@@ -6,15 +6,15 @@ use zeroize::Zeroizing;
 
 use super::layout::{self, Layout};
 use super::stash::Stash;
-use super::walk::{Place, Sort, Visit, walk};
-use super::{Drifts, EncryptedFile, SealError, Text, absorb, undrifted};
+use super::walk::{Place, Sort, Visit, places, walk};
+use super::{Drifts, EncryptedFile, SealError, Text, absorb, on_covered, undrifted};
 use crate::cipher::{Cipher, Nonces};
 use crate::edge::Clock;
 use crate::format::{Format, Layout as Indent, ParseError, ParseErrorKind};
 use crate::mac::Mac;
 use crate::metadata::Metadata;
 use crate::scope::{Coverage, Scope, Selector};
-use crate::tree::{Edits, Entry, NodeId, Style, Tree, Wire};
+use crate::tree::{Edits, Entry, Kind, NodeId, Style, Tree, Wire};
 use crate::value::Value;
 
 pub(super) struct Sealing<'s> {
@@ -53,6 +53,17 @@ impl Sealing<'_> {
             }
             Ok::<(), SealError>(())
         })?;
+        // What an alias stands for may be sealed: a key says what it is.
+        let has_aliased_keys = (0..tree.len() as u32).any(|it| format.aliased_key(tree, NodeId(it)).is_some());
+        for n in (0..tree.documents().len()).filter(|_| has_aliased_keys) {
+            places(tree, n, |id, place| {
+                if let (Some(text), Some(key)) = (format.aliased_key(tree, id), &tree.node(id).key) {
+                    layout.note(layout::key(place), "", tree.text(key.span));
+                    edits.replace(key.span, text.as_str());
+                }
+                matches!(tree.node(id).kind, Kind::Map | Kind::List)
+            });
+        }
         for (n, document) in tree.documents().iter().enumerate() {
             let bare = tree.children(document.root).all(|it| tree.node(it).key.is_none());
             if bare && tree.node(document.root).style != Style::Flow {
@@ -275,14 +286,20 @@ fn aliases_to_expand(format: &dyn Format, tree: &Tree, scope: &Scope) -> Result<
     let mut aliases = Vec::new();
     walk(format, tree, scope, |Visit { id, sort, covered, coverage, .. }| {
         match sort {
-            Sort::Scalar if covered => {
+            Sort::Scalar if covered && format.value(tree, id).is_ok_and(|it| !it.is_empty()) => {
+                sealed.insert(id);
+            }
+            // Where it stands, and nowhere else, does a sealed comment open.
+            Sort::Comment if covered => {
                 sealed.insert(id);
             }
             Sort::Alias => {
-                let wire = format.wire(tree, id)?;
-                if covers(&wire, coverage) {
-                    expanded.insert(id);
-                }
+                let wire = without_comments(format.wire(tree, id)?);
+                on_covered(&wire, coverage, &mut |value| {
+                    if !value.is_empty() {
+                        expanded.insert(id);
+                    }
+                });
                 aliases.push(id);
             }
             _ => (),
@@ -306,30 +323,6 @@ fn aliases_to_expand(format: &dyn Format, tree: &Tree, scope: &Scope) -> Result<
         }
         if expanded.len() == n {
             return Ok(expanded);
-        }
-    }
-}
-
-/// True if the scope picks a leaf of `wire`, were it to stand where `coverage` is.
-fn covers(wire: &Wire, coverage: &mut Coverage<'_>) -> bool {
-    match wire {
-        Wire::Leaf(value) => coverage.value() && !value.is_empty(),
-        Wire::List(items) => {
-            coverage.enter();
-            let found = items.iter().any(|it| covers(it, coverage));
-            coverage.leave();
-            found
-        }
-        Wire::Map(_) => {
-            coverage.enter();
-            let mut found = false;
-            for (key, value) in wire.pairs() {
-                coverage.key(key);
-                found |= covers(value, coverage);
-                coverage.pop_key();
-            }
-            coverage.leave();
-            found
         }
     }
 }

@@ -86,6 +86,25 @@ fn what_is_sealed_opens_to_the_same_bytes() {
     }
 }
 
+/// SOPS 3.13 writes a comment behind a last alias into the metadata's line.
+#[test]
+fn a_comment_in_the_line_of_the_metadata_stays() {
+    let yaml = format::named("yaml").expect("a format");
+    let key = DataKey::generate(&mut Counter(1));
+    let plain = PlainFile::parse(yaml, b"a: 1\n# c\n").expect("readable");
+    let metadata = metadata("unencrypted_suffix", "_unencrypted");
+    let sealed = plain.seal(metadata, &key, &Stopped, &mut Counter(9)).expect("sealable");
+    let (data, rest) = sealed.text().split_once('#').expect("a comment");
+    let (comment, block) = rest.split_once("\nsops:").expect("metadata");
+    let text = format!("{data}sops: #{comment}{block}");
+    let tree = yaml.parse(text.as_bytes()).expect("readable");
+    let file = EncryptedFile { format: yaml, text: Text::parsed(tree), metadata: sealed.metadata.clone() };
+    let opened = file.open(&key).expect("sealed with this key");
+    assert_eq!(opened.file.text(), "a: 1\n# c\n");
+    let again = file.reseal(&opened.file, file.metadata.clone(), &key, &Stopped, &mut Counter(77)).expect("sealable");
+    assert_eq!(again.text().matches('#').count(), 1, "{}", again.text());
+}
+
 /// The plaintext of `leafseal_layout` for a document: places and original texts.
 fn layout_of(text: &str) -> Vec<(String, String)> {
     let format = format::named("yaml").expect("a format");
@@ -113,6 +132,8 @@ fn layout_vectors() {
         ("a: !!str 1\n", &[("0[\"a\"]", "!!str 1")]),
         ("a: [x, y]\n", &[("0[\"a\"][0]", "x"), ("0[\"a\"][1]", "y")]),
         ("a: &a x\nb: *a\n", &[("0[\"b\"]", "*a")]),
+        ("a: &a x\n*a : z\n", &[("0[\"x\"]*", "*a")]),
+        ("a: \"1\"\nb: '@'\nc: &c \"\"\nd: *c\n", &[]),
         ("a: &a {x: 1}\nb: *a\n", &[("0[\"b\"]", " *a")]),
         ("a: x\n---\nb: \"\\x41\"\n", &[("1[\"b\"]", "\"\\x41\"")]),
         ("--- # nothing\n", &[("0", " # nothing\n")]),

@@ -179,6 +179,24 @@ pub(super) fn walk<E: From<NotAString>>(
     Ok(())
 }
 
+/// Goes over the entries of a document, comments left out, each with its place as
+/// [`Place::text`] says it. What is below an entry is left out where `enter` says false.
+pub(super) fn places(tree: &Tree, document: usize, mut enter: impl FnMut(NodeId, &str) -> bool) {
+    let mut stack = vec![(tree.documents()[document].root, document.to_string())];
+    while let Some((id, place)) = stack.pop() {
+        let entries = tree.children(id).filter(|it| !matches!(tree.node(*it).kind, Kind::Comment { .. }));
+        for (index, child) in entries.enumerate() {
+            let place = match tree.node(child).key {
+                Some(_) => format!("{place}[{:?}]", tree.key(child)),
+                None => format!("{place}[{index}]"),
+            };
+            if enter(child, &place) {
+                stack.push((child, place));
+            }
+        }
+    }
+}
+
 /// The text of a list's item that is an encrypted comment.
 fn comment_item<'t>(format: &dyn Format, tree: &'t Tree, id: NodeId) -> Option<Cow<'t, str>> {
     if !tree.text(tree.node(id).span).contains("type:comment]") {

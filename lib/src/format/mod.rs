@@ -69,6 +69,11 @@ pub trait Format: Sync {
         Zeroizing::new(String::new())
     }
 
+    /// What an alias that stands as the key of `at` says, spelt out. `None` if the key is no alias.
+    fn aliased_key(&self, _tree: &Tree, _at: NodeId) -> Option<Zeroizing<String>> {
+        None
+    }
+
     /// The text of a value with everything that belongs to it: tag and anchor, and for a mapping or
     /// list the blanks before it.
     fn region(&self, tree: &Tree, at: NodeId) -> Span {

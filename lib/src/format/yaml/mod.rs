@@ -143,6 +143,11 @@ impl Format for Yaml {
         edit::expand(tree, at, what, edits)
     }
 
+    fn aliased_key(&self, tree: &Tree, at: NodeId) -> Option<Zeroizing<String>> {
+        let key = tree.node(at).key.as_ref()?;
+        tree.text(key.span).starts_with('*').then(|| scalar::spell_flow(&Value::str(tree.key(at))).1)
+    }
+
     fn region(&self, tree: &Tree, at: NodeId) -> Span {
         let node = tree.node(at);
         let start = if node.properties.is_empty() { node.span.start } else { node.properties.start };
@@ -159,6 +164,10 @@ impl Format for Yaml {
         let node = tree.node(at);
         match (node.kind, node.style) {
             (Kind::Comment { .. }, _) => format!("#{envelope}"),
+            // Quotes that SOPS would put there say nothing.
+            (_, Style::Single | Style::Double) if !node.in_flow && is_spelt_by_sops(self, tree, at) => {
+                envelope.to_owned()
+            }
             (_, Style::Single) => format!("'{envelope}'"),
             (_, Style::Double) => format!("\"{envelope}\""),
             _ if node.in_flow => format!("\"{envelope}\""),
@@ -188,7 +197,13 @@ impl Format for Yaml {
     }
 
     fn restore(&self, tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
-        restore_span(tree, self.region(tree, at), text, edits);
+        let region = self.region(tree, at);
+        let after_properties = text.split_ascii_whitespace().find(|it| !it.starts_with(['&', '!']));
+        match after_properties.is_some_and(|it| it.starts_with(['|', '>'])) {
+            true => restore_span(tree, region, text, edits),
+            // The comment was behind the last line.
+            false => edits.replace(region, text),
+        }
     }
 
     fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, layout: &Layout, edits: &mut Edits) {
@@ -264,7 +279,16 @@ impl Format for Yaml {
             let newline = if before.ends_with("\r\n") { 2 } else { 1 };
             region.start = region.start.saturating_sub(newline);
         }
-        edits.replace(region, if is_alone { "{}\n" } else { "" });
+        let mut start = region.start;
+        for comment in strangers(tree, document.root, region) {
+            edits.remove(Span { start, end: comment.start });
+            start = comment.end;
+        }
+        let end = match start > region.start && ends_line(&source[..region.range().end]) {
+            true => before_break(source, region.range().end) as u32,
+            false => region.end,
+        };
+        edits.replace(Span { start, end }, if is_alone { "{}\n" } else { "" });
     }
 
     fn insert(&self, tree: &Tree, at: &KeyPath, what: &Wire, edits: &mut Edits) -> Result<(), EditError> {
@@ -378,6 +402,12 @@ fn spell(tree: &Tree, at: NodeId, value: &Value, style: Style) -> Zeroizing<Stri
     let unit = unit(tree);
     let inside = if node.key.is_some() { unit * ((column + unit) / unit) } else { column + 2 };
     scalar::spell(value, column, inside).1
+}
+
+/// True if a scalar stands there as SOPS spells what it means.
+fn is_spelt_by_sops(format: &Yaml, tree: &Tree, at: NodeId) -> bool {
+    let text = tree.text(tree.node(at).span);
+    format.value(tree, at).is_ok_and(|it| spell(tree, at, &it, Style::Plain).as_str() == text)
 }
 
 fn decode_node(tree: &Tree, node: &Node) -> Zeroizing<String> {
@@ -660,6 +690,13 @@ fn entry_lines(tree: &Tree, id: NodeId) -> Span {
     Span::new(start, end)
 }
 
+/// The comments of the document that stand on the lines of its metadata: SOPS 3.13 writes one that
+/// was behind a last alias there.
+fn strangers(tree: &Tree, root: NodeId, region: Span) -> Vec<Span> {
+    let comments = tree.children(root).filter(|it| matches!(tree.node(*it).kind, Kind::Comment { .. }));
+    comments.map(|it| tree.node(it).span).filter(|it| region.start <= it.start && it.end <= region.end).collect()
+}
+
 /// The metadata block as it stands in a file, but for the entries that differ from `metadata`.
 /// `None` if there is none that could be kept.
 fn kept_block(before: &Tree, metadata: &Wire) -> Option<Zeroizing<String>> {
@@ -696,6 +733,10 @@ fn kept_block(before: &Tree, metadata: &Wire) -> Option<Zeroizing<String>> {
         }
     }
     let region = entry_lines(before, id);
+    for comment in strangers(before, document.root, region) {
+        let start = before.source()[..comment.range().start].trim_end_matches([' ', '\t']).len();
+        edits.remove(Span::new(start, comment.range().end));
+    }
     let all = edits.apply_within(before.source(), region);
     Some(if all.ends_with('\n') { all } else { Zeroizing::new(format!("{}\n", *all)) })
 }
