@@ -10,7 +10,7 @@ use leafseal_tests::workspace;
 const FLOORS: &[&[&str]] = &[
     &["edge"],
     &["key_path", "secret", "value", "pattern"],
-    &["cipher", "envelope", "layout", "mac", "metadata", "scope", "tree"],
+    &["cipher", "envelope", "mac", "metadata", "scope", "tree"],
     &["format", "keyservice"],
     &["file", "keyring", "rules"],
 ];
@@ -18,9 +18,6 @@ const FLOORS: &[&[&str]] = &[
 /// Steps along one floor that are allowed, each because the one is a part of what the other is.
 const NAMED_STEPS: &[(&str, &str)] = &[
     ("cipher", "envelope"),
-    ("layout", "cipher"),
-    ("layout", "envelope"),
-    ("layout", "tree"),
     ("metadata", "scope"),
     ("metadata", "tree"),
     ("value", "secret"),
