@@ -79,8 +79,10 @@ fn the_table_of_trees_has_the_same_structure() {
     for case in cases {
         let (name, rest) = case.split_once('\n').expect("a name");
         let (source, wanted) = rest.split_once(">>>> ").expect("a tree");
-        // A document without a mapping at its root is a matter of SOPS.
-        if wanted.starts_with("error: ") || wanted.starts_with("{}") || wanted.starts_with("{# only}") {
+        // A document without a mapping at its root is a matter of SOPS, and so is what a tag makes of
+        // a text.
+        let is_empty = wanted.starts_with("{}") || wanted.starts_with("{# only}");
+        if wanted.starts_with("error: ") || is_empty || source.contains("!!") {
             continue;
         }
         assert_eq!(ours(source), theirs(source), "{name}");
@@ -184,11 +186,12 @@ impl Writer<'_> {
     }
 
     fn end_line(&mut self) {
-        self.text.push_str(match self.next() % 8 {
+        let end = match self.next() % 8 {
             0 => " # c\n",
             1 => "  \n",
             _ => "\n",
-        });
+        };
+        self.text.push_str(end);
         match self.next() % 10 {
             0 => self.text.push('\n'),
             1 => self.text.push_str("# c\n"),
@@ -211,12 +214,8 @@ impl Writer<'_> {
             }
             Value::FlowMap(items) => {
                 let pairs: Vec<_> = items.iter().enumerate().map(|(n, it)| format!("k{n}: {it}")).collect();
-                write!(
-                    self.text,
-                    " {{{}}}",
-                    pairs.join(",\n ".to_owned().as_str()).replace('\n', &format!("\n{:inside$}", ""))
-                )
-                .expect("a string takes everything");
+                let separator = format!(",\n{:inside$}", "");
+                write!(self.text, " {{{}}}", pairs.join(&separator)).expect("a string takes everything");
                 self.end_line();
             }
             Value::Lines { header, lines } => {
