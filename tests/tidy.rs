@@ -16,12 +16,8 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Steps along one floor that are allowed, each because the one is a part of what the other is.
-const NAMED_STEPS: &[(&str, &str)] = &[
-    ("cipher", "envelope"),
-    ("metadata", "scope"),
-    ("metadata", "tree"),
-    ("value", "secret"),
-];
+const NAMED_STEPS: &[(&str, &str)] =
+    &[("cipher", "envelope"), ("metadata", "scope"), ("metadata", "tree"), ("value", "secret")];
 
 /// What `lib` never depends on: it does no input or output and has no clock.
 const NOT_IN_LIB: &[&str] =

@@ -226,7 +226,7 @@ fn spell(format: &dyn Format, tree: &Tree) {
             let node = tree.node(id);
             let is_bare = node.kind == Kind::Scalar && node.properties.is_empty() && !node.span.is_empty();
             if is_bare && let Ok(value) = format.value(tree, id) {
-                edits.replace(node.span, format.spell(tree, id, &value).as_str());
+                format.replace(tree, id, &format.spell(tree, id, &value), &mut edits);
                 values.push(value);
             }
         });
