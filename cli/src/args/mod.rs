@@ -25,6 +25,7 @@ pub(crate) struct Cli {
 
 /// Flags that stand before or after any command.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Globals {
     /// Use this configuration instead of looking for `.sops.yaml`
     #[arg(long, global = true, value_name = "FILE", env = "SOPS_CONFIG")]
@@ -54,20 +55,40 @@ pub(crate) enum Compat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make a first identity and a first `.sops.yaml`
+    #[command(after_help = "Examples:\n  leafseal init\n  leafseal init path/to/repository")]
     Init(Init),
     /// Encrypt a file for the first time
+    #[command(
+        after_help = "Examples:\n  leafseal encrypt -i secrets.yaml\n  leafseal encrypt --age age1… secrets.yaml > secrets.enc.yaml\n  leafseal encrypt --filename-override secrets.yaml < secrets.yaml"
+    )]
     Encrypt(Encrypt),
     /// Decrypt a file, or one value of it
+    #[command(
+        after_help = "Examples:\n  leafseal decrypt secrets.yaml\n  leafseal decrypt --extract '[\"database\"][\"password\"]' secrets.yaml\n  leafseal decrypt --output plain.yaml secrets.yaml"
+    )]
     Decrypt(Decrypt),
     /// Edit an encrypted file, or a new one, in your editor
+    #[command(
+        after_help = "Examples:\n  leafseal edit secrets.yaml\n  EDITOR='code --wait' leafseal edit secrets.yaml"
+    )]
     Edit(Edit),
     /// Set one value of an encrypted file
+    #[command(
+        after_help = "Examples:\n  leafseal set secrets.yaml '[\"database\"][\"password\"]'\n  pass show db | jq -Rs . | leafseal set --value-stdin secrets.yaml '[\"database\"][\"password\"]'\n  leafseal set secrets.yaml '[\"ports\"][0]' 5432"
+    )]
     Set(Set),
     /// Remove one value from an encrypted file
+    #[command(after_help = "Examples:\n  leafseal unset secrets.yaml '[\"database\"][\"password\"]'")]
     Unset(Unset),
     /// Give a file a new data key, and its keys new readers if asked
+    #[command(
+        after_help = "Examples:\n  leafseal rotate -i secrets.yaml\n  leafseal rotate -i --add-age age1… --rm-age age1… secrets.yaml"
+    )]
     Rotate(Rotate),
     /// Give files the readers that `.sops.yaml` names
+    #[command(
+        after_help = "Examples:\n  leafseal updatekeys secrets.yaml\n  leafseal updatekeys --yes --rotate secrets/*.yaml"
+    )]
     Updatekeys(Updatekeys),
     /// Say whether a file is encrypted
     Filestatus(Filestatus),
