@@ -255,6 +255,8 @@ fn selected_documents() -> Vec<Document> {
         .rule("unencrypted_suffix: _plain\n    mac_only_encrypted: true"),
         yaml("alias-not-covered", "base: &base\n    a: 1\nx:\n    <<: *base\ny: *base\nz: &z v\na: *z\n")
             .rule("unencrypted_regex: ^a$"),
+        yaml("alias-with-marked", "base: &base\n    a: 1\n    # secret\n    b: token\n    c: 2\nx:\n    y:\n        - *base\n        - 1\n    z: *base\n")
+            .rule("encrypted_comment_regex: secret"),
         yaml("alias-of-covered", "enc: &z v\nlist: [*z]\nplain: *z\n").rule("encrypted_regex: ^enc$"),
         yaml("unencrypted-comment-regex", marked).rule("unencrypted_comment_regex: ' secret'"),
         json("encrypted-regex-json", "{\"data\": {\"a\": \"x\", \"n\": 5}, \"kind\": \"Secret\", \"n\": 1.50}\n")

@@ -171,6 +171,13 @@ impl Coverage<'_> {
         }
     }
 
+    /// As [`comment`](Self::comment). True if the comment decides about what follows.
+    pub fn comment_decides(&mut self, text: &str) -> bool {
+        let before = self.commented();
+        self.comment(text);
+        !before && self.commented()
+    }
+
     /// An item that is not a comment is done: what comments said about it is forgotten.
     pub fn item_done(&mut self) {
         if let Some(comments) = self.comments.last_mut() {

@@ -713,18 +713,29 @@ fn on_covered(wire: &Wire, coverage: &mut Coverage<'_>, leaf: &mut impl FnMut(&V
         Wire::List(items) => {
             coverage.enter();
             for item in items {
+                if let Wire::Leaf(Value::Comment(text)) = item {
+                    coverage.comment(text.expose_str().unwrap_or_default());
+                    continue;
+                }
                 on_covered(item, coverage, leaf);
                 coverage.item_done();
             }
             coverage.leave();
         }
-        Wire::Map(_) => {
+        Wire::Map(entries) => {
             coverage.enter();
-            for (key, value) in wire.pairs() {
-                coverage.key(key);
-                on_covered(value, coverage, leaf);
-                coverage.pop_key();
-                coverage.item_done();
+            for entry in entries {
+                match entry {
+                    Entry::Comment(text) => {
+                        coverage.comment(text.expose_str().unwrap_or_default());
+                    }
+                    Entry::Pair(key, value) => {
+                        coverage.key(key);
+                        on_covered(value, coverage, leaf);
+                        coverage.pop_key();
+                        coverage.item_done();
+                    }
+                }
             }
             coverage.leave();
         }

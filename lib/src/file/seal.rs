@@ -14,6 +14,7 @@ use crate::format::{Format, Layout as Indent, ParseError, ParseErrorKind};
 use crate::mac::Mac;
 use crate::metadata::Metadata;
 use crate::scope::{Coverage, Scope, Selector};
+use crate::secret::SecretText;
 use crate::tree::{Edits, Entry, Kind, NodeId, Style, Tree, Wire};
 use crate::value::Value;
 
@@ -161,12 +162,18 @@ impl Sealing<'_> {
         layout: &mut Layout,
     ) -> Result<(), SealError> {
         let Visit { id, aad, place, coverage, .. } = visit;
-        let mut wire = without_comments(self.format.wire(tree, id)?);
+        let mut wire = without_comments(self.format.wire(tree, id)?, coverage);
         if !expanded.contains(&id) {
             if !scope.mac_only_encrypted {
                 absorb(&wire, mac);
             }
             return Ok(());
+        }
+        if tree.node(id).in_flow && has_comment(&wire) {
+            let reason = "an alias in brackets cannot say which of its values are encrypted: a comment decides that, \
+                          write it out"
+                .to_owned();
+            return Err(SealError::Leaf { at: place.path(), reason });
         }
         self.seal_wire(&mut wire, aad, coverage, scope, mac);
         let is_container = !matches!(wire, Wire::Leaf(_));
@@ -203,6 +210,10 @@ impl Sealing<'_> {
             Wire::List(items) => {
                 coverage.enter();
                 for item in items {
+                    if let Wire::Leaf(Value::Comment(text)) = item {
+                        coverage.comment(text.expose_str().unwrap_or_default());
+                        continue;
+                    }
                     self.seal_wire(item, aad, coverage, scope, mac);
                     coverage.item_done();
                 }
@@ -211,11 +222,16 @@ impl Sealing<'_> {
             Wire::Map(entries) => {
                 coverage.enter();
                 for entry in entries {
-                    if let Entry::Pair(key, value) = entry {
-                        coverage.key(key);
-                        self.seal_wire(value, &format!("{aad}{key}:"), coverage, scope, mac);
-                        coverage.pop_key();
-                        coverage.item_done();
+                    match entry {
+                        Entry::Comment(text) => {
+                            coverage.comment(text.expose_str().unwrap_or_default());
+                        }
+                        Entry::Pair(key, value) => {
+                            coverage.key(key);
+                            self.seal_wire(value, &format!("{aad}{key}:"), coverage, scope, mac);
+                            coverage.pop_key();
+                            coverage.item_done();
+                        }
                     }
                 }
                 coverage.leave();
@@ -261,21 +277,61 @@ fn at_place(problem: ParseError, at: &str) -> SealError {
     }
 }
 
-fn without_comments(wire: Wire) -> Wire {
+/// Structure without its comments, but for those that decide what is encrypted, were it to stand
+/// where `coverage` is. These are not encrypted themselves.
+fn without_comments(wire: Wire, coverage: &mut Coverage<'_>) -> Wire {
+    let decides = |coverage: &mut Coverage<'_>, text: &SecretText| {
+        text.expose_str().is_some_and(|it| coverage.comment_decides(it))
+    };
     match wire {
         Wire::Leaf(value) => Wire::Leaf(value),
-        Wire::List(items) => Wire::List(
-            items.into_iter().filter(|it| !matches!(it, Wire::Leaf(Value::Comment(_)))).map(without_comments).collect(),
-        ),
-        Wire::Map(entries) => Wire::Map(
-            entries
-                .into_iter()
-                .filter_map(|it| match it {
-                    Entry::Pair(key, value) => Some(Entry::Pair(key, without_comments(value))),
-                    Entry::Comment(_) => None,
-                })
-                .collect(),
-        ),
+        Wire::List(items) => {
+            let mut kept = Vec::with_capacity(items.len());
+            coverage.enter();
+            for item in items {
+                if let Wire::Leaf(Value::Comment(text)) = &item {
+                    if decides(coverage, text) {
+                        kept.push(item);
+                    }
+                    continue;
+                }
+                kept.push(without_comments(item, coverage));
+                coverage.item_done();
+            }
+            coverage.leave();
+            Wire::List(kept)
+        }
+        Wire::Map(entries) => {
+            let mut kept = Vec::with_capacity(entries.len());
+            coverage.enter();
+            for entry in entries {
+                match entry {
+                    Entry::Comment(text) if !decides(coverage, &text) => (),
+                    Entry::Comment(text) => kept.push(Entry::Comment(text)),
+                    Entry::Pair(key, value) => {
+                        coverage.key(&key);
+                        let value = without_comments(value, coverage);
+                        coverage.pop_key();
+                        coverage.item_done();
+                        kept.push(Entry::Pair(key, value));
+                    }
+                }
+            }
+            coverage.leave();
+            Wire::Map(kept)
+        }
+    }
+}
+
+/// True if there is a comment in structure.
+fn has_comment(wire: &Wire) -> bool {
+    match wire {
+        Wire::Leaf(value) => matches!(value, Value::Comment(_)),
+        Wire::List(items) => items.iter().any(has_comment),
+        Wire::Map(entries) => entries.iter().any(|it| match it {
+            Entry::Comment(_) => true,
+            Entry::Pair(_, value) => has_comment(value),
+        }),
     }
 }
 
@@ -294,7 +350,7 @@ fn aliases_to_expand(format: &dyn Format, tree: &Tree, scope: &Scope) -> Result<
                 sealed.insert(id);
             }
             Sort::Alias => {
-                let wire = without_comments(format.wire(tree, id)?);
+                let wire = without_comments(format.wire(tree, id)?, coverage);
                 on_covered(&wire, coverage, &mut |value| {
                     if !value.is_empty() {
                         expanded.insert(id);
