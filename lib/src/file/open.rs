@@ -113,7 +113,8 @@ impl Opening<'_> {
                 format.restore(tree, id, was, &mut edits);
                 return Ok(());
             }
-            let carried = spelling.as_ref().and_then(SecretText::expose_str);
+            let carried = spelling.as_ref().filter(|_| matches!(value, Value::Float(_) | Value::Bool(_)));
+            let carried = carried.and_then(SecretText::expose_str);
             match carried.filter(|it| format.read_bare(it).as_ref() == Some(&value)) {
                 Some(text) => format.replace(tree, id, text, &mut edits),
                 None => {

@@ -117,7 +117,7 @@ impl Sealing<'_> {
         let original = tree.text(tree.node(id).span);
         // Numbers and booleans carry their own spelling, where SOPS reads it as the same value.
         let canonical = value.canonical();
-        let carried = !matches!(value, Value::Str(_) | Value::Time(_))
+        let carried = matches!(value, Value::Float(_) | Value::Bool(_))
             && tree.tag(id).is_none()
             && *original.as_bytes() != *canonical
             && format.read_bare(original).as_ref() == Some(&value)

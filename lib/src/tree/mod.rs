@@ -162,6 +162,8 @@ pub struct Tree {
     documents: Vec<Document>,
     /// The full names of tags, of the few nodes that have one.
     tags: HashMap<NodeId, String>,
+    /// The number of columns that the text indents by, for formats that lay text out by columns.
+    pub indent_unit: usize,
     /// What is odd about the text and yet accepted, for people to see; never with a value.
     pub warnings: Vec<String>,
 }
@@ -176,6 +178,7 @@ impl Tree {
             nodes: Vec::new(),
             documents: Vec::new(),
             tags: HashMap::new(),
+            indent_unit: 0,
             warnings: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use super::print::{self, Parent};
 use super::{
     Yaml, before_break, close_block, comma, comma_behind, decode, end_of_value, ends_line, entries, entry_start,
     has_comment_behind, is_block, keep_out, last_leaf, line_break, line_start, next_line, replace_scalar, replace_span,
-    skip_comments, unit,
+    skip_comments,
 };
 use zeroize::Zeroizing;
 
@@ -288,7 +288,7 @@ pub(super) fn put(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> Re
         Some(_) => Parent::Map(column),
         None => Parent::List(column),
     };
-    let text = with_breaks(tree, &print::print_subtree(what, unit(tree), parent));
+    let text = with_breaks(tree, &print::print_subtree(what, tree.indent_unit, parent));
     let newline = line_break(tree);
     if lacks_colon {
         let gap = if text.starts_with(' ') { " " } else { "" };
@@ -345,7 +345,7 @@ fn put_for_comment(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> R
     match item.filter(|_| list.is_some_and(is_between)) {
         Some(item) => {
             let column = tree.node(item).column as usize;
-            let text = print::print_list_items(std::slice::from_ref(what), unit(tree), column);
+            let text = print::print_list_items(std::slice::from_ref(what), tree.indent_unit, column);
             let text = with_breaks(tree, text.trim_end_matches('\n'));
             replace_span(tree, id, Span::new(line, node.span.range().end), &text, edits);
             Ok(())
@@ -392,7 +392,7 @@ fn append(tree: &Tree, id: NodeId, step: &Step, what: &Wire, edits: &mut Edits) 
         if tree.documents().iter().all(|it| it.root != id) {
             return put(tree, id, &entry, edits);
         }
-        let text = with_breaks(tree, &print::print_value(&entry, unit(tree)));
+        let text = with_breaks(tree, &print::print_value(&entry, tree.indent_unit));
         if node.span.is_empty() {
             let end = tree.documents()[0].span.range().end;
             let gap = if ends_line(&source[..end]) { "" } else { newline };
@@ -405,8 +405,8 @@ fn append(tree: &Tree, id: NodeId, step: &Step, what: &Wire, edits: &mut Edits) 
     };
     let column = tree.node(last).column as usize;
     let text = match &entry {
-        Wire::Map(entries) => print::print_map_entries(entries, unit(tree), column),
-        Wire::List(items) => print::print_list_items(items, unit(tree), column),
+        Wire::Map(entries) => print::print_map_entries(entries, tree.indent_unit, column),
+        Wire::List(items) => print::print_list_items(items, tree.indent_unit, column),
         Wire::Leaf(_) => unreachable!("an entry is made in a container"),
     };
     let text = with_breaks(tree, &text);
@@ -586,7 +586,7 @@ pub(super) fn expand(tree: &Tree, alias: NodeId, what: &Wire, edits: &mut Edits)
         Wire::Map(_) | Wire::List(_) => {
             let column = node.column as usize;
             let parent = if node.key.is_some() { Parent::Map(column) } else { Parent::List(column) };
-            let text = print::print_subtree(what, unit(tree), parent);
+            let text = print::print_subtree(what, tree.indent_unit, parent);
             // The blanks between the colon or dash and the value are made anew.
             let gap = tree.source()[..node.span.range().start].trim_end_matches(decode::is_blank_or_break).len();
             edits.replace(Span::new(gap, node.span.range().end), with_breaks(tree, &text));

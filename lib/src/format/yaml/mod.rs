@@ -43,7 +43,8 @@ impl Format for Yaml {
             let message = "File cannot be completely empty, it must contain at least one document".to_owned();
             return Err(ParseError { message, line: 0, column: 0, kind: ParseErrorKind::Empty });
         }
-        let tree = compose::compose(decode_source(source)?)?;
+        let mut tree = compose::compose(decode_source(source)?)?;
+        tree.indent_unit = find_unit(&tree);
         if tree.documents().is_empty() {
             return Err(error("EOF".to_owned(), 0, 0));
         }
@@ -399,7 +400,7 @@ fn spell(tree: &Tree, at: NodeId, value: &Value, style: Style) -> Zeroizing<Stri
         return scalar::spell_flow(value).1;
     }
     let column = node.column as usize;
-    let unit = unit(tree);
+    let unit = tree.indent_unit;
     let inside = if node.key.is_some() { unit * ((column + unit) / unit) } else { column + 2 };
     scalar::spell(value, column, inside).1
 }
@@ -519,7 +520,7 @@ fn next_line(source: &str, at: usize) -> Option<usize> {
 
 /// The number of columns that a text indents by: what its first nested mapping shows, else SOPS's
 /// default.
-fn unit(tree: &Tree) -> usize {
+fn find_unit(tree: &Tree) -> usize {
     for document in tree.documents() {
         for child in tree.children(document.root) {
             let node = tree.node(child);
