@@ -144,6 +144,7 @@ impl Format for Yaml {
 
     fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, edits: &mut Edits) {
         let kept = before.and_then(|it| kept_block(it, metadata));
+        spell_out_alias_keys(tree, edits);
         for document in tree.documents() {
             let root = tree.node(document.root);
             let newline = line_break(tree);
@@ -456,7 +457,21 @@ fn replace_span(tree: &Tree, id: NodeId, span: Span, text: &str, edits: &mut Edi
 /// If no break follows them, or an odd one, they get one: the last of a block scalar needs it.
 fn replace_lines(tree: &Tree, id: NodeId, first: Span, rest: Span, text: &str, edits: &mut Edits) {
     let (head, body) = text.split_at(line_end(text, 0));
-    edits.replace(first, head);
+    let node = tree.node(id);
+    // go-yaml wants no blank between an anchor and a value that starts with a colon, nor before some
+    // comments.
+    let properties = tree.text(node.properties);
+    let is_behind_anchor = node.properties.end == first.start
+        && properties.rsplit(decode::is_blank_or_break).next().is_some_and(|it| it.starts_with('&'));
+    let mut before = if is_behind_anchor { " ".to_owned() } else { String::new() };
+    // Only the header of a block scalar may stand no further in than its key.
+    let line = line_start(tree.source(), first.range().start);
+    let blanks = &tree.source()[line..node.properties.range().start.min(first.range().start).max(line)];
+    if is_block(node) && blanks.len() <= node.column as usize && blanks.trim().is_empty() {
+        before.push_str(&" ".repeat(node.column as usize + 1 - blanks.len()));
+    }
+    let after = if tree.source()[first.range().end..].starts_with('#') { " " } else { "" };
+    edits.replace(first, [&before, head, after].concat());
     if body.is_empty() {
         if !rest.is_empty() {
             edits.remove(rest);
@@ -612,6 +627,24 @@ fn last_leaf(tree: &Tree, mut id: NodeId) -> NodeId {
 
 fn is_block(node: &Node) -> bool {
     matches!(node.style, Style::Literal | Style::Folded)
+}
+
+/// Writes out the keys that are aliases: what they stand for may be sealed, and they stay as they are.
+fn spell_out_alias_keys(tree: &Tree, edits: &mut Edits) {
+    if memchr::memchr(b'*', tree.source().as_bytes()).is_none() {
+        return;
+    }
+    for id in (0..tree.len() as u32).map(NodeId) {
+        if let Some(key) = tree.node(id).key.as_ref().filter(|it| tree.text(it.span).starts_with('*')) {
+            let text = scalar::spell_flow(&Value::str(tree.key(id))).1;
+            let spelling = match (key.not_a_string, tree.key(id)) {
+                (None, _) => text.as_str(),
+                (Some(_), "") => "~",
+                (Some(_), it) => it,
+            };
+            edits.replace(key.span, spelling);
+        }
+    }
 }
 
 /// Says of a block scalar whose last line is the text's, and open, that it ends without a break: with

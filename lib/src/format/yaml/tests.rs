@@ -140,6 +140,13 @@ fn what_is_attached_can_be_detached() {
 }
 
 #[test]
+fn keys_that_are_aliases_are_written_out_before_their_anchor_is_sealed() {
+    let source = "a: &x b\n*x : 1\n";
+    let attached = edited(source, |tree, edits| yaml().attach(tree, &metadata(), None, edits));
+    assert!(attached.starts_with("a: &x b\nb : 1\nsops:\n"), "{attached}");
+}
+
+#[test]
 fn an_open_block_scalar_keeps_its_value_above_the_metadata() {
     for (source, wanted) in [("a: |\n  x", "{a: \"x\"}"), ("a: >+\n  x", "{a: \"x\"}"), ("a: |1\n  ", "{a: \" \"}")] {
         assert_eq!(read(source), wanted);
@@ -169,6 +176,9 @@ fn envelopes_stand_where_values_stood() {
         ("a: !r #c\n", "a: ENC[x] #ENC[x]\n"),
         ("a: [1, {b: c}]\n", "a: [\"ENC[x]\", {b: \"ENC[x]\"}]\n"),
         ("a: one\n  two\n", "a: ENC[x]\n"),
+        ("a: ># c\n  x\n", "a: ENC[x] #ENC[x]\n"),
+        ("a:\n|\n x\n", "a:\n ENC[x]\n"),
+        ("a: &b:c\n", "a: &b ENC[x]\n"),
     ] {
         assert_eq!(sealed(source), wanted);
     }
