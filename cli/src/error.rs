@@ -290,6 +290,8 @@ pub(crate) fn edit(error: &EditError) -> Failure {
         EditError::KeyNotFound(_) | EditError::OutOfBounds(_) | EditError::WrongType { .. } => code::GENERIC,
         EditError::Reserved(_) => code::ENCRYPTED,
         EditError::Root => code::SET,
+        EditError::Tangled => code::GENERIC,
+        EditError::Print(_) => code::PRINT,
         EditError::Parse(it) => return parse(it),
     };
     Failure::new(code, error.to_string())

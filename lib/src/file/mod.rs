@@ -18,7 +18,7 @@ use self::stash::Stash;
 use self::walk::{NotAString, Place, Sort, walk};
 use crate::cipher::{Cipher, Nonces, OpenedLeaf};
 use crate::edge::{Clock, Rng};
-use crate::format::{EditError, Format, Layout as Indent, ParseError, PrintError};
+use crate::format::{EditError, Format, Layout as Indent, ParseError, PrintError, structure};
 use crate::key_path::{KeyPath, Step};
 use crate::mac::{self, Mac};
 use crate::metadata::{Metadata, MetadataError};
@@ -426,7 +426,7 @@ impl PlainFile {
         }
         let mut edits = Edits::default();
         self.format.insert(tree, at, what, &mut edits)?;
-        self.edited(edits).map(Some)
+        self.edited(edits, |document| structure::set(document, &at.0, what)).map(Some)
     }
 
     /// The file without what is at `at`.
@@ -437,14 +437,32 @@ impl PlainFile {
     pub fn unset(&self, at: &KeyPath) -> Result<Self, EditError> {
         let mut edits = Edits::default();
         self.format.remove(self.tree()?, at, &mut edits)?;
-        self.edited(edits)
+        self.edited(edits, |document| structure::unset(document, &at.0))
     }
 
-    fn edited(&self, edits: Edits) -> Result<Self, EditError> {
-        let text = Text::secret(edits.apply(self.text()));
-        let file = Self { format: self.format, text, drift: Drifts::new(), layout: self.layout };
-        file.tree()?;
-        Ok(file)
+    /// The file after a change of its text, which must amount to `change`. Where a text is too
+    /// tangled for that, it is laid out anew as SOPS does: what it says comes before how.
+    fn edited(&self, edits: Edits, change: impl Fn(&mut Wire) -> Result<(), EditError>) -> Result<Self, EditError> {
+        let mut meant = self.wires()?;
+        if let Some(first) = meant.first_mut() {
+            change(first)?;
+        }
+        let file =
+            |text| Self { format: self.format, text: Text::secret(text), drift: Drifts::new(), layout: self.layout };
+        let edited = file(edits.apply(self.text()));
+        let says = |file: &Self| {
+            let is_meant =
+                |it: Vec<Wire>| it.len() == meant.len() && it.iter().zip(&meant).all(|(a, b)| same_values(a, b));
+            file.wires().is_ok_and(is_meant)
+        };
+        if says(&edited) {
+            return Ok(edited);
+        }
+        let printed = file(self.format.print(&meant, &self.layout)?);
+        match says(&printed) {
+            true => Ok(printed),
+            false => Err(EditError::Tangled),
+        }
     }
 
     /// True if both say the same values at the same places, whatever their spelling and comments.

@@ -67,6 +67,7 @@ fn what_is_sealed_opens_to_the_same_bytes() {
         "\u{feff}a: 1\n",
         "a: | # comment\n  text\nb: !!binary aGVsbG8=\nc: !!str 12\nd: &x !!str 3\ne: *x\nf: 2001-12-14\n",
         "a: plain\n  over lines\nb: 'quoted\n  too'\nc: \"esc\\u00e9\"\n",
+        "l:\n>-\n    - same\nm:\n  'x\n  y'\nn:\n   0x1F\n",
         "a_unencrypted: |\n  no break",
         "b: 1\na_unencrypted: >+\n  text\n\n",
         "  a: 1\n  b:\n    c: 2\n",

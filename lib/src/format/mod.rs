@@ -1,6 +1,7 @@
 //! File formats. A new one is one file here and one line in [`FORMATS`].
 
 pub mod json;
+pub(crate) mod structure;
 pub mod yaml;
 
 use std::borrow::Cow;
@@ -220,6 +221,12 @@ pub enum EditError {
     /// The document cannot be read.
     #[error(transparent)]
     Parse(#[from] ParseError),
+    /// The document has no way to say what the change asks for.
+    #[error(transparent)]
+    Print(#[from] PrintError),
+    /// Neither the file's own layout nor SOPS's can take the change.
+    #[error("the change does not fit this document: edit the file instead")]
+    Tangled,
     /// The path names the whole document.
     #[error("the path is empty: name the value to change, as in [\"key\"]")]
     Root,

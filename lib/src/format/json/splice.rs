@@ -1,9 +1,9 @@
 //! Changes to a JSON text that leave the rest of it as it is, in the look of what is around.
 
-use crate::format::EditError;
 use crate::format::json::parse::scalar;
 use crate::format::json::print::{Look, Text, print, quote};
 use crate::format::json::wire;
+use crate::format::{EditError, structure};
 use crate::key_path::{KeyPath, Step};
 use crate::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Span, Tree, Wire};
 use crate::value::Value;
@@ -19,7 +19,7 @@ pub(super) fn insert(tree: &Tree, at: &KeyPath, what: &Wire, edits: &mut Edits) 
             (Kind::List, Step::Index(index)) => (tree.children(node).nth(*index), None),
             (Kind::Map | Kind::List, _) => return Err(wrong_type(tree, node, step)),
             _ => {
-                edits.replace(tree.node(node).span, printed(&nested(&at.0[n..], what), &look));
+                edits.replace(tree.node(node).span, printed(&structure::nested(&at.0[n..], what), &look));
                 return Ok(());
             }
         };
@@ -29,7 +29,7 @@ pub(super) fn insert(tree: &Tree, at: &KeyPath, what: &Wire, edits: &mut Edits) 
                 node = child;
             }
             None => {
-                append(tree, node, key, nested(&at.0[n + 1..], what), &look, edits);
+                append(tree, node, key, structure::nested(&at.0[n + 1..], what), &look, edits);
                 return Ok(());
             }
         }
@@ -295,14 +295,6 @@ fn wrong_type(tree: &Tree, at: NodeId, step: &Step) -> EditError {
         Step::Index(index) => index.to_string(),
     };
     EditError::WrongType { found, step }
-}
-
-/// The containers that `steps` need, around `what`.
-fn nested(steps: &[Step], what: &Wire) -> Wire {
-    steps.iter().rev().fold(what.clone(), |inner, step| match step {
-        Step::Key(key) => Wire::Map(vec![Entry::Pair(key.clone(), inner)]),
-        Step::Index(_) => Wire::List(vec![inner]),
-    })
 }
 
 fn printed(value: &Wire, look: &Look<'_>) -> String {

@@ -8,7 +8,7 @@ use super::{
 };
 use zeroize::Zeroizing;
 
-use crate::format::{EditError, Format};
+use crate::format::{EditError, Format, structure};
 use crate::key_path::{KeyPath, Step};
 use crate::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Span, Style, Tree, Wire};
 use crate::value::Value;
@@ -29,7 +29,7 @@ pub(super) fn insert(
         if let Kind::Alias(target) = tree.node(id).kind {
             // Only this place changes, not what the alias stands for.
             let mut wire = wire_of(format, tree, target)?;
-            set_in_wire(&mut wire, &at.0[n..], what)?;
+            structure::set(&mut wire, &at.0[n..], what)?;
             expand_aliases(format, tree, value_span(tree, id), edits)?;
             return put(tree, id, &wire, edits);
         }
@@ -42,11 +42,11 @@ pub(super) fn insert(
             Some(child) => {
                 // A scalar in the way makes room.
                 expand_aliases(format, tree, value_span(tree, child), edits)?;
-                return put(tree, child, &nested(rest, what), edits);
+                return put(tree, child, &structure::nested(rest, what), edits);
             }
             None => {
                 expand_aliases(format, tree, value_span(tree, id), edits)?;
-                return append(tree, id, step, &nested(rest, what), edits);
+                return append(tree, id, step, &structure::nested(rest, what), edits);
             }
         }
     }
@@ -61,16 +61,16 @@ pub(super) fn remove(format: &Yaml, tree: &Tree, at: &KeyPath, edits: &mut Edits
     for (n, step) in at.0.iter().enumerate() {
         if let Kind::Alias(target) = tree.node(id).kind {
             let mut wire = wire_of(format, tree, target)?;
-            unset_in_wire(&mut wire, &at.0[n..])?;
+            structure::unset(&mut wire, &at.0[n..])?;
             expand_aliases(format, tree, value_span(tree, id), edits)?;
             return put(tree, id, &wire, edits);
         }
         if !is_container(tree, id) {
-            let step = step_text(step);
+            let step = structure::step_text(step);
             return Err(EditError::WrongType { found: type_name(format, tree, id), step });
         }
         parent = id;
-        id = find(tree, id, step)?.ok_or_else(|| missing(step))?;
+        id = find(tree, id, step)?.ok_or_else(|| structure::missing(step))?;
     }
     expand_aliases(format, tree, entry_span(tree, id), edits)?;
     take_out(tree, parent, id, edits)
@@ -81,20 +81,6 @@ fn check(at: &KeyPath) -> Result<(), EditError> {
         None => Err(EditError::Root),
         Some(Step::Key(key)) if key == METADATA_KEY => Err(EditError::Reserved(key.clone())),
         Some(_) => Ok(()),
-    }
-}
-
-fn missing(step: &Step) -> EditError {
-    match step {
-        Step::Key(key) => EditError::KeyNotFound(key.clone()),
-        Step::Index(index) => EditError::OutOfBounds(*index),
-    }
-}
-
-fn step_text(step: &Step) -> String {
-    match step {
-        Step::Key(key) => key.clone(),
-        Step::Index(index) => index.to_string(),
     }
 }
 
@@ -123,86 +109,16 @@ fn find(tree: &Tree, id: NodeId, step: &Step) -> Result<Option<NodeId>, EditErro
     match (tree.node(id).kind, step) {
         (Kind::Map, Step::Key(key)) => Ok(tree.child(id, key)),
         (Kind::List, Step::Index(index)) => Ok(tree.children(id).nth(*index)),
-        (Kind::Map, Step::Index(_)) => Err(EditError::WrongType { found: "mapping", step: step_text(step) }),
-        (Kind::List, Step::Key(_)) => Err(EditError::WrongType { found: "list", step: step_text(step) }),
+        (Kind::Map, Step::Index(_)) => Err(EditError::WrongType { found: "mapping", step: structure::step_text(step) }),
+        (Kind::List, Step::Key(_)) => Err(EditError::WrongType { found: "list", step: structure::step_text(step) }),
         _ => Ok(None),
     }
-}
-
-fn nested(rest: &[Step], what: &Wire) -> Wire {
-    rest.iter().rev().fold(what.clone(), |wire, step| match step {
-        Step::Key(key) => Wire::Map(vec![Entry::Pair(key.clone(), wire)]),
-        Step::Index(_) => Wire::List(vec![wire]),
-    })
 }
 
 fn wire_of(format: &Yaml, tree: &Tree, id: NodeId) -> Result<Wire, EditError> {
     format
         .wire(tree, id)
         .map_err(|_| EditError::WrongType { found: "value that cannot be copied", step: String::new() })
-}
-
-fn set_in_wire(wire: &mut Wire, at: &[Step], what: &Wire) -> Result<(), EditError> {
-    let Some((step, rest)) = at.split_first() else {
-        *wire = what.clone();
-        return Ok(());
-    };
-    match (wire, step) {
-        (Wire::Map(entries), Step::Key(key)) => {
-            let found = entries.iter_mut().find_map(|it| match it {
-                Entry::Pair(name, value) if name == key => Some(value),
-                _ => None,
-            });
-            match found {
-                Some(value) => set_in_wire(value, rest, what),
-                None => {
-                    entries.push(Entry::Pair(key.clone(), nested(rest, what)));
-                    Ok(())
-                }
-            }
-        }
-        (Wire::List(items), Step::Index(index)) => match items.get_mut(*index) {
-            Some(item) => set_in_wire(item, rest, what),
-            None => {
-                items.push(nested(rest, what));
-                Ok(())
-            }
-        },
-        (wire @ Wire::Leaf(_), _) => {
-            *wire = nested(at, what);
-            Ok(())
-        }
-        (Wire::Map(_), _) => Err(EditError::WrongType { found: "mapping", step: step_text(step) }),
-        (Wire::List(_), _) => Err(EditError::WrongType { found: "list", step: step_text(step) }),
-    }
-}
-
-fn unset_in_wire(wire: &mut Wire, at: &[Step]) -> Result<(), EditError> {
-    let Some((step, rest)) = at.split_first() else { return Err(EditError::Root) };
-    match (wire, step) {
-        (Wire::Map(entries), Step::Key(key)) => {
-            let place = entries.iter().position(|it| matches!(it, Entry::Pair(name, _) if name == key));
-            let place = place.ok_or_else(|| missing(step))?;
-            match &mut entries[place] {
-                Entry::Pair(_, value) if !rest.is_empty() => unset_in_wire(value, rest),
-                _ => {
-                    entries.remove(place);
-                    Ok(())
-                }
-            }
-        }
-        (Wire::List(items), Step::Index(index)) if *index < items.len() => match rest {
-            [] => {
-                items.remove(*index);
-                Ok(())
-            }
-            _ => unset_in_wire(&mut items[*index], rest),
-        },
-        (Wire::List(_), Step::Index(_)) => Err(missing(step)),
-        (Wire::Map(_), _) => Err(EditError::WrongType { found: "mapping", step: step_text(step) }),
-        (Wire::List(_), _) => Err(EditError::WrongType { found: "list", step: step_text(step) }),
-        (Wire::Leaf(_), _) => Err(EditError::WrongType { found: "value", step: step_text(step) }),
-    }
 }
 
 // ── aliases ──────────────────────────────────────────────────────────────────────────────────

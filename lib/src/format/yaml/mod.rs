@@ -157,7 +157,13 @@ impl Format for Yaml {
                 let gap = tree.source()[..start as usize].trim_end_matches([' ', '\t', '\n', '\r']).len();
                 Span { start: gap as u32, end: node.span.end }
             }
-            _ => Span { start, end: node.span.end.max(node.properties.end) },
+            _ => {
+                // The blanks before a value on a line of its own may have to be others for a while.
+                let line = line_start(tree.source(), start as usize);
+                let is_alone = line > 0 && tree.source()[line..start as usize].trim_matches([' ', '\t']).is_empty();
+                let start = if is_alone { line as u32 } else { start };
+                Span { start, end: node.span.end.max(node.properties.end) }
+            }
         }
     }
 
@@ -559,7 +565,9 @@ fn restore_span(tree: &Tree, span: Span, text: &str, edits: &mut Edits) {
 /// stays on the line where `text` starts.
 fn replace_scalar(tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
     let node = tree.node(at);
-    if !is_block(node) && !decode::has_break(text) {
+    let before = &tree.source().as_bytes()[..node.span.range().start];
+    let is_plainly_placed = before.ends_with(b": ") || before.ends_with(b"- ");
+    if is_plainly_placed && !node.span.is_empty() && !is_block(node) && !decode::has_break(text) {
         edits.replace(node.span, text);
         return;
     }
@@ -584,7 +592,21 @@ fn replace_span(tree: &Tree, id: NodeId, span: Span, text: &str, edits: &mut Edi
 /// If no break follows them, or an odd one, they get one: the last of a block scalar needs it.
 fn replace_lines(tree: &Tree, id: NodeId, first: Span, rest: Span, text: &str, edits: &mut Edits) {
     let (head, body) = text.split_at(line_end(text, 0));
-    edits.replace(first, head);
+    let node = tree.node(id);
+    // go-yaml wants no blank between an anchor and a value that starts with a colon, nor before some
+    // comments.
+    let properties = tree.text(node.properties);
+    let is_behind_anchor = node.properties.end == first.start
+        && properties.rsplit(decode::is_blank_or_break).next().is_some_and(|it| it.starts_with('&'));
+    let mut before = if is_behind_anchor { " ".to_owned() } else { String::new() };
+    // Only the header of a block scalar may stand no further in than its key.
+    let line = line_start(tree.source(), first.range().start);
+    let blanks = &tree.source()[line..node.properties.range().start.min(first.range().start).max(line)];
+    if is_block(node) && blanks.len() <= node.column as usize && blanks.trim().is_empty() {
+        before.push_str(&" ".repeat(node.column as usize + 1 - blanks.len()));
+    }
+    let after = if tree.source()[first.range().end..].starts_with('#') { " " } else { "" };
+    edits.replace(first, [&before, head, after].concat());
     if body.is_empty() {
         if !rest.is_empty() {
             edits.remove(rest);

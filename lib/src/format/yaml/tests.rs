@@ -176,6 +176,9 @@ fn envelopes_stand_where_values_stood() {
         ("a: !r #c\n", "a: ENC[x] #ENC[x]\n"),
         ("a: [1, {b: c}]\n", "a: [\"ENC[x]\", {b: \"ENC[x]\"}]\n"),
         ("a: one\n  two\n", "a: ENC[x]\n"),
+        ("a: ># c\n  x\n", "a: ENC[x] #ENC[x]\n"),
+        ("a:\n|\n x\n", "a:\n ENC[x]\n"),
+        ("a: &b:c\n", "a: &b ENC[x]\n"),
     ] {
         assert_eq!(sealed(source), wanted);
     }
