@@ -22,7 +22,7 @@ use crate::format::{EditError, Format, Layout as Indent, ParseError, PrintError,
 use crate::key_path::{KeyPath, Step};
 use crate::mac::{self, Mac};
 use crate::metadata::{Metadata, MetadataError};
-use crate::scope::{Coverage, Scope};
+use crate::scope::Scope;
 use crate::secret::DataKey;
 use crate::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Tree, Wire};
 use crate::value::Value;
@@ -717,46 +717,6 @@ fn absorb(wire: &Wire, mac: &mut Mac) {
         Wire::Leaf(value) => mac.absorb(&value.canonical()),
         Wire::List(_) => wire.items().for_each(|it| absorb(it, mac)),
         Wire::Map(_) => wire.pairs().for_each(|(_, it)| absorb(it, mac)),
-    }
-}
-
-/// Shows `leaf` the leaves of structure that the scope picks, were it to stand where `coverage` is.
-fn on_covered(wire: &Wire, coverage: &mut Coverage<'_>, leaf: &mut impl FnMut(&Value)) {
-    match wire {
-        Wire::Leaf(value) => {
-            if coverage.value() {
-                leaf(value);
-            }
-        }
-        Wire::List(items) => {
-            coverage.enter();
-            for item in items {
-                if let Wire::Leaf(Value::Comment(text)) = item {
-                    coverage.comment(text.expose_str().unwrap_or_default());
-                    continue;
-                }
-                on_covered(item, coverage, leaf);
-                coverage.item_done();
-            }
-            coverage.leave();
-        }
-        Wire::Map(entries) => {
-            coverage.enter();
-            for entry in entries {
-                match entry {
-                    Entry::Comment(text) => {
-                        coverage.comment(text.expose_str().unwrap_or_default());
-                    }
-                    Entry::Pair(key, value) => {
-                        coverage.key(key);
-                        on_covered(value, coverage, leaf);
-                        coverage.pop_key();
-                        coverage.item_done();
-                    }
-                }
-            }
-            coverage.leave();
-        }
     }
 }
 

@@ -6,15 +6,15 @@ use zeroize::Zeroizing;
 
 use super::OpenError;
 use super::layout::{self, Layout};
-use super::walk::{Sort, Visit, places, walk};
-use super::{Drift, Drifts, PlainFile, absorb, on_covered, undrifted};
+use super::walk::{Sort, Visit, places, walk, walk_wire};
+use super::{Drift, Drifts, PlainFile, absorb, undrifted};
 use crate::cipher::{Cipher, OpenedLeaf};
 use crate::format::Format;
 use crate::mac::Mac;
 use crate::metadata::Metadata;
 use crate::scope::Coverage;
 use crate::secret::SecretText;
-use crate::tree::{Edits, Kind, NodeId, Span, Tree, Wire};
+use crate::tree::{Edits, Kind, NodeId, Span, Tree};
 use crate::value::Value;
 
 /// What opening a file yields.
@@ -160,9 +160,9 @@ impl Opening<'_> {
 
     /// Adds what an alias stands for to the MAC. Only what is not encrypted can be shared.
     fn absorb_alias(&self, id: NodeId, coverage: &mut Coverage<'_>, mac: &mut Mac) -> Result<(), String> {
-        let wire = self.format.wire(self.tree, id).map_err(|it| it.to_string())?;
+        let mut wire = self.format.wire(self.tree, id).map_err(|it| it.to_string())?;
         let mut finds = false;
-        on_covered(&wire, coverage, &mut |value| finds |= !value.is_empty());
+        walk_wire(&mut wire, "", coverage, &mut |value, _, covered| finds |= covered && !value.is_empty());
         if finds {
             return Err("an alias stands where an encrypted value is expected".to_owned());
         }
@@ -236,7 +236,12 @@ impl Opening<'_> {
                     mac.absorb(&undrifted(&file.drift, value, text, visit.place).canonical());
                 }
                 Sort::Alias if scope.mac_only_encrypted => {
-                    absorb_covered(&self.format.wire(tree, visit.id)?, visit.coverage, &mut mac);
+                    let mut wire = self.format.wire(tree, visit.id)?;
+                    walk_wire(&mut wire, "", visit.coverage, &mut |value, _, covered| {
+                        if covered {
+                            mac.absorb(&value.canonical());
+                        }
+                    });
                 }
                 Sort::Alias => absorb(&self.format.wire(tree, visit.id)?, &mut mac),
                 Sort::Scalar | Sort::Comment | Sort::CommentItem => (),
@@ -299,9 +304,4 @@ impl LostComments {
     fn never_found(self) -> impl Iterator<Item = NodeId> {
         self.lost.into_iter().chain(self.waiting)
     }
-}
-
-/// Adds the leaves that the scope picks to a MAC.
-fn absorb_covered(wire: &Wire, coverage: &mut Coverage<'_>, mac: &mut Mac) {
-    on_covered(wire, coverage, &mut |value| mac.absorb(&value.canonical()));
 }

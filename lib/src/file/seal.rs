@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use super::layout::{self, Layout};
 use super::stash::Stash;
-use super::walk::{Place, Sort, Visit, places, walk};
-use super::{Drifts, EncryptedFile, SealError, Text, absorb, on_covered, undrifted};
+use super::walk::{Place, Sort, Visit, places, walk, walk_wire};
+use super::{Drifts, EncryptedFile, SealError, Text, absorb, undrifted};
 use crate::cipher::{Cipher, Nonces};
 use crate::edge::Clock;
 use crate::format::{Format, Layout as Indent, ParseError, ParseErrorKind};
@@ -196,47 +196,15 @@ impl Sealing<'_> {
 
     /// Seals structure that is about to be written out in place of an alias.
     fn seal_wire(&mut self, wire: &mut Wire, aad: &str, coverage: &mut Coverage<'_>, scope: &Scope, mac: &mut Mac) {
-        match wire {
-            Wire::Leaf(value) => {
-                let covered = coverage.value();
-                if covered || !scope.mac_only_encrypted {
-                    mac.absorb(&value.canonical());
-                }
-                if covered && !value.is_empty() {
-                    let canonical = value.canonical().into_owned();
-                    *value = Value::str(&self.envelope(value, &canonical, aad));
-                }
+        walk_wire(wire, aad, coverage, &mut |value, aad, covered| {
+            if covered || !scope.mac_only_encrypted {
+                mac.absorb(&value.canonical());
             }
-            Wire::List(items) => {
-                coverage.enter();
-                for item in items {
-                    if let Wire::Leaf(Value::Comment(text)) = item {
-                        coverage.comment(text.expose_str().unwrap_or_default());
-                        continue;
-                    }
-                    self.seal_wire(item, aad, coverage, scope, mac);
-                    coverage.item_done();
-                }
-                coverage.leave();
+            if covered && !value.is_empty() {
+                let canonical = value.canonical().into_owned();
+                *value = Value::str(&self.envelope(value, &canonical, aad));
             }
-            Wire::Map(entries) => {
-                coverage.enter();
-                for entry in entries {
-                    match entry {
-                        Entry::Comment(text) => {
-                            coverage.comment(text.expose_str().unwrap_or_default());
-                        }
-                        Entry::Pair(key, value) => {
-                            coverage.key(key);
-                            self.seal_wire(value, &format!("{aad}{key}:"), coverage, scope, mac);
-                            coverage.pop_key();
-                            coverage.item_done();
-                        }
-                    }
-                }
-                coverage.leave();
-            }
-        }
+        });
     }
 
     /// Seals the comments of a text whose values are sealed already: the container that a comment
@@ -350,9 +318,9 @@ fn aliases_to_expand(format: &dyn Format, tree: &Tree, scope: &Scope) -> Result<
                 sealed.insert(id);
             }
             Sort::Alias => {
-                let wire = without_comments(format.wire(tree, id)?, coverage);
-                on_covered(&wire, coverage, &mut |value| {
-                    if !value.is_empty() {
+                let mut wire = without_comments(format.wire(tree, id)?, coverage);
+                walk_wire(&mut wire, "", coverage, &mut |value, _, covered| {
+                    if covered && !value.is_empty() {
                         expanded.insert(id);
                     }
                 });

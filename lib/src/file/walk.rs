@@ -8,7 +8,9 @@ use crate::envelope::Envelope;
 use crate::format::Format;
 use crate::key_path::{KeyPath, Step};
 use crate::scope::{Coverage, Scope};
-use crate::tree::{Kind, METADATA_KEY, NodeId, Tree};
+use crate::secret::SecretText;
+use crate::tree::{Entry, Kind, METADATA_KEY, NodeId, Tree, Wire};
+use crate::value::Value;
 
 /// Where a walk stands when it meets a leaf.
 pub(super) struct Visit<'v, 's> {
@@ -193,6 +195,50 @@ pub(super) fn places(tree: &Tree, document: usize, mut enter: impl FnMut(NodeId,
             if enter(child, &place) {
                 stack.push((child, place));
             }
+        }
+    }
+}
+
+/// The same way over structure, were it to stand where `aad` and `coverage` are. `visit` is given each
+/// value, its additional data and whether the scope picks it.
+pub(super) fn walk_wire(
+    wire: &mut Wire,
+    aad: &str,
+    coverage: &mut Coverage<'_>,
+    visit: &mut dyn FnMut(&mut Value, &str, bool),
+) {
+    let comment = |coverage: &mut Coverage<'_>, text: &SecretText| {
+        coverage.comment(text.expose_str().unwrap_or_default());
+    };
+    match wire {
+        Wire::Leaf(value) => visit(value, aad, coverage.value()),
+        Wire::List(items) => {
+            coverage.enter();
+            for item in items {
+                match item {
+                    Wire::Leaf(Value::Comment(text)) => comment(coverage, text),
+                    item => {
+                        walk_wire(item, aad, coverage, visit);
+                        coverage.item_done();
+                    }
+                }
+            }
+            coverage.leave();
+        }
+        Wire::Map(entries) => {
+            coverage.enter();
+            for entry in entries {
+                match entry {
+                    Entry::Comment(text) => comment(coverage, text),
+                    Entry::Pair(key, value) => {
+                        coverage.key(key);
+                        walk_wire(value, &format!("{aad}{key}:"), coverage, visit);
+                        coverage.pop_key();
+                        coverage.item_done();
+                    }
+                }
+            }
+            coverage.leave();
         }
     }
 }

@@ -1138,6 +1138,10 @@ impl<'s> Scanner<'s> {
         self.comments.push_back(Comment { scan: 0, token, start, end: 0, side: Side::Line, lines });
     }
 
+    fn push_foot(&mut self, scan: usize, token: usize, start: Mark, end: usize, lines: Lines) {
+        self.comments.push_back(Comment { scan, token, start, end, side: Side::Foot, lines });
+    }
+
     /// Takes the comments that stand on lines of their own from here on, and decides for each run
     /// of them whether it is the foot of what came or the head of what comes.
     fn scan_comments(&mut self, scan: Mark) {
@@ -1182,16 +1186,8 @@ impl<'s> Scanner<'s> {
                             if dedented {
                                 token_index = start.index;
                             }
-                            self.comments.push_back(Comment {
-                                scan: scan_index,
-                                token: token_index,
-                                start,
-                                end: at,
-                                side: Side::Foot,
-                                lines: std::mem::take(&mut lines),
-                            });
-                            scan_index = at;
-                            token_index = at;
+                            self.push_foot(scan_index, token_index, start, at, std::mem::take(&mut lines));
+                            (scan_index, token_index) = (at, at);
                         }
                     } else if !lines.is_empty() && !self.is_z(at) {
                         lines.push(Span::new(at, at));
@@ -1208,16 +1204,8 @@ impl<'s> Scanner<'s> {
                 continue;
             }
             if !lines.is_empty() && column < next_indent + 1 && column != start.column {
-                self.comments.push_back(Comment {
-                    scan: scan_index,
-                    token: token_index,
-                    start,
-                    end: at,
-                    side: Side::Foot,
-                    lines: std::mem::take(&mut lines),
-                });
-                scan_index = at;
-                token_index = at;
+                self.push_foot(scan_index, token_index, start, at, std::mem::take(&mut lines));
+                (scan_index, token_index) = (at, at);
             }
             if byte != b'#' {
                 break;
