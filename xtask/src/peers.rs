@@ -36,6 +36,8 @@ const PEERS: &[Peer] = &[
     Peer { name: "age-debian", probe: &["--version"], make: |_| from_system("/usr/bin/age", "age") },
     Peer { name: "gpg", probe: &["--version"], make: |_| from_system("gpg", "gnupg") },
     Peer { name: "ssh-keygen", probe: &[], make: |_| from_system("ssh-keygen", "openssh-client") },
+    Peer { name: "strace", probe: &["-V"], make: |_| from_system("strace", "strace") },
+    Peer { name: "vim", probe: &["--version"], make: |_| from_system("vim", "vim") },
 ];
 
 const SOPS_PROBE: &[&str] = &["--disable-version-check", "--version"];
