@@ -1,5 +1,6 @@
 //! The data key and decrypted text: no printing, no leftovers.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -76,6 +77,12 @@ impl PartialEq for SecretText {
 }
 
 impl Eq for SecretText {}
+
+impl Borrow<[u8]> for SecretText {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 impl Hash for SecretText {
     fn hash<H: Hasher>(&self, state: &mut H) {

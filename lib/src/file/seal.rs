@@ -137,7 +137,7 @@ impl Sealing<'_> {
     }
 
     /// The float that was here before its spelling came to look like an integer.
-    fn undrifted(&self, value: Value, text: &str, aad: &str, place: Place<'_>) -> Value {
+    fn undrifted(&mut self, value: Value, text: &str, aad: &str, place: Place<'_>) -> Value {
         match matches!(value, Value::Int(_)) && self.stash.has(aad, "float", text.as_bytes()) {
             true => Value::from_canonical("float", text.as_bytes().to_vec()).unwrap_or(value),
             false => undrifted(self.drift, value, text, place),

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use zeroize::{Zeroize, Zeroizing};
+
 use super::OpenError;
 use super::walk::walk;
 use crate::cipher::{Cipher, OpenedLeaf};
@@ -12,7 +14,12 @@ use crate::tree::Tree;
 
 /// The ciphertexts of a file by what they say and where: what has not changed is not sealed again.
 #[derive(Default)]
-pub(super) struct Stash(HashMap<(String, &'static str, SecretText), VecDeque<String>>);
+pub(super) struct Stash {
+    /// By additional data, type and plaintext, see [`spell`].
+    sealed: HashMap<SecretText, VecDeque<String>>,
+    /// For looking up.
+    key: Zeroizing<Vec<u8>>,
+}
 
 impl Stash {
     pub(super) fn of(format: &dyn Format, tree: &Tree, scope: &Scope, cipher: &Cipher) -> Result<Self, ParseError> {
@@ -32,23 +39,41 @@ impl Stash {
     pub(super) fn keep(&mut self, sealed: &str, aad: &str, cipher: &Cipher) {
         if let Ok(OpenedLeaf { value, spelling }) = cipher.open(sealed, aad) {
             let plaintext = spelling.unwrap_or_else(|| SecretText::new(value.canonical().into_owned()));
-            let key = (aad.to_owned(), value.type_name(), plaintext);
-            self.0.entry(key).or_default().push_back(sealed.to_owned());
+            spell(&mut self.key, aad, value.type_name(), plaintext.expose());
+            self.sealed.entry(SecretText::new(self.key.as_slice())).or_default().push_back(sealed.to_owned());
         }
     }
 
     /// True if a ciphertext of this value at this place is left.
-    pub(super) fn has(&self, aad: &str, type_name: &'static str, plaintext: &[u8]) -> bool {
-        let key = || (aad.to_owned(), type_name, SecretText::new(plaintext.to_vec()));
-        !self.0.is_empty() && self.0.get(&key()).is_some_and(|it| !it.is_empty())
+    pub(super) fn has(&mut self, aad: &str, type_name: &str, plaintext: &[u8]) -> bool {
+        self.find(aad, type_name, plaintext).is_some_and(|it| !it.is_empty())
     }
 
     /// Takes the ciphertext of this value at this place; of several, the first that is left.
-    pub(super) fn take(&mut self, aad: &str, type_name: &'static str, plaintext: &[u8]) -> Option<String> {
-        if self.0.is_empty() {
+    pub(super) fn take(&mut self, aad: &str, type_name: &str, plaintext: &[u8]) -> Option<String> {
+        self.find(aad, type_name, plaintext)?.pop_front()
+    }
+
+    fn find(&mut self, aad: &str, type_name: &str, plaintext: &[u8]) -> Option<&mut VecDeque<String>> {
+        if self.sealed.is_empty() {
             return None;
         }
-        let key = (aad.to_owned(), type_name, SecretText::new(plaintext));
-        self.0.get_mut(&key)?.pop_front()
+        spell(&mut self.key, aad, type_name, plaintext);
+        self.sealed.get_mut(self.key.as_slice())
     }
+}
+
+/// Spells a key so that no two are alike.
+fn spell(key: &mut Vec<u8>, aad: &str, type_name: &str, plaintext: &[u8]) {
+    if key.capacity() < aad.len() + plaintext.len() + 16 {
+        // Growing in place would leave a copy behind.
+        key.zeroize();
+        *key = Vec::with_capacity(2 * (aad.len() + plaintext.len() + 16));
+    }
+    key.clear();
+    key.extend_from_slice(&(aad.len() as u64).to_le_bytes());
+    key.extend_from_slice(aad.as_bytes());
+    key.extend_from_slice(type_name.as_bytes());
+    key.push(b':');
+    key.extend_from_slice(plaintext);
 }
