@@ -9,10 +9,11 @@ use leafseal_tests::{Place, SOPS, difference, peer, workspace};
 /// How README.md calls the program in a fresh clone.
 const FROM_THE_CLONE: &str = "cargo run -q -p leafseal-cli --bin leafseal --";
 
-/// A copy of the examples to work in, with its identity.
+/// A copy of the examples to work in, with their identity and their configuration.
 fn copy() -> Place {
     let place = Place::new();
-    let copied = Command::new("cp").arg("-R").arg(workspace().join("examples")).arg(place.work()).status();
+    let parts = [".sops.yaml", "examples"].map(|it| workspace().join(it));
+    let copied = Command::new("cp").arg("-R").args(parts).arg(place.work()).status();
     assert!(copied.expect("cp runs").success());
     place
 }
