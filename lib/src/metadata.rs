@@ -260,7 +260,7 @@ impl Metadata {
                 groups.push(KeyGroup::from_fields(&fields_of(group))?);
             }
         }
-        if groups.is_empty() {
+        if groups.iter().all(|it| it.0.is_empty()) {
             return Err(MetadataError::NoKeys);
         }
 

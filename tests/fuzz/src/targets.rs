@@ -225,7 +225,11 @@ fn spell(format: &dyn Format, tree: &Tree) {
         walk(tree, document.root, &mut |id| {
             let node = tree.node(id);
             let is_bare = node.kind == Kind::Scalar && node.properties.is_empty() && !node.span.is_empty();
-            if is_bare && let Ok(value) = format.value(tree, id) {
+            // This word is spelt with a tag.
+            if is_bare
+                && tree.text(node.span) != "<<"
+                && let Ok(value) = format.value(tree, id)
+            {
                 format.replace(tree, id, &format.spell(tree, id, &value), &mut edits);
                 values.push(value);
             }
@@ -237,7 +241,8 @@ fn spell(format: &dyn Format, tree: &Tree) {
     for document in again.documents() {
         walk(&again, document.root, &mut |id| {
             let node = again.node(id);
-            if node.kind == Kind::Scalar && node.properties.is_empty() && !node.span.is_empty() {
+            let is_bare = node.kind == Kind::Scalar && node.properties.is_empty() && !node.span.is_empty();
+            if is_bare && again.text(node.span) != "<<" {
                 read.extend(format.value(&again, id).ok());
             }
         });
