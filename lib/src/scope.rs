@@ -68,6 +68,11 @@ impl Selector {
         }
     }
 
+    /// True if comments pick the leaves.
+    pub fn is_by_comment(&self) -> bool {
+        matches!(self, Self::EncryptedCommentRegex(_) | Self::UnencryptedCommentRegex(_))
+    }
+
     /// The name and the text of the field that says this selector; none says [`Selector::All`].
     pub fn field(&self) -> Option<(&'static str, &str)> {
         Some(match self {

@@ -10,6 +10,7 @@ use super::walk::{Place, Sort, Visit, places, walk, walk_wire};
 use super::{Drifts, EncryptedFile, SealError, Text, absorb, undrifted};
 use crate::cipher::{Cipher, Nonces};
 use crate::edge::Clock;
+use crate::envelope::Envelope;
 use crate::format::{Format, Layout as Indent, ParseError, ParseErrorKind};
 use crate::mac::Mac;
 use crate::metadata::Metadata;
@@ -83,7 +84,8 @@ impl Sealing<'_> {
         });
         format.attach(tree, &metadata.to_wire(), self.before, &self.layout, &mut edits);
         let mut text = edits.apply(tree.source());
-        if covers_comments {
+        let comments_decide = metadata.scope.selector.is_by_comment();
+        if covers_comments || comments_decide {
             text = self.seal_comments(text, &metadata.scope)?;
         }
         Ok(EncryptedFile { format, text: Text::public(text), metadata })
@@ -213,7 +215,18 @@ impl Sealing<'_> {
         let format = self.format;
         let tree = format.parse(text.as_bytes())?;
         let mut edits = Edits::public();
+        let comments_decide = scope.selector.is_by_comment();
         walk(format, &tree, scope, |Visit { id, sort, covered, aad, place, .. }| {
+            if sort == Sort::Scalar && comments_decide {
+                let text = format.str(&tree, id).unwrap_or_default();
+                let is_empty = format.value(&tree, id)?.is_empty();
+                if !is_empty && covered != Envelope::parse(&text).is_some() {
+                    let reason = "the comment that decides about it belongs to something else once the file is \
+                                  sealed: put it directly above a key"
+                        .to_owned();
+                    return Err(SealError::Leaf { at: place.path(), reason });
+                }
+            }
             if sort != Sort::Comment || !covered {
                 return Ok(());
             }

@@ -144,3 +144,14 @@ fn layout_vectors() {
         assert_eq!(found, entries, "{text}");
     }
 }
+
+#[test]
+fn a_comment_that_would_decide_about_something_else_is_refused() {
+    let yaml = format::named("yaml").expect("a format");
+    let plain = PlainFile::parse(yaml, b"a: &a\n  -\n    # note\n    b: v1\n    c: v2\nd: *a\n").expect("readable");
+    let key = DataKey::generate(&mut Counter(1));
+    let sealed = plain.seal(metadata("encrypted_comment_regex", "note"), &key, &Stopped, &mut Counter(9));
+    assert!(matches!(sealed, Err(SealError::Leaf { .. })));
+    round_trip("yaml", "a: 1\n# note\nb: x\nc: 2\n", metadata("encrypted_comment_regex", "note"));
+    round_trip("yaml", "a: 1\n# note\nb: x\nc: 2\n", metadata("unencrypted_comment_regex", "note"));
+}
