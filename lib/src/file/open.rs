@@ -59,7 +59,7 @@ impl Opening<'_> {
                     if covered && !text.is_empty() && !replaced.covers(tree, id) {
                         match cipher.open(&text, aad) {
                             Ok(opened) => self.replace_comment(id, opened.value, &mut edits),
-                            Err(_) => comments.lost(id, aad),
+                            Err(_) => comments.waiting.push(id),
                         }
                     }
                     return Ok(());
@@ -177,7 +177,7 @@ impl Opening<'_> {
     fn restore_containers(&self, layout: &Layout, edits: &mut Edits) -> Replaced {
         let mut replaced = Replaced::default();
         for (n, document) in self.tree.documents().iter().enumerate() {
-            let is_bare = self.tree.children(document.root).filter(|it| self.tree.node(*it).key.is_some()).count() <= 1;
+            let is_bare = self.tree.entries(document.root).count() <= 1;
             if is_bare && let Some(text) = layout.get(&n.to_string(), "") {
                 edits.replace(document.span, text);
                 replaced.documents.insert(n);
@@ -280,10 +280,6 @@ struct LostComments {
 }
 
 impl LostComments {
-    fn lost(&mut self, id: NodeId, _aad: &str) {
-        self.waiting.push(id);
-    }
-
     /// Tries the containers of the leaf before and of the leaf after.
     fn find(&mut self, aad: &str, mut open: impl FnMut(NodeId, &str) -> bool) {
         if !self.waiting.is_empty() {

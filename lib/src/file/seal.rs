@@ -67,7 +67,7 @@ impl Sealing<'_> {
             });
         }
         for (n, document) in tree.documents().iter().enumerate() {
-            let bare = tree.children(document.root).all(|it| tree.node(it).key.is_none());
+            let bare = tree.entries(document.root).next().is_none();
             if bare && tree.node(document.root).style != Style::Flow {
                 // What has no content cannot show that it had none but for its spelling.
                 layout.note(n.to_string(), "", tree.text(document.span));
@@ -77,15 +77,10 @@ impl Sealing<'_> {
         let computed = Value::str(&mac.finish());
         let aad = metadata.last_modified.as_str();
         metadata.mac = Some(self.cipher.seal(&computed, &computed.canonical(), aad, &mut self.nonces));
-        metadata.layout = layout.print().map(|text| {
-            let value = Value::str(&text);
-            let kept = self.stash.take(layout::AAD, "str", text.as_bytes());
-            kept.unwrap_or_else(|| self.cipher.seal(&value, text.as_bytes(), layout::AAD, &mut self.nonces))
-        });
+        metadata.layout = layout.print().map(|it| self.envelope(&Value::str(&it), it.as_bytes(), layout::AAD));
         format.attach(tree, &metadata.to_wire(), self.before, &self.layout, &mut edits);
         let mut text = edits.apply(tree.source());
-        let comments_decide = metadata.scope.selector.is_by_comment();
-        if covers_comments || comments_decide {
+        if covers_comments || metadata.scope.selector.is_by_comment() {
             text = self.seal_comments(text, &metadata.scope)?;
         }
         Ok(EncryptedFile { format, text: Text::public(text), metadata })
@@ -116,8 +111,8 @@ impl Sealing<'_> {
             }
             return Ok(());
         }
-        let original = tree.text(tree.node(id).span);
-        // Numbers and booleans carry their own spelling, where SOPS reads it as the same value.
+        let original = tree.text(node.span);
+        // Floats and booleans carry their own spelling, where SOPS reads it as the same value.
         let canonical = value.canonical();
         let carried = matches!(value, Value::Float(_) | Value::Bool(_))
             && tree.tag(id).is_none()
@@ -319,6 +314,9 @@ fn has_comment(wire: &Wire) -> bool {
 /// The aliases that cannot stay: something that they stand for is encrypted, there or here.
 fn aliases_to_expand(format: &dyn Format, tree: &Tree, scope: &Scope) -> Result<HashSet<NodeId>, SealError> {
     let mut expanded = HashSet::new();
+    if !(0..tree.len() as u32).any(|it| matches!(tree.node(NodeId(it)).kind, Kind::Alias(_))) {
+        return Ok(expanded);
+    }
     let mut sealed: HashSet<NodeId> = HashSet::new();
     let mut aliases = Vec::new();
     walk(format, tree, scope, |Visit { id, sort, covered, coverage, .. }| {
@@ -343,9 +341,6 @@ fn aliases_to_expand(format: &dyn Format, tree: &Tree, scope: &Scope) -> Result<
         }
         Ok::<(), SealError>(())
     })?;
-    if aliases.is_empty() {
-        return Ok(expanded);
-    }
     loop {
         let n = expanded.len();
         for id in &aliases {

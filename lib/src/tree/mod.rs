@@ -310,6 +310,11 @@ impl Tree {
         })
     }
 
+    /// The children of a mapping or list that are not comments.
+    pub fn entries(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
+        self.children(id).filter(|it| !matches!(self.node(*it).kind, Kind::Comment { .. }))
+    }
+
     /// The first child of a mapping or list.
     pub fn first_child(&self, id: NodeId) -> Option<NodeId> {
         let it = self.node(id).first_child;

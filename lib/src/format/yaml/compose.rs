@@ -8,7 +8,6 @@ use std::collections::{HashMap, HashSet};
 use zeroize::Zeroizing;
 
 use super::decode;
-use super::entries;
 use super::parse::{Event, EventKind, Parser};
 use super::scalar;
 use super::scan::{Lines, ScanError};
@@ -513,7 +512,7 @@ const MAX_PROBLEMS: usize = 20;
 fn duplicate_keys(tree: &Tree, map: NodeId, problems: &mut Vec<(usize, String)>) {
     /// Comparing each with each is cheaper up to here.
     const FEW: usize = 12;
-    let keys: Vec<(&str, NodeId)> = entries(tree, map).map(|it| (tree.key(it), it)).collect();
+    let keys: Vec<(&str, NodeId)> = tree.entries(map).map(|it| (tree.key(it), it)).collect();
     let repeats: Vec<usize> = if keys.len() <= FEW {
         (1..keys.len()).filter(|at| keys[..*at].iter().any(|(key, _)| *key == keys[*at].0)).collect()
     } else {

@@ -2,7 +2,7 @@
 
 use super::print::{self, Parent};
 use super::{
-    Yaml, before_break, close_block, comma, comma_behind, decode, end_of_value, ends_line, entries, entry_start,
+    Yaml, before_break, close_block, comma, comma_behind, decode, end_of_value, ends_line, entry_start,
     has_comment_behind, is_block, keep_out, last_leaf, line_break, line_start, next_line, replace_scalar, replace_span,
     skip_comments,
 };
@@ -239,7 +239,7 @@ fn put_for_comment(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> R
     let source = tree.source();
     let line = line_start(source, node.span.range().start);
     let list = parent_of(tree, id).filter(|it| tree.node(*it).style == Style::Plain);
-    let item = list.and_then(|it| entries(tree, it).next());
+    let item = list.and_then(|it| tree.entries(it).next());
     let place = node.span.range().start;
     let is_between = |list: NodeId| {
         let before = match &tree.node(list).key {
@@ -297,7 +297,7 @@ fn append(tree: &Tree, id: NodeId, step: &Step, what: &Wire, edits: &mut Edits) 
         Step::Key(key) => Wire::Map(vec![Entry::Pair(key.clone(), what.clone())]),
         Step::Index(_) => Wire::List(vec![what.clone()]),
     };
-    let last = entries(tree, id).last();
+    let last = tree.entries(id).last();
     let has_comments = tree.first_child(id).is_some() || has_comment_behind(tree, node.span);
     if node.style == Style::Flow && (last.is_some() || has_comments) {
         append_in_flow(tree, id, last, &entry, edits);
@@ -412,7 +412,7 @@ fn take_out(tree: &Tree, parent: NodeId, id: NodeId, edits: &mut Edits) -> Resul
         return Ok(());
     }
     let container = tree.node(parent);
-    let entries: Vec<NodeId> = entries(tree, parent).collect();
+    let entries: Vec<NodeId> = tree.entries(parent).collect();
     let at = entries.iter().position(|it| *it == id).unwrap_or(0);
     if container.style == Style::Flow && !is_bare_pair(tree, parent) {
         take_out_of_flow(tree, parent, &entries, at, edits);

@@ -223,7 +223,7 @@ impl Format for Yaml {
                 attach_in_flow(tree, document.root, metadata, edits);
                 continue;
             }
-            let column = tree.first_entry(document.root).map_or(0, |it| tree.node(it).column as usize);
+            let column = tree.entries(document.root).next().map_or(0, |it| tree.node(it).column as usize);
             let block = match &kept {
                 Some(it) if column == 0 => it.clone(),
                 _ => {
@@ -244,7 +244,7 @@ impl Format for Yaml {
                 edits.replace(region, block);
                 continue;
             }
-            if !root.span.is_empty() && tree.first_entry(document.root).is_none() {
+            if !root.span.is_empty() && tree.entries(document.root).next().is_none() {
                 // The root is spelt `null`.
                 edits.remove(root.span);
             }
@@ -279,7 +279,7 @@ impl Format for Yaml {
         }
         let mut region = entry_lines(tree, id);
         let source = tree.source();
-        let is_alone = tree.children(document.root).filter(|it| tree.node(*it).key.is_some()).count() == 1;
+        let is_alone = tree.entries(document.root).count() == 1;
         if !ends_line(&source[..region.range().end]) {
             // The text's last line is open: so was the one before the metadata came.
             let before = &source[..region.range().start];
@@ -383,13 +383,6 @@ fn push(container: &mut Wire, key: Option<String>, wire: Wire) {
         Wire::Map(entries) => entries.push(Entry::Pair(key.unwrap_or_default(), wire)),
         Wire::List(items) => items.push(wire),
         Wire::Leaf(_) => unreachable!("leaves hold nothing"),
-    }
-}
-
-impl Tree {
-    /// The first child that is not a comment.
-    pub(super) fn first_entry(&self, id: NodeId) -> Option<NodeId> {
-        self.children(id).find(|it| !matches!(self.node(*it).kind, Kind::Comment { .. }))
     }
 }
 
@@ -533,7 +526,7 @@ fn find_unit(tree: &Tree) -> usize {
             if node.kind == Kind::Map
                 && node.style == Style::Plain
                 && tree.key(child) != METADATA_KEY
-                && let Some(entry) = tree.first_entry(child)
+                && let Some(entry) = tree.entries(child).next()
                 && let Some(step @ 1..) = tree.node(entry).column.checked_sub(node.column)
             {
                 return step as usize;
@@ -729,7 +722,7 @@ fn kept_block(before: &Tree, metadata: &Wire) -> Option<Zeroizing<String>> {
     if block.style != Style::Plain || block.column != 0 || block.kind != Kind::Map || !block.properties.is_empty() {
         return None;
     }
-    let column = before.node(before.first_entry(id)?).column as usize;
+    let column = before.node(before.entries(id).next()?).column as usize;
     let old = Yaml.wire_within(before, id, false).ok()?;
     let mut edits = Edits::default();
     let print = |key: &str, value: &Wire| {
@@ -744,7 +737,7 @@ fn kept_block(before: &Tree, metadata: &Wire) -> Option<Zeroizing<String>> {
         }
     }
     // What is new stands where the order of `metadata` puts it.
-    let mut anchor = Span::new(entry_lines(before, before.first_entry(id)?).range().start, 0);
+    let mut anchor = Span::new(entry_lines(before, before.entries(id).next()?).range().start, 0);
     anchor.end = anchor.start;
     for (key, value) in metadata.pairs() {
         match before.child(id, key) {
@@ -766,7 +759,7 @@ fn kept_block(before: &Tree, metadata: &Wire) -> Option<Zeroizing<String>> {
 
 /// The value that ends the text of a container.
 fn last_leaf(tree: &Tree, mut id: NodeId) -> NodeId {
-    while let Some(last) = entries(tree, id).last() {
+    while let Some(last) = tree.entries(id).last() {
         id = last;
     }
     id
@@ -806,7 +799,7 @@ fn attach_in_flow(tree: &Tree, root: NodeId, metadata: &Wire, edits: &mut Edits)
         return;
     }
     let close = tree.node(root).span.range().end - 1;
-    let Some(last) = entries(tree, root).last() else {
+    let Some(last) = tree.entries(root).last() else {
         edits.replace(Span::new(close, close), pair);
         return;
     };
@@ -822,7 +815,7 @@ fn attach_in_flow(tree: &Tree, root: NodeId, metadata: &Wire, edits: &mut Edits)
 fn detach_in_flow(tree: &Tree, root: NodeId, id: NodeId, edits: &mut Edits) {
     let node = tree.node(id);
     let mut region = Span::new(key_start(node), end_of_value(tree, id));
-    let before = entries(tree, root).take_while(|it| *it != id).last();
+    let before = tree.entries(root).take_while(|it| *it != id).last();
     match (before, comma_behind(tree, region.range().end)) {
         (_, Some(comma)) => region.end = comma as u32 + 1,
         (Some(before), None) => {
@@ -838,11 +831,6 @@ fn detach_in_flow(tree: &Tree, root: NodeId, id: NodeId, edits: &mut Edits) {
         region.start -= 1;
     }
     edits.remove(region);
-}
-
-/// The entries of a mapping or list.
-fn entries(tree: &Tree, id: NodeId) -> impl Iterator<Item = NodeId> {
-    tree.children(id).filter(|it| !matches!(tree.node(*it).kind, Kind::Comment { .. }))
 }
 
 fn key_start(node: &Node) -> usize {

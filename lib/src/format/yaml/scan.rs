@@ -634,27 +634,28 @@ impl<'s> Scanner<'s> {
         self.fetch_indicator(kind)
     }
 
-    fn fetch_block_entry(&mut self) -> Scan<()> {
-        if self.flow_level == 0 {
-            if !self.simple_key_allowed {
-                return self.error(None, "block sequence entries are not allowed in this context");
-            }
-            let mark = self.mark();
-            self.roll_indent(mark, None, TokenKind::BlockSequenceStart)?;
+    /// Opens the block collection that an indicator here belongs to, unless it is open already. Inside
+    /// brackets there is none to open.
+    fn open_block(&mut self, kind: TokenKind, problem: &'static str) -> Scan<()> {
+        if self.flow_level > 0 {
+            return Ok(());
         }
+        if !self.simple_key_allowed {
+            return self.error(None, problem);
+        }
+        let mark = self.mark();
+        self.roll_indent(mark, None, kind)
+    }
+
+    fn fetch_block_entry(&mut self) -> Scan<()> {
+        self.open_block(TokenKind::BlockSequenceStart, "block sequence entries are not allowed in this context")?;
         self.remove_simple_key()?;
         self.simple_key_allowed = true;
         self.fetch_indicator(TokenKind::BlockEntry)
     }
 
     fn fetch_key(&mut self) -> Scan<()> {
-        if self.flow_level == 0 {
-            if !self.simple_key_allowed {
-                return self.error(None, "mapping keys are not allowed in this context");
-            }
-            let mark = self.mark();
-            self.roll_indent(mark, None, TokenKind::BlockMappingStart)?;
-        }
+        self.open_block(TokenKind::BlockMappingStart, "mapping keys are not allowed in this context")?;
         self.remove_simple_key()?;
         self.simple_key_allowed = self.flow_level == 0;
         self.fetch_indicator(TokenKind::Key)
@@ -669,13 +670,7 @@ impl<'s> Scanner<'s> {
             self.simple_keys[innermost].possible = false;
             self.simple_key_allowed = false;
         } else {
-            if self.flow_level == 0 {
-                if !self.simple_key_allowed {
-                    return self.error(None, "mapping values are not allowed in this context");
-                }
-                let mark = self.mark();
-                self.roll_indent(mark, None, TokenKind::BlockMappingStart)?;
-            }
+            self.open_block(TokenKind::BlockMappingStart, "mapping values are not allowed in this context")?;
             self.simple_key_allowed = self.flow_level == 0;
         }
         self.fetch_indicator(TokenKind::Value)
