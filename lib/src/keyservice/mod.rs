@@ -48,6 +48,17 @@ impl KeyKind {
     }
 }
 
+/// Whom it keeps waiting when a key service is asked.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Reach {
+    /// Nobody: the keys are at hand.
+    Local,
+    /// The network.
+    Network,
+    /// Somebody may have to type a passphrase or touch a device.
+    Prompt,
+}
+
 /// The result of asking a key service.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Option<Result<T, KeyError>>> + Send + 'a>>;
 
@@ -60,6 +71,11 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Option<Result<T, KeyError>>
 pub trait KeyService: Send + Sync {
     /// The name to show in reports.
     fn name(&self) -> &str;
+
+    /// Whom an unwrapping may keep waiting. Services are asked in this order.
+    fn reach(&self) -> Reach {
+        Reach::Local
+    }
 
     /// Wraps `data_key` to `key`; the answer is the text of the `enc` entry.
     fn wrap<'a>(&'a self, key: &'a MasterKey, data_key: &'a DataKey) -> Answer<'a, String>;
