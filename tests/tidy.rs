@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["key_path", "secret", "value", "pattern"],
     &["cipher", "envelope", "mac", "metadata", "scope", "tree"],
     &["format", "keyservice"],
-    &["file", "keyring", "rules"],
+    &["file", "keyring", "recipients", "rules"],
 ];
 
 /// Steps along one floor that are allowed, each because the one is a part of what the other is.

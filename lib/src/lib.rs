@@ -29,6 +29,7 @@ pub mod tree;
 
 pub mod file;
 pub mod keyring;
+pub mod recipients;
 pub mod rules;
 
 pub use file::{EncryptedFile, PlainFile};

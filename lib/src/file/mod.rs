@@ -18,6 +18,7 @@ use self::stash::Stash;
 use self::walk::{NotAString, Place, Sort, walk};
 use crate::cipher::{Cipher, Nonces, OpenedLeaf};
 use crate::edge::{Clock, Rng};
+use crate::envelope::Envelope;
 use crate::format::{EditError, Format, Layout as Indent, ParseError, PrintError, structure};
 use crate::key_path::{KeyPath, Step};
 use crate::mac::{self, Mac};
@@ -684,6 +685,27 @@ impl EncryptedFile {
             layout: opened.layout,
         };
         sealing.seal(opened.tree()?, metadata, clock)
+    }
+
+    /// The places of the values that are sealed, in order: what a reader of the file can read.
+    ///
+    /// # Errors
+    ///
+    /// If the document cannot be walked.
+    pub fn sealed_places(&self) -> Result<Vec<String>, OpenError> {
+        let tree = self.tree()?;
+        let mut places = Vec::new();
+        walk(self.format, tree, &self.metadata.scope, |visit| {
+            let is_sealed = || self.format.str(tree, visit.id).is_some_and(|it| Envelope::parse(&it).is_some());
+            if visit.sort == Sort::Scalar && visit.covered && is_sealed() {
+                places.push(match visit.place.steps().0 {
+                    0 => visit.place.path(),
+                    document => format!("document {}: {}", document + 1, visit.place.path()),
+                });
+            }
+            Ok::<(), OpenError>(())
+        })?;
+        Ok(places)
     }
 
     /// True if both have the same text but for their metadata: then both hold the same ciphertexts.

@@ -155,3 +155,25 @@ fn a_comment_that_would_decide_about_something_else_is_refused() {
     round_trip("yaml", "a: 1\n# note\nb: x\nc: 2\n", metadata("encrypted_comment_regex", "note"));
     round_trip("yaml", "a: 1\n# note\nb: x\nc: 2\n", metadata("unencrypted_comment_regex", "note"));
 }
+
+#[test]
+fn the_places_of_sealed_values_are_those_that_a_reader_can_read() {
+    for (format, text, selector, expected) in [
+        (
+            "yaml",
+            "a: 1\nb_unencrypted: 2\nc: ''\nd: null\ne: [x, {f: y}]\n",
+            "_unencrypted",
+            &["[\"a\"]", "[\"e\"][0]", "[\"e\"][1][\"f\"]"][..],
+        ),
+        ("yaml", "# a comment\na: 1\n---\n\"b\\nc\": 2\n", "_unencrypted", &["[\"a\"]", "document 2: [\"b\\nc\"]"]),
+        ("json", "{\"a\": {\"b\": [1]}, \"c\": {}}", "_unencrypted", &["[\"a\"][\"b\"][0]"]),
+        ("yaml", "a: 1\n", "a", &[]),
+    ] {
+        let format = format::named(format).expect("a format");
+        let key = DataKey::generate(&mut Counter(1));
+        let plain = PlainFile::parse(format, text.as_bytes()).expect("readable");
+        let sealed = plain.seal(metadata("unencrypted_suffix", selector), &key, &Stopped, &mut Counter(9));
+        let places = sealed.expect("sealable").sealed_places().expect("it can be walked");
+        assert_eq!(places, expected, "{text}");
+    }
+}

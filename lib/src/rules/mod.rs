@@ -1,6 +1,7 @@
 //! `.sops.yaml`: what to do with a new file at a path.
 
 mod keys;
+mod names;
 
 use crate::format::{self, Layout, ParseError, ParseErrorKind};
 use crate::key_path::{KeyPath, Step};
@@ -11,6 +12,7 @@ use crate::tree::{Tree, Wire};
 use crate::value::Value;
 
 pub use keys::{Naming, named};
+pub use names::KeyNames;
 
 /// A parsed configuration. Its text was read by the caller.
 #[derive(Debug)]
@@ -32,6 +34,15 @@ pub struct CreationRule {
     pub selector: Option<Selector>,
     /// As in the rule.
     pub mac_only_encrypted: bool,
+}
+
+/// Which rule it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RulePlace<'r> {
+    /// The first is number one.
+    pub number: usize,
+    /// `None` if it fits every file.
+    pub path_regex: Option<&'r str>,
 }
 
 /// What the command line says about a new file.
@@ -211,6 +222,15 @@ impl Rules {
             Some(rule) => rule.resolve(naming).map(Some),
             None => Err(RuleError::new("error loading config: no matching creation rules found", 0)),
         }
+    }
+
+    /// The place of the first creation rule for a file, whether its keys can be used or not.
+    pub fn place_of_rule(&self, path: &str) -> Option<RulePlace<'_>> {
+        let mut rules = self.creation.iter().flatten().enumerate();
+        rules.find(|(_, it)| matches(&it.path, path)).map(|(at, it)| RulePlace {
+            number: at + 1,
+            path_regex: it.path.as_ref().ok().and_then(Option::as_ref).map(Pattern::as_str),
+        })
     }
 
     /// The first destination rule for a file. `path` is what the user typed.

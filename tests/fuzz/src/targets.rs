@@ -2,7 +2,7 @@
 
 use leafseal::edge::{Clock, Timestamp};
 use leafseal::format::{FORMATS, Format, Layout, named};
-use leafseal::rules::{Naming, Rules};
+use leafseal::rules::{KeyNames, Naming, Rules};
 use leafseal::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Style, Tree, Wire};
 use leafseal::value::Value;
 use leafseal::{DataKey, EncryptedFile};
@@ -112,6 +112,7 @@ const RULES: &[&str] = &[
     "creation_rules:\n",
     "  - path_regex: ",
     "    age: ",
+    "    - &name age1a # name\n",
     "    key_groups:\n",
     "      - merge:\n",
     "    shamir_threshold: 99\n",
@@ -307,7 +308,9 @@ fn rules(input: &[u8]) {
         let naming = Naming { clock: &Stopped, kms_context: &[], aws_profile: "" };
         for path in ["a.yaml", "secrets/prod/b.json", "/abs/c", ""] {
             let _ = rules.rule_for(path, &naming);
+            let _ = rules.place_of_rule(path);
         }
         let _ = rules.stores();
     }
+    let _ = KeyNames::parse(input);
 }
