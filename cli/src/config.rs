@@ -1,11 +1,16 @@
 //! `.sops.yaml`: found, trusted, read, and asked about a file.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use leafseal::format::Layout;
-use leafseal::rules::{CreationRule, Naming, OverrideError, Overrides, Recipe, RuleError, Rules, subject};
+use leafseal::rules::{
+    CreationRule, KeyNames, Naming, OverrideError, Overrides, Recipe, RuleError, RulePlace, Rules, subject,
+};
 use leafseal::scope::Selector;
+use zeroize::Zeroizing;
 
 use crate::args::SealFlags;
 use crate::edge::SystemClock;
@@ -29,6 +34,31 @@ pub(crate) struct Configuration {
     pub path: PathBuf,
     /// What it says.
     pub rules: Rules,
+    source: Zeroizing<Vec<u8>>,
+}
+
+/// The configurations that count for many files: each is read once, and looked for once a folder.
+/// Which one counts for a file is for the caller to show; nobody is told that there is another.
+pub(crate) struct Configurations<'s> {
+    session: &'s Session,
+    found: HashMap<PathBuf, Option<PathBuf>>,
+    read: HashMap<PathBuf, Option<Rc<Configuration>>>,
+    rules: HashMap<(PathBuf, usize), Option<Rc<CreationRule>>>,
+    mistaken: HashSet<PathBuf>,
+    failures: Vec<Failure>,
+}
+
+/// What says who can read a file.
+#[derive(Clone)]
+pub(crate) enum Counts {
+    /// Nothing: there is no configuration.
+    Nothing,
+    /// This configuration has no rule for it.
+    NoRule(Rc<Configuration>),
+    /// One that cannot be used; why stands in [`Configurations::failures`].
+    Unusable(PathBuf),
+    /// The rule with this number.
+    Rule(Rc<Configuration>, usize, Rc<CreationRule>),
 }
 
 /// How a search went.
@@ -90,14 +120,7 @@ fn searches(session: &Session, file: &Path) -> Result<(Search, Search), Failure>
 pub(crate) fn find(session: &Session, file: &Path) -> Result<Option<PathBuf>, Failure> {
     let (ours, other) = searches(session, file)?;
     if let Some(mistaken) = &ours.mistaken {
-        let mut text = format!(
-            "ignoring {:?} when searching for config file; the config file must be called \"{NAME}\"",
-            mistaken.display().to_string()
-        );
-        if let Some(found) = &ours.found {
-            text += &format!("; using {:?} instead", found.display().to_string());
-        }
-        session.warn(&text);
+        warn_of_name(session, mistaken, ours.found.as_deref());
     }
     if let (Some(found), Some(other)) = (&ours.found, &other.found)
         && fs::canonicalize(found).ok() != fs::canonicalize(other).ok()
@@ -108,6 +131,17 @@ pub(crate) fn find(session: &Session, file: &Path) -> Result<Option<PathBuf>, Fa
         trusted(found, file)?;
     }
     Ok(ours.found)
+}
+
+fn warn_of_name(session: &Session, mistaken: &Path, found: Option<&Path>) {
+    let mut text = format!(
+        "ignoring {:?} when searching for config file; the config file must be called \"{NAME}\"",
+        mistaken.display().to_string()
+    );
+    if let Some(found) = found {
+        text += &format!("; using {:?} instead", found.display().to_string());
+    }
+    session.warn(&text);
 }
 
 /// Refuses a configuration that a user other than the caller, root or the owner of `file` owns or
@@ -169,7 +203,7 @@ fn read(path: PathBuf) -> Result<Configuration, Failure> {
             .sops(format!("could not read config file: {call} {}: {}", path.display(), reason(&it)))
     })?;
     let rules = Rules::parse(&source).map_err(|it| error::explain(rule_failure(&path, &it), &source))?;
-    Ok(Configuration { path: absolute(&path)?, rules })
+    Ok(Configuration { path: absolute(&path)?, rules, source })
 }
 
 fn rule_failure(path: &Path, error: &RuleError) -> Failure {
@@ -182,7 +216,92 @@ fn rule_failure(path: &Path, error: &RuleError) -> Failure {
     Failure::new(code::GENERIC, error::plain_words(&error.message)).at(place).sops(sops)
 }
 
+impl<'s> Configurations<'s> {
+    /// Looks for nothing before somebody asks.
+    pub(crate) fn new(session: &'s Session) -> Self {
+        let (found, read, rules) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { session, found, read, rules, mistaken: HashSet::new(), failures: Vec::new() }
+    }
+
+    /// The configuration for a file, which is absolute: as [`load`], but one that cannot be used is a
+    /// failure once and no configuration.
+    pub(crate) fn of(&mut self, file: &Path) -> Option<Rc<Configuration>> {
+        let path = self.find(file)?;
+        if !self.read.contains_key(&path) {
+            let read = read(path.clone()).and_then(|it| {
+                let checked = it.rules.check().map_err(|why| rule_failure(&path, &why));
+                checked.map(|()| Rc::new(it))
+            });
+            let read = read.map_err(|it| self.failures.push(it)).ok();
+            self.read.insert(path.clone(), read);
+        }
+        let known = self.read.get_mut(&path)?;
+        if known.is_some()
+            && self.session.config.is_none()
+            && let Err(failure) = trusted(&path, file)
+        {
+            self.failures.push(failure);
+            *known = None;
+        }
+        known.clone()
+    }
+
+    /// What counts for a file, which is absolute.
+    pub(crate) fn counts(&mut self, file: &Path) -> Counts {
+        let Some(path) = self.find(file) else { return Counts::Nothing };
+        let Some(configuration) = self.of(file) else { return Counts::Unusable(path) };
+        let Some(number) = configuration.place_of_rule(file).map(|it| it.number) else {
+            return Counts::NoRule(configuration);
+        };
+        let rule = self.rules.entry((path.clone(), number)).or_insert_with(|| match configuration.rule_for(file) {
+            Ok(it) => it.map(Rc::new),
+            Err(failure) => {
+                self.failures.push(failure);
+                None
+            }
+        });
+        match rule {
+            Some(rule) => Counts::Rule(configuration, number, Rc::clone(rule)),
+            None => Counts::Unusable(path),
+        }
+    }
+
+    /// Why configurations or rules cannot be used, each once.
+    pub(crate) fn failures(self) -> Vec<Failure> {
+        self.failures
+    }
+
+    fn find(&mut self, file: &Path) -> Option<PathBuf> {
+        if let Some(path) = &self.session.config {
+            return Some(path.clone());
+        }
+        let folder = file.parent().unwrap_or(Path::new("/"));
+        if let Some(known) = self.found.get(folder) {
+            return known.clone();
+        }
+        let Search { found, mistaken } = search(folder, true);
+        if let Some(mistaken) = mistaken
+            && self.mistaken.insert(mistaken.clone())
+        {
+            warn_of_name(self.session, &mistaken, found.as_deref());
+        }
+        self.found.insert(folder.to_owned(), found.clone());
+        found
+    }
+}
+
 impl Configuration {
+    /// What the keys in it are called.
+    pub(crate) fn names(&self) -> KeyNames {
+        KeyNames::parse(&self.source)
+    }
+
+    /// Which rule is the first for `file`, which is absolute.
+    pub(crate) fn place_of_rule(&self, file: &Path) -> Option<RulePlace<'_>> {
+        let folder = self.path.parent().unwrap_or(Path::new("/")).to_string_lossy();
+        self.rules.place_of_rule(subject(&file.to_string_lossy(), folder.trim_end_matches('/')))
+    }
+
     /// The first rule for `file`, which is absolute. `None` if there are no rules at all.
     ///
     /// # Errors

@@ -24,6 +24,8 @@ pub(crate) mod code {
     pub(crate) const SET: u8 = 7;
     /// Flags that exclude each other.
     pub(crate) const CONFLICT: u8 = 8;
+    /// `recipients plan --check` found something to do. Not a code of SOPS.
+    pub(crate) const TO_DO: u8 = 20;
     /// A document that cannot be encrypted.
     pub(crate) const ENCRYPT: u8 = 23;
     /// A value that does not decrypt.
@@ -132,6 +134,11 @@ impl Failure {
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         self.0.code
+    }
+
+    /// The file, or whatever else is to blame.
+    pub(crate) fn place(&self) -> Option<&str> {
+        self.0.at.as_deref()
     }
 
     /// The reason alone, for a line that says more around it.

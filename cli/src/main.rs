@@ -13,10 +13,13 @@ mod files;
 mod harden;
 mod identities;
 mod keys;
+mod names;
 mod prompt;
+mod rekey;
 mod session;
 mod signals;
 mod source;
+mod survey;
 mod ui;
 
 use std::ffi::OsString;

@@ -34,9 +34,17 @@ enum Operation {
     Rotate,
     Updatekeys,
     Edit,
+    Recipients,
+    RecipientsPlan,
 }
 
-use Operation::{Decrypt, DecryptSelected, Edit, Encrypt, EncryptSelected, Extract, Rotate, Set, Start, Updatekeys};
+use Operation::{
+    Decrypt, DecryptSelected, Edit, Encrypt, EncryptSelected, Extract, Recipients, RecipientsPlan, Rotate, Set, Start,
+    Updatekeys,
+};
+
+/// How many copies of a file the rows over a tree have.
+const COPIES: usize = 1_000;
 
 /// Every row: the operation and the files it is done to.
 const ROWS: &[(Operation, &str, &[&str])] = &[
@@ -50,6 +58,8 @@ const ROWS: &[(Operation, &str, &[&str])] = &[
     (Edit, "edit", &["tiny.yaml", "k10.yaml", "k100.yaml"]),
     (Rotate, "rotate", &["tiny.yaml", "k10.yaml", "k100.yaml"]),
     (Updatekeys, "updatekeys", &["tiny.yaml", "k10.yaml", "k100.yaml"]),
+    (Recipients, "recipients-1000", &["tiny.yaml"]),
+    (RecipientsPlan, "recipients-plan-1000", &["tiny.yaml"]),
     (Decrypt, "decrypt", &["tiny.json", "k1.json", "k10.json", "k100.json", "flat30.json"]),
     (Encrypt, "encrypt", &["tiny.json", "k1.json", "k10.json", "k100.json", "flat30.json"]),
 ];
@@ -178,6 +188,17 @@ impl Bench {
         self.write(&sealed, &output(&mut command)?)
     }
 
+    /// Fills a folder with copies of a file, fifty to a folder.
+    fn copies(&self, tree: &str, file: &str) -> Result<(), Failure> {
+        for n in 0..COPIES {
+            let folder = self.place.join(tree).join(format!("{:02}", n / 50));
+            fs::create_dir_all(&folder)
+                .and_then(|()| fs::copy(self.place.join(file), folder.join(format!("{n}.yaml"))))
+                .map_err(|error| format!("{tree}: {error}"))?;
+        }
+        Ok(())
+    }
+
     fn row(&self, row: &str, operation: Operation, corpus: &Corpus, runs: usize) -> Result<(), Failure> {
         match operation {
             DecryptSelected => self.files(corpus, "selected", "selected.yaml")?,
@@ -185,7 +206,14 @@ impl Bench {
         }
         let (plain, sealed, selected) =
             (format!("plain-{}", corpus.name), format!("sealed-{}", corpus.name), format!("selected-{}", corpus.name));
-        let work = format!("work-{}", corpus.name);
+        let (work, tree) = (format!("work-{}", corpus.name), format!("tree-{}", corpus.name));
+        let is_ours = matches!(operation, Recipients | RecipientsPlan);
+        if is_ours {
+            self.copies(&tree, &sealed)?;
+        }
+        // What sops does not have, only the program by its own name does.
+        let ours = [("leafseal".to_owned(), target().join("release/leafseal"))];
+        let programs = if is_ours { &ours[..] } else { &self.programs };
         let args: Vec<&str> = match operation {
             Start => vec!["--disable-version-check", "--version"],
             Decrypt => vec!["decrypt", &sealed],
@@ -197,21 +225,23 @@ impl Bench {
             Rotate => vec!["rotate", &sealed],
             Updatekeys => vec!["--config", "two.yaml", "updatekeys", "-y", &work],
             Edit => vec!["edit", &work],
+            Recipients => vec!["recipients", &tree],
+            RecipientsPlan => vec!["--config", "two.yaml", "recipients", "plan", &tree],
         };
         let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         let environment = self.environment();
 
-        let mut samples: Vec<Result<Vec<Sample>, Failure>> = vec![Ok(Vec::new()); self.programs.len()];
+        let mut samples: Vec<Result<Vec<Sample>, Failure>> = vec![Ok(Vec::new()); programs.len()];
         for round in 0..runs {
-            for turn in 0..self.programs.len() {
-                let n = (round + turn) % self.programs.len();
+            for turn in 0..programs.len() {
+                let n = (round + turn) % programs.len();
                 if samples[n].is_err() {
                     continue;
                 }
                 if matches!(operation, Set | Updatekeys | Edit) {
                     fs::copy(self.place.join(&sealed), self.place.join(&work)).map_err(|error| error.to_string())?;
                 }
-                match measure(&self.programs[n].1, &args, &environment, &self.place) {
+                match measure(&programs[n].1, &args, &environment, &self.place) {
                     Ok(sample) => samples[n].as_mut().expect("checked above").push(sample),
                     Err(failure) => samples[n] = Err(failure),
                 }

@@ -90,6 +90,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  leafseal updatekeys secrets.yaml\n  leafseal updatekeys --yes --rotate secrets/*.yaml"
     )]
     Updatekeys(Updatekeys),
+    /// Show who can read what, and have files follow `.sops.yaml`
+    #[command(
+        after_help = "Files that are not encrypted are passed over; symbolic links are not followed. Only `apply` needs\nan identity. A folder called plan or apply is named ./plan or ./apply.\n\nExamples:\n  leafseal recipients\n  leafseal recipients --by-file deploy/\n  leafseal recipients plan --check\n  leafseal recipients apply deploy/"
+    )]
+    Recipients(Recipients),
     /// Say whether a file is encrypted
     Filestatus(Filestatus),
     /// Print a completion script for a shell
@@ -356,6 +361,73 @@ pub(crate) struct Updatekeys {
     /// Read the files as yaml, json, dotenv, ini or binary, whatever their names say
     #[arg(long, value_name = "TYPE")]
     pub input_type: Option<String>,
+    /// How it is unwrapped.
+    #[command(flatten)]
+    pub unwrap: UnwrapFlags,
+}
+
+/// `recipients`.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Recipients {
+    /// What to do but show.
+    #[command(subcommand)]
+    pub action: Option<RecipientsAction>,
+    /// Files, and folders to look through
+    #[arg(default_value = ".")]
+    pub paths: Vec<PathBuf>,
+    /// Show the readers of each file instead of the files of each reader
+    #[arg(long)]
+    pub by_file: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The commands below `recipients`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecipientsAction {
+    /// Say what `apply` would change: who gains access to which files, and who loses it
+    #[command(
+        after_help = "With --check, the exit code is 20 if a file has other readers than its rule names, or no rule.\n\nExamples:\n  leafseal recipients plan\n  leafseal recipients plan --check --json deploy/"
+    )]
+    Plan(RecipientsPlan),
+    /// Give files the readers that `.sops.yaml` names, and a new data key where somebody is shut out
+    #[command(
+        after_help = "Examples:\n  leafseal recipients apply\n  leafseal recipients apply --yes --json deploy/ > applied.json"
+    )]
+    Apply(RecipientsApply),
+}
+
+/// `recipients plan`.
+#[derive(Args, Debug)]
+pub(crate) struct RecipientsPlan {
+    /// Files, and folders to look through
+    #[arg(default_value = ".")]
+    pub paths: Vec<PathBuf>,
+    /// Exit with 20 if there is something to do
+    #[arg(long)]
+    pub check: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `recipients apply`.
+#[derive(Args, Debug)]
+pub(crate) struct RecipientsApply {
+    /// Files, and folders to look through
+    #[arg(default_value = ".")]
+    pub paths: Vec<PathBuf>,
+    /// Do it without asking
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Keep the data keys, even those that a reader who is shut out may know
+    #[arg(long)]
+    pub keep_data_key: bool,
+    /// Print JSON
+    #[arg(long, requires = "yes")]
+    pub json: bool,
     /// How it is unwrapped.
     #[command(flatten)]
     pub unwrap: UnwrapFlags,

@@ -7,6 +7,7 @@ mod encrypt;
 mod filestatus;
 mod init;
 mod man;
+mod recipients;
 mod rotate;
 mod set;
 mod unset;
@@ -30,6 +31,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Filestatus(args) => filestatus::run(session, args),
         Command::Init(args) => init::run(session, args),
         Command::Man(args) => man::run(args),
+        Command::Recipients(args) => recipients::run(session, args),
         Command::Rotate(args) => rotate::run(session, args),
         Command::Set(args) => set::run(session, args),
         Command::Unset(args) => unset::run(session, args),

@@ -4,26 +4,16 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use leafseal::EncryptedFile;
-use leafseal::metadata::{KeyGroup, MasterKey};
+use leafseal::recipients::{Change, GroupChange};
 
 use crate::args::Updatekeys;
 use crate::config;
-use crate::document;
-use crate::edge::{SystemClock, SystemRng};
 use crate::error::{self, Failure, code};
-use crate::files::{Expected, ReplaceError};
 use crate::keys::Keys;
+use crate::rekey::rekey;
 use crate::session::{Mode, Session};
 use crate::source::{Source, format_for};
 use crate::ui;
-
-/// What changes in one group.
-#[derive(Debug, Default)]
-struct Difference<'k> {
-    common: Vec<&'k MasterKey>,
-    added: Vec<&'k MasterKey>,
-    removed: Vec<&'k MasterKey>,
-}
 
 /// Runs it. After a file that fails, the others are still done.
 ///
@@ -85,15 +75,13 @@ fn update(session: &Session, args: &Updatekeys, keys: &Keys, file: &Path) -> Res
     })?;
 
     let metadata = encrypted.metadata();
-    let differences = compare(&metadata.groups, &rule.groups);
-    let threshold = metadata.shamir_threshold.min(rule.groups.len());
-    let same_keys = differences.iter().all(|it| it.added.is_empty() && it.removed.is_empty());
-    if same_keys && threshold == metadata.shamir_threshold {
+    let change = Change::between(&metadata.groups, metadata.shamir_threshold, &rule.groups);
+    if change.is_empty() {
         let ours = format!("{}: up to date", source.label());
         progress(session, &format!("File {} already up to date", path.display()), Some(&ours));
         return Ok(());
     }
-    ui::out(describe(&differences, metadata.shamir_threshold, threshold).as_bytes())?;
+    ui::out(describe(&change).as_bytes())?;
     if !args.yes {
         match ui::confirm("Is this okay? (y/n):")? {
             Some(true) => {}
@@ -111,53 +99,10 @@ fn update(session: &Session, args: &Updatekeys, keys: &Keys, file: &Path) -> Res
         }
     }
 
-    let key = keys.unwrap(&source.label(), metadata)?;
-    let mut changed = metadata.clone();
-    changed.groups.clone_from(&rule.groups);
-    changed.shamir_threshold = threshold;
-    let prefix = "error updating one or more master keys";
-    let result = if args.rotate {
-        let opened = encrypted.open(&key).map_err(|it| error::open(&it).at(source.label()))?;
-        let mut rng = SystemRng::new();
-        let key = keys.generate(&mut changed.groups, &mut rng, prefix, code::GENERIC)?;
-        let sealed = encrypted.rotate(&opened.file, changed, &key, &SystemClock, &mut rng);
-        let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
-        let verify = document::verifier(&opened.file, &key);
-        put(session, &source, path, &before, &sealed, &verify)
-    } else {
-        keys.wrap(&key, &mut changed.groups, prefix, code::GENERIC)?;
-        let rewrapped = encrypted.rewrap(changed).map_err(|it| error::seal(&it).at(source.label()))?;
-        // The leaves are not this command's business: they are the same bytes as before.
-        let verify = |bytes: &[u8]| {
-            let wrong = |why: String| format!("the result was not written, because it does not read back: {why}");
-            let file = EncryptedFile::parse(format, bytes).map_err(|it| wrong(it.to_string()))?;
-            if file.same_leaves(&encrypted) { Ok(()) } else { Err(wrong("a value differs".to_owned())) }
-        };
-        put(session, &source, path, &before, &rewrapped, &verify)
-    };
-    result.map_err(|it| document::refused(&source, &it))?;
+    rekey(session, keys, &source, &before, &encrypted, &change, args.rotate)?;
     let ours = format!("{}: has the readers of {} now", source.label(), config.path.display());
     progress(session, &format!("File {} synced with new keys", path.display()), Some(&ours));
-    let gone: Vec<_> = differences.iter().flat_map(|it| &it.removed).map(|it| it.id()).collect();
-    if !gone.is_empty() && !args.rotate {
-        session.warn(&format!(
-            "{} can no longer read {}, but may know its data key: `rotate`, or `updatekeys --rotate`, shuts them out",
-            gone.join(", "),
-            source.label()
-        ));
-    }
     Ok(())
-}
-
-fn put(
-    session: &Session,
-    source: &Source,
-    path: &Path,
-    before: &[u8],
-    result: &EncryptedFile,
-    verify: &dyn Fn(&[u8]) -> Result<(), String>,
-) -> Result<(), ReplaceError> {
-    document::put(session, source, path, Expected::Bytes(before), result.text().as_bytes(), verify)
 }
 
 /// Shows where it is: in drop-in mode as Go's logger does, in our own mode only what is worth it.
@@ -171,20 +116,8 @@ fn progress(session: &Session, sops: &str, ours: Option<&str>) {
     }
 }
 
-/// Compares groups by position and keys by what identifies them, as SOPS does.
-fn compare<'k>(ours: &'k [KeyGroup], theirs: &'k [KeyGroup]) -> Vec<Difference<'k>> {
-    (0..ours.len().max(theirs.len()))
-        .map(|n| {
-            let of = |groups: &'k [KeyGroup]| groups.get(n).map_or(&[] as &'k [MasterKey], |it| it.0.as_slice());
-            let (ours, theirs) = (of(ours), of(theirs));
-            let is_in = |key: &MasterKey, keys: &[MasterKey]| keys.iter().any(|it| it.same_key(key));
-            let (common, added) = theirs.iter().partition(|it| is_in(it, ours));
-            Difference { common, added, removed: ours.iter().filter(|it| !is_in(it, theirs)).collect() }
-        })
-        .collect()
-}
-
-fn describe(differences: &[Difference<'_>], threshold: usize, new_threshold: usize) -> String {
+fn describe(change: &Change<'_>) -> String {
+    let (threshold, new_threshold) = (change.threshold, change.new_threshold);
     let mut text = "The following changes will be made to the file's groups:\n".to_owned();
     if threshold > 0 && threshold == new_threshold {
         _ = writeln!(text, "shamir_threshold: {threshold}");
@@ -196,7 +129,7 @@ fn describe(differences: &[Difference<'_>], threshold: usize, new_threshold: usi
             _ = writeln!(text, "--- shamir_threshold: {threshold}");
         }
     }
-    for (n, Difference { common, added, removed }) in differences.iter().enumerate() {
+    for (n, GroupChange { common, added, removed }) in change.groups.iter().enumerate() {
         _ = writeln!(text, "Group {}", n + 1);
         common.iter().for_each(|it| _ = writeln!(text, "    {}", it.id()));
         added.iter().for_each(|it| _ = writeln!(text, "+++ {}", it.id()));
@@ -207,6 +140,7 @@ fn describe(differences: &[Difference<'_>], threshold: usize, new_threshold: usi
 
 #[cfg(test)]
 mod tests {
+    use leafseal::metadata::{KeyGroup, MasterKey};
     use leafseal::tree::Wire;
 
     use super::*;
@@ -221,12 +155,14 @@ mod tests {
             };
             KeyGroup(ids.iter().map(key).collect())
         };
+        let described =
+            |ours: &[KeyGroup], threshold, theirs: &[KeyGroup]| describe(&Change::between(ours, threshold, theirs));
         let (ours, theirs) = ([group(&["a", "b"])], [group(&["b", "c"]), group(&["d"])]);
-        let text = describe(&compare(&ours, &theirs), 0, 0);
         let expected = "The following changes will be made to the file's groups:\n\
                         Group 1\n    b\n+++ c\n--- a\nGroup 2\n+++ d\n";
-        assert_eq!(text, expected);
-        assert!(describe(&[], 2, 1).ends_with("+++ shamir_threshold: 1\n--- shamir_threshold: 2\n"));
-        assert!(describe(&[], 2, 2).ends_with("\nshamir_threshold: 2\n"));
+        assert_eq!(described(&ours, 0, &theirs), expected);
+        let threshold = |text: String| text.lines().filter(|it| it.contains("threshold")).collect::<Vec<_>>().join("|");
+        assert_eq!(threshold(described(&ours, 2, &ours)), "+++ shamir_threshold: 1|--- shamir_threshold: 2");
+        assert_eq!(threshold(described(&theirs, 2, &theirs)), "shamir_threshold: 2");
     }
 }
