@@ -10,7 +10,7 @@ use leafseal_tests::workspace;
 const FLOORS: &[&[&str]] = &[
     &["edge"],
     &["key_path", "secret", "value", "pattern"],
-    &["cipher", "envelope", "mac", "metadata", "scope", "tree"],
+    &["cipher", "envelope", "mac", "metadata", "scope", "shamir", "tree"],
     &["format", "keyservice"],
     &["file", "keyring", "rules"],
 ];
