@@ -301,8 +301,12 @@ pub(crate) fn edit(error: &EditError) -> Failure {
 pub(crate) fn wrap_key(error: &WrapError, sops: &str, code: u8) -> Failure {
     let failure = Failure::new(code, error.to_string()).sops(format!("{sops}: [{error}]"));
     match error {
-        WrapError::EmptyGroup => failure.hint("name a recipient: with --age, or in a creation rule"),
-        WrapError::NoGroups | WrapError::SeveralGroups | WrapError::Key { .. } => failure,
+        WrapError::EmptyGroup(0) => failure.hint("name a recipient: with --age, or in a creation rule"),
+        WrapError::EmptyGroup(n) => failure.hint(format!("group {n}, counted from 0, would be left without a key")),
+        WrapError::Split { threshold, groups, .. } => {
+            failure.hint(format!("shamir_threshold is {threshold} and there are {groups} key groups"))
+        }
+        WrapError::NoGroups | WrapError::Key { .. } => failure,
     }
 }
 

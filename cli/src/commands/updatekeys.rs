@@ -5,6 +5,7 @@ use std::path::Path;
 
 use leafseal::EncryptedFile;
 use leafseal::metadata::{KeyGroup, MasterKey};
+use leafseal::rules::CreationRule;
 
 use crate::args::Updatekeys;
 use crate::config;
@@ -86,7 +87,7 @@ fn update(session: &Session, args: &Updatekeys, keys: &Keys, file: &Path) -> Res
 
     let metadata = encrypted.metadata();
     let differences = compare(&metadata.groups, &rule.groups);
-    let threshold = metadata.shamir_threshold.min(rule.groups.len());
+    let threshold = threshold(session, metadata.shamir_threshold, &rule);
     let same_keys = differences.iter().all(|it| it.added.is_empty() && it.removed.is_empty());
     if same_keys && threshold == metadata.shamir_threshold {
         let ours = format!("{}: up to date", source.label());
@@ -116,35 +117,26 @@ fn update(session: &Session, args: &Updatekeys, keys: &Keys, file: &Path) -> Res
     changed.groups.clone_from(&rule.groups);
     changed.shamir_threshold = threshold;
     let prefix = "error updating one or more master keys";
+    let mut rng = SystemRng::new();
     let result = if args.rotate {
         let opened = encrypted.open(&key).map_err(|it| error::open(&it).at(source.label()))?;
-        let mut rng = SystemRng::new();
-        let key = keys.generate(&mut changed.groups, &mut rng, prefix, code::GENERIC)?;
+        let key = keys.generate(&mut changed, &mut rng, prefix, code::GENERIC)?;
         let sealed = encrypted.rotate(&opened.file, changed, &key, &SystemClock, &mut rng);
         let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
         let verify = document::verifier(&opened.file, &key);
         put(session, &source, path, &before, &sealed, &verify)
     } else {
-        keys.wrap(&key, &mut changed.groups, prefix, code::GENERIC)?;
+        keys.wrap(&key, &mut changed, &mut rng, prefix, code::GENERIC)?;
         let rewrapped = encrypted.rewrap(changed).map_err(|it| error::seal(&it).at(source.label()))?;
-        // The leaves are not this command's business: they are the same bytes as before.
-        let verify = |bytes: &[u8]| {
-            let wrong = |why: String| format!("the result was not written, because it does not read back: {why}");
-            let file = EncryptedFile::parse(format, bytes).map_err(|it| wrong(it.to_string()))?;
-            if file.same_leaves(&encrypted) { Ok(()) } else { Err(wrong("a value differs".to_owned())) }
-        };
-        put(session, &source, path, &before, &rewrapped, &verify)
+        // The leaves are not this command's business.
+        put(session, &source, path, &before, &rewrapped, &document::same_leaves(&encrypted))
     };
     result.map_err(|it| document::refused(&source, &it))?;
     let ours = format!("{}: has the readers of {} now", source.label(), config.path.display());
     progress(session, &format!("File {} synced with new keys", path.display()), Some(&ours));
     let gone: Vec<_> = differences.iter().flat_map(|it| &it.removed).map(|it| it.id()).collect();
-    if !gone.is_empty() && !args.rotate {
-        session.warn(&format!(
-            "{} can no longer read {}, but may know its data key: `rotate`, or `updatekeys --rotate`, shuts them out",
-            gone.join(", "),
-            source.label()
-        ));
+    if !args.rotate {
+        document::tell_of_removed(session, &source, &gone);
     }
     Ok(())
 }
@@ -168,6 +160,14 @@ fn progress(session: &Session, sops: &str, ours: Option<&str>) {
         }
         (Mode::Leafseal, Some(text)) => ui::note(text),
         (Mode::Leafseal, None) => {}
+    }
+}
+
+/// How many groups are to be needed. SOPS goes by the file alone; in our own mode the rule has a say.
+fn threshold(session: &Session, of_file: usize, rule: &CreationRule) -> usize {
+    match rule.shamir_threshold {
+        it if it > 0 && rule.groups.len() > 1 && !session.is_drop_in() => it,
+        _ => of_file.min(rule.groups.len()),
     }
 }
 
