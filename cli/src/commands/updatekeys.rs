@@ -165,9 +165,13 @@ fn progress(session: &Session, sops: &str, ours: Option<&str>) {
 
 /// How many groups are to be needed. SOPS goes by the file alone; in our own mode the rule has a say.
 fn threshold(session: &Session, of_file: usize, rule: &CreationRule) -> usize {
-    match rule.shamir_threshold {
-        it if it > 0 && rule.groups.len() > 1 && !session.is_drop_in() => it,
-        _ => of_file.min(rule.groups.len()),
+    let groups = rule.groups.len();
+    match (session.is_drop_in(), rule.shamir_threshold) {
+        (true, _) => of_file.min(groups),
+        (false, 1..) if groups > 1 => rule.shamir_threshold,
+        // What a file with one group says means nothing, and one group of several cannot be meant.
+        (false, _) if groups > 1 && of_file < 2 => 0,
+        (false, _) => of_file.min(groups),
     }
 }
 
