@@ -463,6 +463,58 @@ mod tests {
         assert_eq!(nobody, format!("{start}could not read passphrase: there is nobody to ask"));
     }
 
+    /// Finds these identities, and fetches those.
+    struct Fetches(Found, Found);
+
+    impl Finder for Fetches {
+        fn find(&self, recipient: &str) -> Arc<Found> {
+            self.0.find(recipient)
+        }
+
+        fn fetch(&self, recipient: &str) -> Option<Arc<Found>> {
+            Some(self.1.find(recipient))
+        }
+    }
+
+    #[test]
+    fn one_half_asks_nobody_and_the_other_only_if_there_is_somebody_to_ask() {
+        let cheap = locked(2, key!("x25519.txt"));
+        let both = |text: &str| {
+            let mut found = native(text);
+            found.read("file", &cheap, Spacing::Lines);
+            found
+        };
+        let other = "AGE-SECRET-KEY-1PGVRSPVDYJ3MJ2306REQANH8NEXFR44L8XWANYRMRVNVST84X32SGU3AH6";
+        let plugin = "AGE-PLUGIN-TEST-1W3JHXAQFP4L50";
+        let (opens, fails) = (Some(true), Some(false));
+        let check = |age: Age, recipient: &str, expected: [Option<bool>; 2], questions: usize| {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let age = age.with_prompt(Answers("correct horse", Arc::clone(&asked)));
+            let key = wrapped(recipient);
+            let answers = age.halves().map(|it| block_on(it.unwrap(&key)).map(|it| it.is_ok()));
+            assert_eq!((answers, asked.load(Ordering::Relaxed)), (expected, questions), "{recipient}");
+            // What has been unlocked keeps nobody waiting any more.
+            if questions == 1 && expected[1] == opens {
+                assert!(matches!(block_on(age.halves()[0].unwrap(&key)), Some(Ok(_))));
+            }
+        };
+        check(Age::new(native(key!("x25519.txt"))), key!("x25519.pub"), [opens, None], 0);
+        check(Age::new(native(other)), key!("x25519.pub"), [fails, None], 0);
+        check(Age::new(both(other)), key!("x25519.pub"), [fails, opens], 1);
+        check(Age::new(both(other)), key!("id_rsa.pub"), [fails, fails], 0);
+        check(Age::new(native(plugin)), key!("x25519.pub"), [fails, fails], 0);
+        check(Age::new(ssh("id", key!("id_ed25519_locked"))), key!("id_ed25519_locked.pub"), [fails, opens], 1);
+        check(Age::new(ssh("id", key!("id_ed25519"))), key!("x25519.pub"), [fails, None], 0);
+        let fetches = || Age::new(Fetches(native(other), native(key!("x25519.txt"))));
+        check(fetches(), key!("x25519.pub"), [fails, opens], 0);
+        let age = fetches();
+        let [silent, asking] = age.halves();
+        assert_eq!([silent.reach(), asking.reach(), age.reach()], [Reach::Local, Reach::Prompt, Reach::Prompt]);
+        let pgp = MasterKey { kind: "pgp".to_owned(), ..wrapped(key!("x25519.pub")) };
+        assert!(block_on(silent.unwrap(&pgp)).is_none() && block_on(asking.unwrap(&pgp)).is_none());
+        assert!(block_on(asking.wrap(&wrapped(key!("x25519.pub")), &data_key())).is_none());
+    }
+
     #[test]
     fn identity_files_may_be_locked_and_their_cost_is_bounded() {
         let key = wrapped(key!("x25519.pub"));
