@@ -153,12 +153,14 @@ impl Failure {
         let place = at.as_ref().map(|it| format!("{it}: ")).unwrap_or_default();
         match mode {
             Mode::Leafseal => _ = writeln!(text, "error: {place}{what}"),
-            Mode::DropIn if *fatal_log => text += &crate::ui::log_line("fatal", self.reason(mode)),
             Mode::DropIn => {
                 let first = self.reason(mode);
                 // A report of several lines is complete.
                 says_details = !first.contains("\n\n");
-                _ = writeln!(text, "{first}");
+                match fatal_log {
+                    true => text += &crate::ui::log_line("fatal", first),
+                    false => _ = writeln!(text, "{first}"),
+                }
                 if sops.is_some() && !what.is_empty() && !first.contains(what.as_str()) {
                     _ = writeln!(text, "{place}{what}");
                 } else if let Some(at) = at.as_ref().filter(|it| !first.contains(it.as_str())) {

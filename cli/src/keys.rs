@@ -156,9 +156,12 @@ fn remarks(report: &UnwrapReport) -> Vec<String> {
                     let places = it.trim_end_matches('.').replace('\'', "").replace(", and ", ", ");
                     format!("looked in vain for {} identities in {places}", attempt.key.kind)
                 }
-                None => remark[..1].to_lowercase() + &remark[1..],
+                None => {
+                    let mut chars = remark.chars();
+                    chars.next().into_iter().flat_map(char::to_lowercase).chain(chars).collect()
+                }
             };
-            if !hints.contains(&hint) {
+            if !hint.is_empty() && !hints.contains(&hint) {
                 hints.push(hint);
             }
         }
