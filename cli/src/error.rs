@@ -308,7 +308,12 @@ pub(crate) fn wrap_key(error: &WrapError, sops: &str, code: u8) -> Failure {
         WrapError::Split { threshold, groups, .. } => {
             failure.hint(format!("shamir_threshold is {threshold} and there are {groups} key groups"))
         }
-        WrapError::NoGroups | WrapError::Key { .. } => failure,
+        WrapError::Keys(keys) if keys.len() > 1 => {
+            let what = format!("the data key could not be wrapped to {} keys", keys.len());
+            let failure = Failure::new(code, what).sops(format!("{sops}: [{error}]"));
+            keys.iter().fold(failure, |failure, it| failure.detail(format!("{} {}: {}", it.kind, it.id, it.reason)))
+        }
+        WrapError::NoGroups | WrapError::Keys(_) => failure,
     }
 }
 

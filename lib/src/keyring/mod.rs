@@ -49,16 +49,21 @@ pub enum WrapError {
         /// What is wrong with that.
         error: SplitError,
     },
-    /// No service would wrap to this key.
-    #[error("failed to encrypt new data key with master key {id:?}: {reason}")]
-    Key {
-        /// The list that the key stands in.
-        kind: String,
-        /// What identifies it.
-        id: String,
-        /// Why not.
-        reason: String,
-    },
+    /// No service would wrap to these keys.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))]
+    Keys(Vec<KeyFailure>),
+}
+
+/// A key that no service would wrap to.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("failed to encrypt new data key with master key {id:?}: {reason}")]
+pub struct KeyFailure {
+    /// The list that the key stands in.
+    pub kind: String,
+    /// What identifies it.
+    pub id: String,
+    /// Why not.
+    pub reason: String,
 }
 
 impl<'a> Keyring<'a> {
@@ -129,11 +134,17 @@ impl<'a> Keyring<'a> {
         let parts = parts(data_key, &metadata.groups, metadata.shamir_threshold, rng);
         async move {
             let parts = parts?;
-            let mut wrapped = Vec::new();
+            let (mut wrapped, mut failed) = (Vec::new(), Vec::new());
             for (group, part) in metadata.groups.iter().zip(&parts) {
                 for key in &group.0 {
-                    wrapped.push(self.wrap_to(key, part).await?);
+                    match self.wrap_to(key, part).await {
+                        Ok(enc) => wrapped.push(enc),
+                        Err(it) => failed.push(it),
+                    }
                 }
+            }
+            if !failed.is_empty() {
+                return Err(WrapError::Keys(failed));
             }
             let keys = metadata.groups.iter_mut().flat_map(|it| &mut it.0);
             for (key, enc) in keys.zip(wrapped) {
@@ -146,7 +157,7 @@ impl<'a> Keyring<'a> {
         }
     }
 
-    async fn wrap_to(&self, key: &MasterKey, part: &KeyPart) -> Result<String, WrapError> {
+    async fn wrap_to(&self, key: &MasterKey, part: &KeyPart) -> Result<String, KeyFailure> {
         let mut reasons = Vec::new();
         for service in &self.services {
             match service.wrap(key, part).await {
@@ -159,7 +170,7 @@ impl<'a> Keyring<'a> {
             [] => report::no_service(&key.kind),
             _ => reasons.join("; "),
         };
-        Err(WrapError::Key { kind: key.kind.clone(), id: key.id(), reason })
+        Err(KeyFailure { kind: key.kind.clone(), id: key.id(), reason })
     }
 }
 

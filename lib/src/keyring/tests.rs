@@ -425,9 +425,14 @@ fn either_every_key_is_wrapped_to_or_none() {
     let log = Log::default();
     let (x, y) = (Fake::new("x", "x", Reach::Local, &log), Fake::new("y", "y", Reach::Prompt, &log));
     let keyring = Keyring::new(vec![&x, &y]);
-    let failed = |kind: &str, id: &str, reason: &str| {
-        Err(WrapError::Key { kind: kind.to_owned(), id: id.to_owned(), reason: reason.to_owned() })
+    let failed = |keys: &[[&str; 3]]| {
+        let failure = |it: &[&str; 3]| {
+            let [kind, id, reason] = it.map(str::to_owned);
+            KeyFailure { kind, id, reason }
+        };
+        Err(WrapError::Keys(keys.iter().map(failure).collect()))
     };
+    let (bad, alien) = (["x", "bad", "permission denied"], ["z", "b", "no key service for z"]);
     let split = |threshold, groups, error| Err(WrapError::Split { threshold, groups, error });
     for (groups, threshold, expected, says) in [
         (&[][..], 0, Err(WrapError::NoGroups), 0),
@@ -436,11 +441,12 @@ fn either_every_key_is_wrapped_to_or_none() {
         (&["x a"], 0, Ok(()), 0),
         // With one group the number means nothing, and stays (spec section 4.1).
         (&["x a,y b"], 3, Ok(()), 3),
-        (&["x a,x bad"], 0, failed("x", "bad", "permission denied"), 0),
-        (&["x a,z b"], 0, failed("z", "b", "no key service for z"), 0),
+        (&["x a,x bad"], 0, failed(&[bad]), 0),
+        (&["x a,z b"], 0, failed(&[alien]), 0),
         (&["x a", "y b,x c"], 0, Ok(()), 2),
         (&["x a", "y b", "x c"], 2, Ok(()), 2),
-        (&["x a", "x bad"], 0, failed("x", "bad", "permission denied"), 0),
+        (&["x a", "x bad"], 0, failed(&[bad]), 0),
+        (&["x bad,x a", "z b"], 0, failed(&[bad, alien]), 0),
         (&["x a", "y b"], 1, split(1, 2, SplitError::ThresholdTooLow), 1),
         (&["x a", "y b"], 3, split(3, 2, SplitError::TooFewParts), 3),
     ] {
