@@ -35,11 +35,16 @@ impl Identities {
         Self { lookup: Box::new(lookup), fixed: OnceLock::new(), at_hand: OnceLock::new(), fetched: Mutex::default() }
     }
 
-    /// Returns where nothing was found so far. Empty if nobody has asked.
-    #[cfg(test)]
-    fn missing(&self) -> Vec<String> {
+    /// Says where was looked so far, in one clause. `None` if nobody has asked.
+    pub(crate) fn looked(&self) -> Option<String> {
         let fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
-        fetched.values().next().map(|it| it.missing().to_vec()).unwrap_or_default()
+        let found = fetched.values().next().or(self.at_hand.get())?;
+        let (places, missing) = (found.places().join(", "), found.missing().join(", "));
+        Some(match (places.is_empty(), missing.is_empty()) {
+            (true, _) => format!("looked in vain for age identities in {missing}"),
+            (false, true) => format!("looked for age identities in {places}"),
+            (false, false) => format!("looked for age identities in {places}, and in vain in {missing}"),
+        })
     }
 
     fn var(&self, name: &str) -> Option<OsString> {
@@ -403,14 +408,16 @@ mod tests {
         let command = format!("sh -c 'echo x >> \"{}\"; echo {OTHER}'", home.path("ran"));
         let identities = Arc::new(home.identities(&[("SOPS_AGE_KEY_CMD", &command)]));
         let age = Age::new(Arc::clone(&identities));
-        assert!(!Path::new(&home.path("ran")).exists() && identities.missing().is_empty());
+        assert!(!Path::new(&home.path("ran")).exists() && identities.looked().is_none());
         let mut key = age::KIND.master_key(RECIPIENT).expect("a recipient");
         key.enc = Some("nonsense".to_owned());
         for _ in 0..3 {
             block_on(age.unwrap(&key)).expect("an age key").expect_err("nonsense");
         }
         assert_eq!(std::fs::read_to_string(home.path("ran")).expect("it ran"), "x\n");
-        assert_eq!(identities.missing().len(), 6);
+        let looked = identities.looked().expect("somebody has asked");
+        assert!(looked.starts_with("looked for age identities in SOPS_AGE_KEY_CMD, and in vain in SOPS_"), "{looked}");
+        assert_eq!(looked.matches(", ").count(), 6);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The keyring of this machine, and what is said when it opens nothing.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use leafseal::edge::Rng;
@@ -21,12 +22,13 @@ use crate::prompt::Terminal;
 /// How long services in the network may take before somebody is prompted, or told.
 const PATIENCE: Patience = Patience(Duration::from_secs(20));
 
-/// What a remark of an age key begins with when nothing lay somewhere.
-const NOWHERE: [&str; 2] = ["Did not find keys in locations ", "Did not find keys in location "];
+/// What the remark about age keys begins with that [`Identities::looked`] knows more of.
+const NOWHERE: &str = "Did not find keys in location";
 
 /// Everything that can wrap and unwrap here. A key service of another kind is one more field.
 pub(crate) struct Keys {
     age: Age,
+    identities: Arc<Identities>,
     local: bool,
     order: Vec<String>,
 }
@@ -50,8 +52,9 @@ impl Keys {
             return Err(Failure::new(code::GENERIC, "remote key services are not supported yet")
                 .hint("they are named by --keyservice or by the environment variable SOPS_KEYSERVICE"));
         }
-        let age = Age::new(Identities::new(env::var)).with_prompt(Terminal).with_plugins(Plugins);
-        Ok(Self { age, local: flags.enable_local_keyservice, order })
+        let identities = Arc::new(Identities::new(env::var));
+        let age = Age::new(Arc::clone(&identities)).with_prompt(Terminal).with_plugins(Plugins);
+        Ok(Self { age, identities, local: flags.enable_local_keyservice, order })
     }
 
     /// Waits for what `act` does with the keyring.
@@ -106,7 +109,7 @@ impl Keys {
         if !self.local {
             return failure.hint("SOPS_ENABLE_LOCAL_KEYSERVICE is off: no identity of this machine is used");
         }
-        remarks(report).into_iter().fold(failure, Failure::hint)
+        remarks(report).into_iter().chain(self.identities.looked()).fold(failure, Failure::hint)
     }
 
     /// Makes a data key and wraps it to every key in `metadata`. `prefix` and `code` are what SOPS
@@ -145,23 +148,14 @@ impl Keys {
     }
 }
 
-/// What the services said beside their reasons, each thing once: mostly where identities were looked for.
+/// What the services said beside their reasons, each thing once.
 fn remarks(report: &UnwrapReport) -> Vec<String> {
     let mut hints = Vec::new();
     for attempt in report.groups.iter().filter(|it| !it.opened).flat_map(|it| &it.attempts) {
         for remark in attempt.answers.iter().flat_map(|(_, it)| it.remarks()) {
-            let places = NOWHERE.iter().find_map(|it| remark.strip_prefix(it));
-            let hint = match places {
-                Some(it) => {
-                    let places = it.trim_end_matches('.').replace('\'', "").replace(", and ", ", ");
-                    format!("looked in vain for {} identities in {places}", attempt.key.kind)
-                }
-                None => {
-                    let mut chars = remark.chars();
-                    chars.next().into_iter().flat_map(char::to_lowercase).chain(chars).collect()
-                }
-            };
-            if !hint.is_empty() && !hints.contains(&hint) {
+            let mut chars = remark.chars();
+            let hint: String = chars.next().into_iter().flat_map(char::to_lowercase).chain(chars).collect();
+            if !hint.is_empty() && !remark.starts_with(NOWHERE) && !hints.contains(&hint) {
                 hints.push(hint);
             }
         }
@@ -295,18 +289,11 @@ mod tests {
     }
 
     #[test]
-    fn where_was_looked_is_told_once() {
+    fn what_explains_a_failure_is_told_once() {
         let nowhere = "no\nDid not find keys in locations 'A', 'B', and 'C'.";
-        let broken = "no\nErrors while loading age identities: D is broken\nDid not find keys in location 'A'.";
-        let attempts = vec![failed("age1a", &[nowhere]), failed("age1b", &[nowhere]), failed("age1c", &[broken])];
+        let broken = "no\nErrors while loading age identities: D is broken\nDid not find keys in location 'A'.\n";
+        let attempts = ["age1a", "age1b"].map(|it| failed(it, &[nowhere, broken])).into();
         let hints = remarks(&report(0, vec![attempts]));
-        assert_eq!(
-            hints,
-            [
-                "looked in vain for age identities in A, B, C",
-                "errors while loading age identities: D is broken",
-                "looked in vain for age identities in A"
-            ]
-        );
+        assert_eq!(hints, ["errors while loading age identities: D is broken"]);
     }
 }

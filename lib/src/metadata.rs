@@ -886,7 +886,7 @@ mod tests {
                 "the metadata field `mac_only_encrypted` is not true or false",
             ),
             (
-                block([("shamir_threshold", Wire::text("-1"))]),
+                block([("shamir_threshold", Wire::text("1.5"))]),
                 "the metadata field `shamir_threshold` is not a number of groups",
             ),
             (block([("age", list([Wire::text("x")]))]), "the metadata field `age` is not a list of mappings"),

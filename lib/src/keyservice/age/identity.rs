@@ -25,6 +25,7 @@ const WORK_FACTOR_LIMIT: u8 = 22;
 #[derive(Clone, Default)]
 pub struct Found {
     identities: Vec<Arc<Identity>>,
+    places: Vec<String>,
     faults: Vec<String>,
     missing: Vec<String>,
 }
@@ -86,7 +87,10 @@ impl Found {
         };
         match identities {
             Ok(it) if it.is_empty() => self.not_at(location),
-            Ok(it) => self.identities.extend(it.into_iter().map(Arc::new)),
+            Ok(it) => {
+                self.places.push(location.to_owned());
+                self.identities.extend(it.into_iter().map(Arc::new));
+            }
             Err(it) => self.fault(it),
         }
     }
@@ -102,6 +106,8 @@ impl Found {
     }
 
     fn add_ssh(&mut self, origin: Origin, pem: &[u8]) {
+        let (Origin::File(place) | Origin::Command(place)) = &origin;
+        self.places.push(place.clone());
         let pem = Zeroizing::new(pem[..pem.len().min(SSH_LIMIT)].to_vec());
         let key = Ssh { origin, pem, parsed: OnceLock::new(), unlocked: OnceLock::new() };
         self.identities.push(Arc::new(Identity::Ssh(Box::new(key))));
@@ -120,6 +126,11 @@ impl Found {
     /// True if there is nothing to try: no identities but those that turned out to be none.
     pub fn is_empty(&self) -> bool {
         self.usable().next().is_none()
+    }
+
+    /// Returns where something was found, whether it is of use or not.
+    pub fn places(&self) -> &[String] {
+        &self.places
     }
 
     /// Returns where nothing was found.
