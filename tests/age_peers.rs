@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use leafseal::DataKey;
 use leafseal::keyservice::KeyService;
 use leafseal::keyservice::age::{Age, Found, KIND, PluginHost, Spacing};
 use leafseal::metadata::MasterKey;
+use leafseal::secret::KeyPart;
 use leafseal_tests::peer;
 use pollster::block_on;
 use tempfile::TempDir;
@@ -75,12 +75,12 @@ fn service(identity: &str, variable: &str) -> Age {
     Age::new(found).with_plugins(Plugins)
 }
 
-fn wrap(age: &Age, recipient: &str, data_key: &DataKey) -> String {
+fn wrap(age: &Age, recipient: &str, data_key: &KeyPart) -> String {
     let key = KIND.master_key(recipient).expect("a recipient");
     block_on(age.wrap(&key, data_key)).expect("an age key").expect("wraps")
 }
 
-fn unwrap(age: &Age, enc: &str) -> DataKey {
+fn unwrap(age: &Age, enc: &str) -> KeyPart {
     let key = MasterKey { kind: "age".to_owned(), fields: Vec::new(), enc: Some(enc.to_owned()) };
     block_on(age.unwrap(&key)).expect("an age key").expect("unwraps")
 }
@@ -116,7 +116,7 @@ fn run(program: &Path, folder: &TempDir, variables: &[(&str, &str)], arguments: 
 fn with_age(program: &Path, (recipient, identity, variable): (&str, &str, &str)) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = write(&folder, "identity", identity, 0o600);
-    let (age, data_key) = (service(identity, variable), DataKey::from_bytes(&[3; 32]).expect("32 bytes"));
+    let (age, data_key) = (service(identity, variable), KeyPart::from_bytes(&[3; 32]).expect("32 bytes"));
     let theirs = run(program, &folder, &[], &["-a", "-r", recipient.trim()], data_key.expose());
     let theirs = String::from_utf8(theirs).expect("armour is ASCII");
     assert_eq!(unwrap(&age, &theirs).expose(), data_key.expose(), "{recipient}");
@@ -174,7 +174,7 @@ fn plugins_are_spoken_to_as_others_do() {
         return;
     }
     let pair = (PLUGIN_RECIPIENT, PLUGIN_IDENTITY, "SOPS_AGE_KEY_FILE");
-    let (age, data_key) = (service(PLUGIN_IDENTITY, pair.2), DataKey::from_bytes(&[3; 32]).expect("32 bytes"));
+    let (age, data_key) = (service(PLUGIN_IDENTITY, pair.2), KeyPart::from_bytes(&[3; 32]).expect("32 bytes"));
     assert_eq!(unwrap(&age, &wrap(&age, PLUGIN_RECIPIENT, &data_key)).expose(), data_key.expose());
     if let Some(age) = peer("age") {
         with_age(&age, pair);

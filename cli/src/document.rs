@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use leafseal::file::Census;
+use leafseal::file::{Census, OpenError};
 use leafseal::format::Format;
 use leafseal::scope::{Scope, Selector};
 use leafseal::{DataKey, EncryptedFile, PlainFile};
@@ -51,7 +51,15 @@ pub(crate) fn open(
         .map_err(|it| unusable(error::explain(error::load(&it).at(source.label()), bytes)))?;
     let key = keys.unwrap(&source.label(), encrypted.metadata())?;
     let opened = if ignore_mac { encrypted.open_ignoring_mac(&key) } else { encrypted.open(&key) };
-    let opened = opened.map_err(|it| unusable(error::open(&it).at(source.label())))?;
+    let opened = opened.map_err(|it| {
+        let failure = unusable(error::open(&it).at(source.label()));
+        match it {
+            OpenError::Leaf { .. } | OpenError::MacUnreadable(_) if encrypted.metadata().groups.len() > 1 => {
+                failure.hint("or the parts of the data key that its groups hold do not belong together")
+            }
+            _ => failure,
+        }
+    })?;
     for warning in &opened.warnings {
         session.warn(&format!("{}: {warning}", source.label()));
     }
@@ -193,6 +201,16 @@ pub(crate) fn verifier<'a>(meant: &'a PlainFile, key: &'a DataKey) -> impl Fn(&[
     }
 }
 
+/// Checks bytes that are about to replace a file of which only the keys change: the leaves are the same
+/// bytes as before.
+pub(crate) fn same_leaves(before: &EncryptedFile) -> impl Fn(&[u8]) -> Result<(), String> + '_ {
+    |bytes| {
+        let wrong = |why: String| format!("the result was not written, because it does not read back: {why}");
+        let file = EncryptedFile::parse(before.format(), bytes).map_err(|it| wrong(it.to_string()))?;
+        if file.same_leaves(before) { Ok(()) } else { Err(wrong("a value differs".to_owned())) }
+    }
+}
+
 /// Seals an edited file again, under the key that it has.
 ///
 /// # Errors
@@ -284,6 +302,17 @@ pub(crate) fn put(
         session.warn(&format!("{}: {warning}", source.label()));
     }
     Ok(())
+}
+
+/// Says that readers who were removed may know the data key, which has stayed (file-decisions: row 4).
+pub(crate) fn tell_of_removed(session: &Session, source: &Source, gone: &[String]) {
+    if !gone.is_empty() {
+        session.warn(&format!(
+            "{} can no longer read {}, but may know its data key: `rotate`, or `updatekeys --rotate`, shuts them out",
+            gone.join(", "),
+            source.label()
+        ));
+    }
 }
 
 /// A file that could not be replaced.

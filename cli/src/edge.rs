@@ -1,6 +1,12 @@
-//! The clock and the randomness of the system.
+//! The clock, the randomness and the patience of the system.
 
-use leafseal::edge::{Clock, Rng, Timestamp};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use leafseal::edge::{Clock, Deadline, Rng, Timestamp};
 use zeroize::Zeroizing;
 
 /// The system's clock.
@@ -39,9 +45,41 @@ impl Rng for SystemRng {
     }
 }
 
+/// Waits so long for others, and no longer.
+pub(crate) struct Patience(pub Duration);
+
+impl Deadline for Patience {
+    fn passed(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        /// Over, and who wants to know.
+        type State = (bool, Option<Waker>);
+        let state = Arc::new(Mutex::new(State::default()));
+        let (sleeper, duration) = (Arc::clone(&state), self.0);
+        thread::spawn(move || {
+            thread::sleep(duration);
+            let mut state = sleeper.lock().unwrap_or_else(PoisonError::into_inner);
+            state.0 = true;
+            if let Some(waker) = state.1.take() {
+                waker.wake();
+            }
+        });
+        Box::pin(std::future::poll_fn(move |cx| {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.1 = Some(cx.waker().clone());
+            if state.0 { Poll::Ready(()) } else { Poll::Pending }
+        }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patience_ends() {
+        let begun = std::time::Instant::now();
+        pollster::block_on(Patience(Duration::from_millis(20)).passed());
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+    }
 
     #[test]
     fn time_is_spelt_as_sops_spells_it() {

@@ -160,12 +160,14 @@ impl Failure {
         let place = at.as_ref().map(|it| format!("{it}: ")).unwrap_or_default();
         match mode {
             Mode::Leafseal => _ = writeln!(text, "error: {place}{what}"),
-            Mode::DropIn if *fatal_log => text += &crate::ui::log_line("fatal", self.reason(mode)),
             Mode::DropIn => {
                 let first = self.reason(mode);
                 // A report of several lines is complete.
                 says_details = !first.contains("\n\n");
-                _ = writeln!(text, "{first}");
+                match fatal_log {
+                    true => text += &crate::ui::log_line("fatal", first),
+                    false => _ = writeln!(text, "{first}"),
+                }
                 if sops.is_some() && !what.is_empty() && !first.contains(what.as_str()) {
                     _ = writeln!(text, "{place}{what}");
                 } else if let Some(at) = at.as_ref().filter(|it| !first.contains(it.as_str())) {
@@ -308,8 +310,17 @@ pub(crate) fn edit(error: &EditError) -> Failure {
 pub(crate) fn wrap_key(error: &WrapError, sops: &str, code: u8) -> Failure {
     let failure = Failure::new(code, error.to_string()).sops(format!("{sops}: [{error}]"));
     match error {
-        WrapError::EmptyGroup => failure.hint("name a recipient: with --age, or in a creation rule"),
-        WrapError::NoGroups | WrapError::SeveralGroups | WrapError::Key { .. } => failure,
+        WrapError::EmptyGroup(0) => failure.hint("name a recipient: with --age, or in a creation rule"),
+        WrapError::EmptyGroup(n) => failure.hint(format!("group {n}, counted from 0, would be left without a key")),
+        WrapError::Split { threshold, groups, .. } => {
+            failure.hint(format!("shamir_threshold is {threshold} and there are {groups} key groups"))
+        }
+        WrapError::Keys(keys) if keys.len() > 1 => {
+            let what = format!("the data key could not be wrapped to {} keys", keys.len());
+            let failure = Failure::new(code, what).sops(format!("{sops}: [{error}]"));
+            keys.iter().fold(failure, |failure, it| failure.detail(format!("{} {}: {}", it.kind, it.id, it.reason)))
+        }
+        WrapError::NoGroups | WrapError::Keys(_) => failure,
     }
 }
 

@@ -25,35 +25,42 @@ type Lookup = Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
 pub(crate) struct Identities {
     lookup: Lookup,
     fixed: OnceLock<(Found, bool)>,
-    answers: Mutex<HashMap<String, Arc<Found>>>,
+    at_hand: OnceLock<Arc<Found>>,
+    fetched: Mutex<HashMap<String, Arc<Found>>>,
 }
 
 impl Identities {
     /// The places that the environment names; `lookup` reads a variable.
     pub(crate) fn new(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Self {
-        Self { lookup: Box::new(lookup), fixed: OnceLock::new(), answers: Mutex::default() }
+        Self { lookup: Box::new(lookup), fixed: OnceLock::new(), at_hand: OnceLock::new(), fetched: Mutex::default() }
     }
 
-    /// Returns where nothing was found so far. Empty if nobody has asked.
-    #[cfg(test)]
-    fn missing(&self) -> Vec<String> {
-        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.values().next().map(|it| it.missing().to_vec()).unwrap_or_default()
+    /// Says where was looked so far, in one clause. `None` if nobody has asked.
+    pub(crate) fn looked(&self) -> Option<String> {
+        let fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = fetched.values().next().or(self.at_hand.get())?;
+        let (places, missing) = (found.places().join(", "), found.missing().join(", "));
+        Some(match (places.is_empty(), missing.is_empty()) {
+            (true, _) => format!("looked in vain for age identities in {missing}"),
+            (false, true) => format!("looked for age identities in {places}"),
+            (false, false) => format!("looked for age identities in {places}, and in vain in {missing}"),
+        })
     }
 
     fn var(&self, name: &str) -> Option<OsString> {
         (self.lookup)(name)
     }
 
-    fn look(&self, recipient: &str) -> Found {
+    /// What is at hand and, for a recipient, what the commands print.
+    fn look(&self, recipient: Option<&str>) -> Found {
         let (mut found, mut opened) = self.fixed.get_or_init(|| self.read_fixed()).clone();
-        if let Some(command) = self.var(SSH_CMD) {
+        if let (Some(recipient), Some(command)) = (recipient, self.var(SSH_CMD)) {
             match run(SSH_CMD, &command, recipient) {
                 Ok(pem) => found.read_ssh_output(SSH_CMD, &pem),
                 Err(it) => found.fault(it),
             }
         }
-        if let Some(command) = self.var(KEY_CMD) {
+        if let (Some(recipient), Some(command)) = (recipient, self.var(KEY_CMD)) {
             match run(KEY_CMD, &command, recipient) {
                 Ok(text) => {
                     opened = true;
@@ -131,18 +138,22 @@ impl Identities {
 }
 
 impl Finder for Identities {
-    fn find(&self, recipient: &str) -> Arc<Found> {
-        let asks = self.var(SSH_CMD).is_some() || self.var(KEY_CMD).is_some();
-        let recipient = if asks { recipient } else { "" };
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        match answers.get(recipient) {
-            Some(found) => Arc::clone(found),
-            None => {
-                let found = Arc::new(self.look(recipient));
-                answers.insert(recipient.to_owned(), Arc::clone(&found));
-                found
-            }
+    fn find(&self, _recipient: &str) -> Arc<Found> {
+        Arc::clone(self.at_hand.get_or_init(|| Arc::new(self.look(None))))
+    }
+
+    /// A command may unlock a password store, or ask another machine.
+    fn fetch(&self, recipient: &str) -> Option<Arc<Found>> {
+        if self.var(SSH_CMD).is_none() && self.var(KEY_CMD).is_none() {
+            return None;
         }
+        let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = fetched.get(recipient) {
+            return Some(Arc::clone(found));
+        }
+        let found = Arc::new(self.look(Some(recipient)));
+        fetched.insert(recipient.to_owned(), Arc::clone(&found));
+        Some(found)
     }
 }
 
@@ -238,9 +249,9 @@ fn reason(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use leafseal::DataKey;
     use leafseal::keyservice::age::{Age, KIND};
     use leafseal::keyservice::{KeyService, age};
+    use leafseal::secret::KeyPart;
     use pollster::block_on;
 
     use super::*;
@@ -280,7 +291,7 @@ mod tests {
 
         fn unwrap(&self, variables: &[(&str, &str)]) -> String {
             let age = Age::new(self.identities(variables));
-            let data_key = DataKey::from_bytes(&[5; 32]).expect("32 bytes");
+            let data_key = KeyPart::from_bytes(&[5; 32]).expect("32 bytes");
             let mut key = KIND.master_key(RECIPIENT).expect("a recipient");
             key.enc = Some(block_on(age.wrap(&key, &data_key)).expect("an age key").expect("wraps"));
             match block_on(age.unwrap(&key)).expect("an age key") {
@@ -288,7 +299,7 @@ mod tests {
                     assert_eq!(it.expose(), data_key.expose());
                     String::new()
                 }
-                Err(it) => it.0.replace(self.0.path().to_str().expect("UTF-8"), "~"),
+                Err(it) => it.to_string().replace(self.0.path().to_str().expect("UTF-8"), "~"),
             }
         }
     }
@@ -397,14 +408,16 @@ mod tests {
         let command = format!("sh -c 'echo x >> \"{}\"; echo {OTHER}'", home.path("ran"));
         let identities = Arc::new(home.identities(&[("SOPS_AGE_KEY_CMD", &command)]));
         let age = Age::new(Arc::clone(&identities));
-        assert!(!Path::new(&home.path("ran")).exists() && identities.missing().is_empty());
+        assert!(!Path::new(&home.path("ran")).exists() && identities.looked().is_none());
         let mut key = age::KIND.master_key(RECIPIENT).expect("a recipient");
         key.enc = Some("nonsense".to_owned());
         for _ in 0..3 {
             block_on(age.unwrap(&key)).expect("an age key").expect_err("nonsense");
         }
         assert_eq!(std::fs::read_to_string(home.path("ran")).expect("it ran"), "x\n");
-        assert_eq!(identities.missing().len(), 6);
+        let looked = identities.looked().expect("somebody has asked");
+        assert!(looked.starts_with("looked for age identities in SOPS_AGE_KEY_CMD, and in vain in SOPS_"), "{looked}");
+        assert_eq!(looked.matches(", ").count(), 6);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod age_plugin;
 mod args;
 mod commands;
 mod config;
+mod consent;
 mod document;
 mod edge;
 mod editor;
@@ -99,10 +100,15 @@ fn run(mode: Mode, args: Vec<OsString>) -> Result<(), Failure> {
     commands::run(&Session::new(mode, globals), command)
 }
 
-/// Shows the help of a command, or of the program, on stdout.
+/// Shows the help of a command (`groups add`), or of the program, on stdout.
 fn help(definition: &mut clap::Command, command: Option<&str>) -> Result<(), Failure> {
     definition.build();
-    let shown = command.and_then(|it| definition.find_subcommand_mut(it).map(|it| it.render_help()));
-    let text = shown.unwrap_or_else(|| definition.render_help());
-    ui::out(text.to_string().as_bytes())
+    let mut shown = definition;
+    for word in command.into_iter().flat_map(|it| it.split(' ')) {
+        if shown.find_subcommand(word).is_none() {
+            break;
+        }
+        shown = shown.find_subcommand_mut(word).expect("it was found");
+    }
+    ui::out(shown.render_help().to_string().as_bytes())
 }

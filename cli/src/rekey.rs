@@ -36,34 +36,26 @@ pub(crate) fn rekey(
     changed.groups = change.groups_after().to_vec();
     changed.shamir_threshold = change.new_threshold;
     let expected = Expected::Bytes(before);
+    let mut rng = SystemRng::new();
     let result = if rotate {
         let opened = encrypted.open(&key).map_err(|it| at(error::open(&it)))?;
-        let mut rng = SystemRng::new();
-        let key = keys.generate(&mut changed.groups, &mut rng, PREFIX, code::GENERIC).map_err(at)?;
+        let key = keys.generate(&mut changed, &mut rng, PREFIX, code::GENERIC).map_err(at)?;
         let sealed = encrypted.rotate(&opened.file, changed, &key, &SystemClock, &mut rng);
         let sealed = sealed.map_err(|it| at(error::seal(&it)))?;
         let verify = document::verifier(&opened.file, &key);
         document::put(session, source, path, expected, sealed.text().as_bytes(), &verify)
     } else {
-        keys.wrap(&key, &mut changed.groups, PREFIX, code::GENERIC).map_err(at)?;
+        keys.wrap(&key, &mut changed, &mut rng, PREFIX, code::GENERIC).map_err(at)?;
         let rewrapped = encrypted.rewrap(changed).map_err(|it| at(error::seal(&it)))?;
         // The leaves are nobody's business here: they are the same bytes as before.
-        let verify = |bytes: &[u8]| {
-            let wrong = |why: String| format!("the result was not written, because it does not read back: {why}");
-            let file = EncryptedFile::parse(encrypted.format(), bytes).map_err(|it| wrong(it.to_string()))?;
-            if file.same_leaves(encrypted) { Ok(()) } else { Err(wrong("a value differs".to_owned())) }
-        };
+        let verify = document::same_leaves(encrypted);
         document::put(session, source, path, expected, rewrapped.text().as_bytes(), &verify)
     };
     result.map_err(|it| document::refused(source, &it))?;
     let gone: Vec<_> =
         change.shifts().into_iter().filter(|(_, it)| *it == Shift::Loses).map(|(it, _)| it.id()).collect();
-    if !gone.is_empty() && !rotate {
-        session.warn(&format!(
-            "{} can no longer read {}, but may know its data key: `rotate`, or `updatekeys --rotate`, shuts them out",
-            gone.join(", "),
-            source.label()
-        ));
+    if !rotate {
+        document::tell_of_removed(session, source, &gone);
     }
     Ok(())
 }

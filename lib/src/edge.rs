@@ -1,6 +1,7 @@
 //! What the library needs from outside, as traits that the caller implements.
 
 use std::fmt;
+use std::pin::Pin;
 
 /// A point in time as SOPS stores it: RFC 3339, whole seconds.
 #[derive(Clone, Debug, Eq, PartialEq, PartialOrd, Ord)]
@@ -73,6 +74,12 @@ pub trait Clock: Send + Sync {
 pub trait Rng {
     /// Fills `buf`, or does not return.
     fn fill(&mut self, buf: &mut [u8]);
+}
+
+/// How long somebody may be waited for.
+pub trait Deadline: Send + Sync {
+    /// Begins to wait; ends when it has been long enough.
+    fn passed(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod keyservice;
 mod mac;
 pub mod metadata;
 pub mod scope;
+pub mod shamir;
 pub mod tree;
 
 pub mod file;

@@ -526,11 +526,13 @@ fn same_text(a: &Wire, b: &Wire) -> bool {
     text(a).is_some_and(|a| text(b).is_some_and(|b| a == b))
 }
 
-/// A number of groups: dotenv and INI files older than 3.9 say `2.000000`.
+/// A number of groups: dotenv and INI files older than 3.9 say `2.000000`. To SOPS a negative one is
+/// as good as none.
 fn count(wire: &Wire) -> Option<usize> {
     let text = text(wire)?;
     let number = if text.is_empty() { 0.0 } else { float::parse_go(&text)? };
-    (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as usize)
+    let limit = f64::from(u32::MAX);
+    (number.fract() == 0.0 && (-limit..=limit).contains(&number)).then_some(number.max(0.0) as usize)
 }
 
 /// A truth value: those of Go and those of YAML 1.1.
@@ -884,7 +886,7 @@ mod tests {
                 "the metadata field `mac_only_encrypted` is not true or false",
             ),
             (
-                block([("shamir_threshold", Wire::text("-1"))]),
+                block([("shamir_threshold", Wire::text("1.5"))]),
                 "the metadata field `shamir_threshold` is not a number of groups",
             ),
             (block([("age", list([Wire::text("x")]))]), "the metadata field `age` is not a list of mappings"),

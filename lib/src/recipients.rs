@@ -47,7 +47,7 @@ pub struct Change<'k> {
     pub groups: Vec<GroupChange<'k>>,
     /// The threshold that the file has; zero if it does not say.
     pub threshold: usize,
-    /// The one it gets: its own, as far as there are groups for it. That of a rule does not count.
+    /// The one it gets.
     pub new_threshold: usize,
     before: &'k [KeyGroup],
     after: &'k [KeyGroup],
@@ -60,6 +60,25 @@ pub fn needed(groups: usize, threshold: usize) -> usize {
         (0 | 1, _) => 1,
         (_, 0) => groups,
         (_, threshold) => threshold.max(2),
+    }
+}
+
+/// The threshold of a file that gets so many groups, by the file alone: its own, as far as there are
+/// groups for it (spec section 8.12).
+pub fn kept_threshold(of_file: usize, groups: usize) -> usize {
+    of_file.min(groups)
+}
+
+/// The threshold of a file that gets so many groups, by the rule first. Where neither says what can be
+/// meant, all groups are needed.
+pub fn wanted_threshold(of_file: usize, of_rule: usize, groups: usize) -> usize {
+    match (groups, of_rule) {
+        // Where there is one group, what stands there means nothing and is left as it is.
+        (..2, _) => of_file,
+        (_, 1..) => of_rule,
+        // One group of several cannot be meant.
+        _ if of_file < 2 => 0,
+        _ => kept_threshold(of_file, groups),
     }
 }
 
@@ -91,8 +110,8 @@ fn identity(key: &MasterKey) -> (&str, String) {
 }
 
 impl<'k> Change<'k> {
-    /// Compares the groups of a file, which has this threshold, with others.
-    pub fn between(before: &'k [KeyGroup], threshold: usize, after: &'k [KeyGroup]) -> Self {
+    /// Compares the groups and the threshold of a file with others.
+    pub fn between(before: &'k [KeyGroup], threshold: usize, after: &'k [KeyGroup], new_threshold: usize) -> Self {
         let groups = (0..before.len().max(after.len())).map(|at| {
             let of = |groups: &'k [KeyGroup]| groups.get(at).map_or(&[] as &'k [MasterKey], |it| it.0.as_slice());
             let (ours, theirs) = (of(before), of(after));
@@ -101,7 +120,7 @@ impl<'k> Change<'k> {
             let (common, added) = theirs.iter().partition(|it| known.contains(&identity(it)));
             GroupChange { common, added, removed: ours.iter().filter(|it| !wanted.contains(&identity(it))).collect() }
         });
-        Self { groups: groups.collect(), threshold, new_threshold: threshold.min(after.len()), before, after }
+        Self { groups: groups.collect(), threshold, new_threshold, before, after }
     }
 
     /// The groups that the file gets.
@@ -181,6 +200,24 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_has_a_say_about_the_threshold() {
+        for (of_file, of_rule, groups, kept, wanted) in [
+            (0, 0, 1, 0, 0),
+            (2, 0, 1, 1, 2),
+            (0, 2, 1, 0, 0),
+            (0, 0, 3, 0, 0),
+            (1, 0, 3, 1, 0),
+            (2, 0, 3, 2, 2),
+            (2, 3, 3, 2, 3),
+            (5, 0, 3, 3, 3),
+            (5, 2, 3, 3, 2),
+        ] {
+            let got = (kept_threshold(of_file, groups), wanted_threshold(of_file, of_rule, groups));
+            assert_eq!(got, (kept, wanted), "{of_file} {of_rule} {groups}");
+        }
+    }
+
+    #[test]
     fn a_change_says_who_gains_and_who_loses() {
         // Before, its threshold, after: whose access shifts, whether somebody is shut out, whether all is right.
         for (before, threshold, after, expected, shuts_out, is_empty) in [
@@ -199,7 +236,7 @@ mod tests {
             ("a b c", 2, "ac b c", ">c", false, false),
         ] {
             let (ours, theirs) = (groups(before), groups(after));
-            let change = Change::between(&ours, threshold, &theirs);
+            let change = Change::between(&ours, threshold, &theirs, kept_threshold(threshold, theirs.len()));
             let sign = |it| match it {
                 Shift::Gains => '+',
                 Shift::Widens => '>',
@@ -216,7 +253,7 @@ mod tests {
     #[test]
     fn groups_are_compared_by_position() {
         let (ours, theirs) = (groups("ab"), groups("bc d"));
-        let change = Change::between(&ours, 0, &theirs);
+        let change = Change::between(&ours, 0, &theirs, 0);
         let ids = |keys: &[&MasterKey]| keys.iter().map(|it| it.id()).collect::<String>();
         let shown: Vec<_> =
             change.groups.iter().map(|it| (ids(&it.common), ids(&it.added), ids(&it.removed))).collect();

@@ -36,6 +36,42 @@ impl DataKey {
     }
 }
 
+/// What the master keys of one key group are wrapped to: the data key itself in a file with one
+/// group, else the group's part of it, which is a byte longer (see [`shamir`](crate::shamir)).
+///
+/// Wiped when dropped.
+pub struct KeyPart(Zeroizing<Vec<u8>>);
+
+impl KeyPart {
+    /// Takes what a key service has unwrapped.
+    ///
+    /// Returns `None` if it is as long as neither a data key nor a part of one.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        matches!(bytes.len(), 16 | 24 | 32 | 17 | 25 | 33).then(|| Self(Zeroizing::new(bytes.to_vec())))
+    }
+
+    /// All of a data key.
+    pub fn whole(key: &DataKey) -> Self {
+        Self(key.0.clone())
+    }
+
+    /// True if it is as long as a data key, and not a part of one.
+    pub fn is_whole(&self) -> bool {
+        self.0.len().is_multiple_of(8)
+    }
+
+    /// Returns the bytes. Every use of this is worth a reviewer's look.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for KeyPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyPart(..)")
+    }
+}
+
 impl fmt::Debug for DataKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DataKey(..)")

@@ -107,7 +107,14 @@ pub(crate) fn parse(cmd: &Command, args: &[OsString]) -> Asked {
     match word {
         Some("help" | "h") => Asked::Help(globals.rest.get(1).and_then(|it| it.to_str()).map(ToOwned::to_owned)),
         Some(name) if COMMANDS.contains(&name) => match cmd.find_subcommand(name) {
-            Some(command) => subcommand(command, name, &globals),
+            Some(command) if command.has_subcommands() => {
+                let word = globals.rest.get(1).and_then(|it| it.to_str());
+                match word.and_then(|word| Some((word, command.find_subcommand(word)?))) {
+                    Some((word, command)) => subcommand(command, &[name, word], &globals),
+                    None => Asked::Help(Some(name.to_owned())),
+                }
+            }
+            Some(command) => subcommand(command, &[name], &globals),
             None => Asked::Refused(Failure::new(code::GENERIC, format!("the command `{name}` is not supported yet"))),
         },
         _ => legacy(cmd, &globals),
@@ -132,20 +139,28 @@ pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
     }
 }
 
-fn subcommand(command: &Command, name: &str, globals: &Parsed) -> Asked {
-    let flags = with_help(command.get_arguments().filter_map(flag).collect());
-    let parsed = match parse_flags(&flags, &reorder(&flags, &globals.rest[1..])) {
+/// `words` are what the command is called: two for a command of a command.
+fn subcommand(command: &Command, words: &[&str], globals: &Parsed) -> Asked {
+    let name = words.join(" ");
+    let flags = command.get_arguments().filter_map(|arg| {
+        // Only there do flags for keys add up.
+        let adds_up = words[0] == "groups" && matches!(arg.get_action(), ArgAction::Append);
+        flag(arg).map(|it| Flag { appends: it.appends || adds_up, ..it })
+    });
+    let flags = with_help(flags.collect());
+    let parsed = match parse_flags(&flags, &reorder(&flags, &globals.rest[words.len()..])) {
         Ok(it) => it,
-        Err(Stop::Help) => return Asked::Help(Some(name.to_owned())),
-        Err(Stop::Wrong(message)) => return Asked::Usage { command: Some(name.to_owned()), message },
+        Err(Stop::Help) => return Asked::Help(Some(name)),
+        Err(Stop::Wrong(message)) => return Asked::Usage { command: Some(name), message },
     };
     let known = |it: &&Given| flags.iter().any(|flag| flag.names[0] == it.name);
     let inherited = globals.given.iter().filter(|it| INHERITED.contains(&it.name.as_str()));
     let inherited = inherited.filter(|it| it.name != "mac-only-encrypted" || known(it));
-    let mut argv: Vec<_> = ["leafseal".into(), name.into()].into();
+    let mut argv: Vec<OsString> = vec!["leafseal".into()];
+    argv.extend(words.iter().map(Into::into));
     argv.extend(spell(inherited, &flags));
     argv.extend(spell(parsed.given.iter(), &flags));
-    let (files, warnings) = match ONE_FILE.contains(&name) {
+    let (files, warnings) = match ONE_FILE.contains(&words[0]) {
         true => first_only(&parsed.rest),
         false => (parsed.rest.as_slice(), Vec::new()),
     };
@@ -471,6 +486,13 @@ mod tests {
             ("--enable-local-keyservice=false -d f", "decrypt --legacy --enable-local-keyservice=false -- f"),
             ("decrypt --enable-local-keyservice f", "decrypt --enable-local-keyservice -- f"),
             ("encrypt --age A --age B f", "encrypt --age=B -- f"),
+            ("groups", "help groups"),
+            ("groups add --help", "help groups add"),
+            ("groups add -f f --age A --age B", "groups add --file=f --age=A --age=B --"),
+            ("groups add -i -f f --age A x", "groups add --in-place --file=f --age=A -- x"),
+            ("groups delete 2 -i -f f", "groups delete --in-place --file=f -- 2"),
+            ("groups delete -f f -1", "usage: flag provided but not defined: -1"),
+            ("groups delete -f f -f g 1", "groups delete --file=g -- 1"),
             ("publish f", "refused: the command `publish` is not supported yet"),
         ] {
             assert_eq!(ask(line), asked, "{line}");

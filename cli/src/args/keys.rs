@@ -149,6 +149,10 @@ flag_set!(
     KeyFlags, "", true, "keys that can read the file"
 );
 flag_set!(
+    /// `--age` and the like: the keys of a new group. No variable names these.
+    GroupFlags, "", false, "keys of which each opens the new group"
+);
+flag_set!(
     /// `--add-age` and the like.
     AddFlags, "add-", false, "keys that can read the file from now on"
 );

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use keys::{AddFlags, KeyFlags, RemoveFlags};
+pub(crate) use keys::{AddFlags, GroupFlags, KeyFlags, RemoveFlags};
 
 /// Encrypts, edits and decrypts files in Git.
 ///
@@ -95,6 +95,13 @@ pub(crate) enum Command {
         after_help = "Files that are not encrypted are passed over; symbolic links are not followed. Only `apply` needs\nan identity. A folder called plan or apply is named ./plan or ./apply.\n\nExamples:\n  leafseal recipients\n  leafseal recipients --by-file deploy/\n  leafseal recipients plan --check\n  leafseal recipients apply deploy/"
     )]
     Recipients(Recipients),
+    /// Change the key groups of a file, of which enough must open for the file to open
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Examples:\n  leafseal groups add -i --file secrets.yaml --age age1…\n  leafseal groups delete -i --file secrets.yaml 1"
+    )]
+    Groups(Groups),
     /// Say whether a file is encrypted
     Filestatus(Filestatus),
     /// Print a completion script for a shell
@@ -431,6 +438,74 @@ pub(crate) struct RecipientsApply {
     /// How it is unwrapped.
     #[command(flatten)]
     pub unwrap: UnwrapFlags,
+}
+
+/// `groups`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Groups {
+    /// Add a key group, and split the data key anew
+    #[command(
+        after_help = "Examples:\n  leafseal groups add -i --file secrets.yaml --age age1…\n  leafseal groups add -i --file secrets.yaml --age age1…,age1… --shamir-secret-sharing-threshold 2"
+    )]
+    Add(GroupsAdd),
+    /// Delete a key group, and split the data key anew
+    #[command(
+        after_help = "Examples:\n  leafseal groups delete -i --file secrets.yaml 2\n  leafseal groups delete -i --file secrets.yaml --shamir-secret-sharing-threshold 1 1"
+    )]
+    Delete(GroupsDelete),
+}
+
+/// What both have.
+#[derive(Args, Debug)]
+pub(crate) struct GroupsFlags {
+    /// The file
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Replace the file instead of writing to stdout
+    #[arg(short, long)]
+    pub in_place: bool,
+    /// How many key groups are needed to decrypt from now on
+    #[arg(long, value_name = "N")]
+    pub shamir_secret_sharing_threshold: Option<usize>,
+    /// Keep readers that only the file names, without asking
+    #[arg(long)]
+    pub keep_readers: bool,
+    /// How it is unwrapped.
+    #[command(flatten)]
+    pub unwrap: UnwrapFlags,
+}
+
+/// `groups add`.
+#[derive(Args, Debug)]
+pub(crate) struct GroupsAdd {
+    /// What both have.
+    #[command(flatten)]
+    pub common: GroupsFlags,
+    /// The keys.
+    #[command(flatten)]
+    pub keys: GroupFlags,
+    /// Encryption context for AWS KMS keys
+    #[arg(long, value_name = "KEY:VALUE,…", hide = true)]
+    pub encryption_context: Option<String>,
+    /// The AWS profile for KMS keys
+    #[arg(long, value_name = "PROFILE", hide = true)]
+    pub aws_profile: Option<String>,
+    /// More arguments than there is a use for
+    #[arg(hide = true)]
+    pub ignored: Vec<String>,
+}
+
+/// `groups delete`.
+#[derive(Args, Debug)]
+pub(crate) struct GroupsDelete {
+    /// What both have.
+    #[command(flatten)]
+    pub common: GroupsFlags,
+    /// The number of the group, counted from 0
+    pub index: Option<String>,
+    /// More arguments than there is a use for
+    #[arg(hide = true)]
+    pub ignored: Vec<String>,
 }
 
 /// `filestatus`.

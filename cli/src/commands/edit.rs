@@ -4,7 +4,7 @@ use std::path::Path;
 
 use leafseal::edge::Clock as _;
 use leafseal::format::{Format, Layout};
-use leafseal::metadata::Metadata;
+use leafseal::metadata::{MasterKey, Metadata};
 use leafseal::rules::Recipe;
 use leafseal::tree::{Edits, METADATA_KEY};
 use leafseal::{DataKey, EncryptedFile, PlainFile};
@@ -79,10 +79,11 @@ pub(crate) fn run(session: &Session, args: Edit) -> Result<(), Failure> {
         None => None,
     };
     let fresh = match recipe {
-        Some(Recipe { mut groups, shamir_threshold, scope, ignored: _ }) => {
+        Some(Recipe { groups, shamir_threshold, scope, ignored: _ }) => {
             let prefix = "Error encrypting the data key with one or more master keys";
-            let key = keys.generate(&mut groups, &mut SystemRng::new(), prefix, code::NO_KEY)?;
-            Some((Metadata::new(groups, shamir_threshold, scope, SystemClock.now()), key))
+            let mut metadata = Metadata::new(groups, shamir_threshold, scope, SystemClock.now());
+            let key = keys.generate(&mut metadata, &mut SystemRng::new(), prefix, code::NO_KEY)?;
+            Some((metadata, key))
         }
         None => None,
     };
@@ -208,7 +209,7 @@ impl Task<'_> {
             }
             plain = parse(edits.apply(plain.text()).as_bytes())?;
             if !same_metadata {
-                metadata = self.rewrapped(given).map_err(unusable)?;
+                metadata = self.rewrapped(&metadata, given).map_err(unusable)?;
             }
         }
         if plain.tree().is_ok_and(|it| it.documents().is_empty()) {
@@ -248,11 +249,18 @@ impl Task<'_> {
         Metadata::from_wire(&wire).map_err(|it| unusable(it.to_string()))
     }
 
-    /// Wraps the data key to keys that were added by hand.
-    fn rewrapped(&self, mut metadata: Metadata) -> Result<Metadata, Failure> {
-        if metadata.groups.iter().flat_map(|it| &it.0).any(|it| it.enc.as_ref().is_none_or(String::is_empty)) {
+    /// Wraps the data key anew if keys were added by hand, or groups changed: then every part of the
+    /// data key is another one.
+    fn rewrapped(&self, was: &Metadata, mut metadata: Metadata) -> Result<Metadata, Failure> {
+        let groups = |it: &Metadata| -> Vec<Vec<String>> {
+            it.groups.iter().map(|it| it.0.iter().map(|key| format!("{} {}", key.kind, key.id())).collect()).collect()
+        };
+        let is_missing = |key: &MasterKey| key.enc.as_ref().is_none_or(String::is_empty);
+        let is_split = was.groups.len() > 1 || metadata.groups.len() > 1;
+        let is_other = was.shamir_threshold != metadata.shamir_threshold || groups(was) != groups(&metadata);
+        if metadata.groups.iter().flat_map(|it| &it.0).any(is_missing) || (is_split && is_other) {
             let prefix = "error updating one or more master keys";
-            self.keys.wrap(self.key(), &mut metadata.groups, prefix, code::GENERIC)?;
+            self.keys.wrap(self.key(), &mut metadata, &mut SystemRng::new(), prefix, code::GENERIC)?;
         }
         Ok(metadata)
     }

@@ -37,8 +37,7 @@ pub(crate) fn run(session: &Session, args: Encrypt) -> Result<(), Failure> {
     let wanted = if session.is_drop_in() { wanted } else { wanted.or(types.input_type.as_deref()) };
     let format = format_for(session, "--output-type", wanted, &name)?;
     let keys = Keys::new(&unwrap)?;
-    let Recipe { mut groups, shamir_threshold, scope, ignored: _ } =
-        config::recipe(session, &name, input.name(), &seal)?;
+    let Recipe { groups, shamir_threshold, scope, ignored: _ } = config::recipe(session, &name, input.name(), &seal)?;
 
     let before = source.read()?;
     let plain = document::parse_plain(session, &source.label(), input, &before)?;
@@ -51,8 +50,8 @@ pub(crate) fn run(session: &Session, args: Encrypt) -> Result<(), Failure> {
     document::refuse_plaintext(session, &source.label(), &plain, &scope, seal.allow_plaintext)?;
 
     let mut rng = SystemRng::new();
-    let key = keys.generate(&mut groups, &mut rng, "Could not generate data key", code::GENERIC)?;
-    let metadata = Metadata::new(groups, shamir_threshold, scope, SystemClock.now());
+    let mut metadata = Metadata::new(groups, shamir_threshold, scope, SystemClock.now());
+    let key = keys.generate(&mut metadata, &mut rng, "Could not generate data key", code::GENERIC)?;
     let sealed = plain.seal(metadata, &key, &SystemClock, &mut rng);
     let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
     let verify = document::verifier(&plain, &key);

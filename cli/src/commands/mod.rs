@@ -5,6 +5,7 @@ mod decrypt;
 mod edit;
 mod encrypt;
 mod filestatus;
+mod groups;
 mod init;
 mod man;
 mod recipients;
@@ -29,6 +30,7 @@ pub(crate) fn run(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Edit(args) => edit::run(session, args),
         Command::Encrypt(args) => encrypt::run(session, args),
         Command::Filestatus(args) => filestatus::run(session, args),
+        Command::Groups(args) => groups::run(session, args),
         Command::Init(args) => init::run(session, args),
         Command::Man(args) => man::run(args),
         Command::Recipients(args) => recipients::run(session, args),

@@ -1,19 +1,18 @@
 //! `rotate`: a new data key, and other readers if asked.
 
-use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
-use leafseal::metadata::{KeyGroup, MasterKey, Metadata};
+use leafseal::metadata::KeyGroup;
 
 use crate::args::Rotate;
 use crate::config;
+use crate::consent;
 use crate::document::{self, Document};
 use crate::edge::{SystemClock, SystemRng};
 use crate::error::{self, Failure, code};
 use crate::keys::Keys;
 use crate::session::Session;
 use crate::source::{Source, exists, format_for};
-use crate::ui;
 
 /// Runs it.
 ///
@@ -39,7 +38,7 @@ pub(crate) fn run(session: &Session, args: Rotate) -> Result<(), Failure> {
     let opened = document::open(session, &source, input, &before, &keys, args.ignore_mac)?;
     let mut metadata = opened.encrypted.metadata().clone();
     if !args.keep_readers {
-        consent(session, &source, &name, &removed, &metadata)?;
+        consent::ask(session, &source, &name, &metadata, &removed)?;
     }
     // SOPS adds to the first group and takes away from all (spec section 8.11).
     match metadata.groups.first_mut() {
@@ -51,7 +50,7 @@ pub(crate) fn run(session: &Session, args: Rotate) -> Result<(), Failure> {
     }
     let mut rng = SystemRng::new();
     let key = keys
-        .generate(&mut metadata.groups, &mut rng, "Could not generate data key", code::GENERIC)
+        .generate(&mut metadata, &mut rng, "Could not generate data key", code::GENERIC)
         .map_err(|it| it.at(source.label()))?;
     let Document { encrypted, plain, .. } = opened;
     let same = format.name() == input.name();
@@ -79,42 +78,4 @@ fn check_missing(session: &Session, source: &Source, path: &Path, changes_keys: 
         path.display().to_string(),
         instead
     )))
-}
-
-/// Asks before the new data key goes to readers that only the file names: somebody may have put them
-/// there (guarantee D3). Without a creation rule, nobody says who should be there.
-fn consent(
-    session: &Session,
-    source: &Source,
-    name: &Path,
-    removed: &[MasterKey],
-    metadata: &Metadata,
-) -> Result<(), Failure> {
-    if session.is_drop_in() {
-        return Ok(());
-    }
-    let Some(rule) = config::load(session, name)?.and_then(|it| it.rule_for(name).ok().flatten()) else {
-        return Ok(());
-    };
-    let named: Vec<_> = rule.groups.iter().flat_map(|it| &it.0).chain(removed).collect();
-    let strangers: Vec<_> = metadata
-        .groups
-        .iter()
-        .flat_map(|it| &it.0)
-        .filter(|key| !named.iter().any(|it| it.same_key(key)))
-        .map(|it| format!("{} {}", it.kind, it.id()))
-        .collect();
-    if strangers.is_empty() {
-        return Ok(());
-    }
-    if io::stdin().is_terminal() && io::stderr().is_terminal() {
-        ui::note(&format!("{}: these readers are named by the file and not by .sops.yaml:", source.label()));
-        strangers.iter().for_each(|it| ui::note(&format!("  {it}")));
-        if crate::prompt::line("Wrap the new data key to them? (y/n)").is_some_and(|it| it == "y") {
-            return Ok(());
-        }
-    }
-    let failure = Failure::new(code::GENERIC, "readers that only the file names need your consent").at(source.label());
-    let failure = strangers.into_iter().fold(failure, Failure::detail);
-    Err(failure.hint("--keep-readers keeps them; `updatekeys --rotate` shuts them out"))
 }

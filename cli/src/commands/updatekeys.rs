@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use leafseal::EncryptedFile;
-use leafseal::recipients::{Change, GroupChange};
+use leafseal::recipients::{Change, GroupChange, kept_threshold, wanted_threshold};
 
 use crate::args::Updatekeys;
 use crate::config;
@@ -75,7 +75,13 @@ fn update(session: &Session, args: &Updatekeys, keys: &Keys, file: &Path) -> Res
     })?;
 
     let metadata = encrypted.metadata();
-    let change = Change::between(&metadata.groups, metadata.shamir_threshold, &rule.groups);
+    let (of_file, groups) = (metadata.shamir_threshold, rule.groups.len());
+    // SOPS goes by the file alone; in our own mode the rule has a say.
+    let threshold = match session.mode {
+        Mode::DropIn => kept_threshold(of_file, groups),
+        Mode::Leafseal => wanted_threshold(of_file, rule.shamir_threshold, groups),
+    };
+    let change = Change::between(&metadata.groups, of_file, &rule.groups, threshold);
     if change.is_empty() {
         let ours = format!("{}: up to date", source.label());
         progress(session, &format!("File {} already up to date", path.display()), Some(&ours));
@@ -155,8 +161,9 @@ mod tests {
             };
             KeyGroup(ids.iter().map(key).collect())
         };
-        let described =
-            |ours: &[KeyGroup], threshold, theirs: &[KeyGroup]| describe(&Change::between(ours, threshold, theirs));
+        let described = |ours: &[KeyGroup], threshold, theirs: &[KeyGroup]| {
+            describe(&Change::between(ours, threshold, theirs, kept_threshold(threshold, theirs.len())))
+        };
         let (ours, theirs) = ([group(&["a", "b"])], [group(&["b", "c"]), group(&["d"])]);
         let expected = "The following changes will be made to the file's groups:\n\
                         Group 1\n    b\n+++ c\n--- a\nGroup 2\n+++ d\n";

@@ -19,9 +19,9 @@ use zeroize::Zeroizing;
 pub use identity::{FILE_LIMIT, Found, Spacing};
 use recipient::Recipient;
 
-use super::{Answer, KeyError, KeyKind, KeyService};
+use super::{Answer, KeyError, KeyKind, KeyService, Reach};
 use crate::metadata::MasterKey;
-use crate::secret::{DataKey, SecretText};
+use crate::secret::{KeyPart, SecretText};
 
 /// How age recipients are named (spec section 6.1).
 pub const KIND: KeyKind =
@@ -30,10 +30,16 @@ pub const KIND: KeyKind =
 /// The most that the `enc` of one key may hold. SOPS writes one to two thousand bytes.
 const ENC_LIMIT: usize = 1 << 16;
 
-/// Finds identities. Asked once for each master key, and only when a data key has to be unwrapped.
+/// Finds identities. Asked for each master key, and only when a data key has to be unwrapped.
 pub trait Finder: Send + Sync {
-    /// Returns all identities that there are, whether they fit `recipient` or not.
+    /// Returns the identities at hand, whether they fit `recipient` or not.
     fn find(&self, recipient: &str) -> Arc<Found>;
+
+    /// Returns those at hand and those that may keep somebody waiting, such as what a command
+    /// prints. `None` if there are no such places.
+    fn fetch(&self, _recipient: &str) -> Option<Arc<Found>> {
+        None
+    }
 }
 
 /// Asks a person for passphrases.
@@ -59,15 +65,23 @@ pub trait PluginHost: Send + Sync {
     fn identity(&self, identity: &age::plugin::Identity) -> Result<Box<dyn age::Identity>, String>;
 }
 
-/// The key service for age.
+/// The key service for age: all identities, those that keep nobody waiting first.
 pub struct Age {
     finder: Box<dyn Finder>,
     prompt: Option<Box<dyn Prompt>>,
     plugins: Option<Box<dyn PluginHost>>,
 }
 
+/// One half of [`Age`], for a keyring that asks others in between.
+pub struct AgeHalf<'a> {
+    age: &'a Age,
+    reach: Reach,
+}
+
 /// Who may be asked while a data key is unwrapped.
 struct Ask<'a> {
+    /// Nobody: identities that would have to be unlocked first are passed over.
+    is_silent: bool,
     prompt: Option<&'a dyn Prompt>,
     plugins: Option<&'a dyn PluginHost>,
 }
@@ -81,6 +95,10 @@ impl Finder for Found {
 impl<F: Finder> Finder for Arc<F> {
     fn find(&self, recipient: &str) -> Arc<Found> {
         (**self).find(recipient)
+    }
+
+    fn fetch(&self, recipient: &str) -> Option<Arc<Found>> {
+        (**self).fetch(recipient)
     }
 }
 
@@ -112,7 +130,13 @@ impl Age {
         self
     }
 
-    fn wrap_now(&self, recipient: &str, data_key: &DataKey) -> Result<String, String> {
+    /// The identities that keep nobody waiting, and those that may: what is locked with a passphrase,
+    /// what a command prints, plugins.
+    pub fn halves(&self) -> [AgeHalf<'_>; 2] {
+        [Reach::Local, Reach::Prompt].map(|reach| AgeHalf { age: self, reach })
+    }
+
+    fn wrap_now(&self, recipient: &str, part: &KeyPart) -> Result<String, String> {
         let boxed: Box<dyn age::Recipient> = match Recipient::parse(recipient.trim())? {
             Recipient::X25519(it) => Box::new(it),
             Recipient::Hybrid(it) => it,
@@ -127,7 +151,7 @@ impl Age {
             let mut text = Vec::new();
             let armor = ArmoredWriter::wrap_output(&mut text, Format::AsciiArmor).map_err(|it| one_line(&it))?;
             let mut writer = encryptor.wrap_output(armor).map_err(|it| one_line(&it))?;
-            writer.write_all(data_key.expose()).map_err(|it| one_line(&it))?;
+            writer.write_all(part.expose()).map_err(|it| one_line(&it))?;
             writer.finish().and_then(ArmoredWriter::finish).map_err(|it| one_line(&it))?;
             Ok(text)
         };
@@ -136,18 +160,17 @@ impl Age {
         Ok(String::from_utf8(text).expect("armour is ASCII").replace('\r', ""))
     }
 
-    fn unwrap_now(&self, recipient: &str, enc: &str) -> Result<DataKey, String> {
-        let found = self.finder.find(recipient);
-        let ask = Ask { prompt: self.prompt.as_deref(), plugins: self.plugins.as_deref() };
-        let key = unwrap(enc, &found, &ask).map_err(|it| {
+    fn unwrap_now(&self, key: &MasterKey, found: &Found, is_silent: bool) -> Result<KeyPart, String> {
+        let ask = Ask { is_silent, prompt: self.prompt.as_deref(), plugins: self.plugins.as_deref() };
+        let part = unwrap(key.enc.as_deref().unwrap_or_default(), found, &ask).map_err(|it| {
             let it = match found.is_empty() {
                 true => "failed to load age identities".to_owned(),
                 false => format!("failed to create reader for decrypting sops data key with age: {it}"),
             };
-            it + &found.suffix()
+            it + &found.remarks()
         })?;
-        let wrong = || format!("the data key is {} bytes long, which no file is encrypted with", key.len());
-        DataKey::from_bytes(&key).ok_or_else(wrong)
+        let wrong = || format!("the data key is {} bytes long, which no file is encrypted with", part.len());
+        KeyPart::from_bytes(&part).ok_or_else(wrong)
     }
 }
 
@@ -156,16 +179,55 @@ impl KeyService for Age {
         "age"
     }
 
-    fn wrap<'a>(&'a self, key: &'a MasterKey, data_key: &'a DataKey) -> Answer<'a, String> {
+    fn reach(&self) -> Reach {
+        Reach::Prompt
+    }
+
+    fn wrap<'a>(&'a self, key: &'a MasterKey, part: &'a KeyPart) -> Answer<'a, String> {
         Box::pin(async move {
-            (key.kind == KIND.name).then(|| self.wrap_now(key.field(KIND.id_field), data_key).map_err(KeyError))
+            (key.kind == KIND.name).then(|| self.wrap_now(key.field(KIND.id_field), part).map_err(KeyError))
         })
     }
 
-    fn unwrap<'a>(&'a self, key: &'a MasterKey) -> Answer<'a, DataKey> {
+    fn unwrap<'a>(&'a self, key: &'a MasterKey) -> Answer<'a, KeyPart> {
         Box::pin(async move {
-            let enc = key.enc.as_deref().unwrap_or_default();
-            (key.kind == KIND.name).then(|| self.unwrap_now(key.field(KIND.id_field), enc).map_err(KeyError))
+            let recipient = key.field(KIND.id_field);
+            let found = || self.finder.fetch(recipient).unwrap_or_else(|| self.finder.find(recipient));
+            (key.kind == KIND.name).then(|| self.unwrap_now(key, &found(), false).map_err(KeyError))
+        })
+    }
+}
+
+impl KeyService for AgeHalf<'_> {
+    fn name(&self) -> &str {
+        self.age.name()
+    }
+
+    fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    fn wrap<'a>(&'a self, key: &'a MasterKey, part: &'a KeyPart) -> Answer<'a, String> {
+        match self.reach {
+            Reach::Local => self.age.wrap(key, part),
+            _ => Box::pin(async { None }),
+        }
+    }
+
+    fn unwrap<'a>(&'a self, key: &'a MasterKey) -> Answer<'a, KeyPart> {
+        if self.reach != Reach::Local {
+            let asks = || {
+                let recipient = key.field(KIND.id_field);
+                self.age.finder.find(recipient).asks() || self.age.finder.fetch(recipient).is_some()
+            };
+            return match key.kind == KIND.name && asks() {
+                true => self.age.unwrap(key),
+                false => Box::pin(async { None }),
+            };
+        }
+        Box::pin(async move {
+            let found = || self.age.finder.find(key.field(KIND.id_field));
+            (key.kind == KIND.name).then(|| self.age.unwrap_now(key, &found(), true).map_err(KeyError))
         })
     }
 }
@@ -287,8 +349,8 @@ mod tests {
         }
     }
 
-    fn data_key() -> DataKey {
-        DataKey::from_bytes(&[9; 32]).expect("32 bytes")
+    fn data_key() -> KeyPart {
+        KeyPart::from_bytes(&[9; 32]).expect("32 bytes")
     }
 
     fn wrapped(recipient: &str) -> MasterKey {
@@ -312,7 +374,7 @@ mod tests {
                 assert_eq!(it.expose(), data_key().expose());
                 String::new()
             }
-            Err(it) => it.0,
+            Err(it) => it.to_string(),
         }
     }
 
@@ -401,6 +463,58 @@ mod tests {
         assert_eq!(nobody, format!("{start}could not read passphrase: there is nobody to ask"));
     }
 
+    /// Finds these identities, and fetches those.
+    struct Fetches(Found, Found);
+
+    impl Finder for Fetches {
+        fn find(&self, recipient: &str) -> Arc<Found> {
+            self.0.find(recipient)
+        }
+
+        fn fetch(&self, recipient: &str) -> Option<Arc<Found>> {
+            Some(self.1.find(recipient))
+        }
+    }
+
+    #[test]
+    fn one_half_asks_nobody_and_the_other_only_if_there_is_somebody_to_ask() {
+        let cheap = locked(2, key!("x25519.txt"));
+        let both = |text: &str| {
+            let mut found = native(text);
+            found.read("file", &cheap, Spacing::Lines);
+            found
+        };
+        let other = "AGE-SECRET-KEY-1PGVRSPVDYJ3MJ2306REQANH8NEXFR44L8XWANYRMRVNVST84X32SGU3AH6";
+        let plugin = "AGE-PLUGIN-TEST-1W3JHXAQFP4L50";
+        let (opens, fails) = (Some(true), Some(false));
+        let check = |age: Age, recipient: &str, expected: [Option<bool>; 2], questions: usize| {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let age = age.with_prompt(Answers("correct horse", Arc::clone(&asked)));
+            let key = wrapped(recipient);
+            let answers = age.halves().map(|it| block_on(it.unwrap(&key)).map(|it| it.is_ok()));
+            assert_eq!((answers, asked.load(Ordering::Relaxed)), (expected, questions), "{recipient}");
+            // What has been unlocked keeps nobody waiting any more.
+            if questions == 1 && expected[1] == opens {
+                assert!(matches!(block_on(age.halves()[0].unwrap(&key)), Some(Ok(_))));
+            }
+        };
+        check(Age::new(native(key!("x25519.txt"))), key!("x25519.pub"), [opens, None], 0);
+        check(Age::new(native(other)), key!("x25519.pub"), [fails, None], 0);
+        check(Age::new(both(other)), key!("x25519.pub"), [fails, opens], 1);
+        check(Age::new(both(other)), key!("id_rsa.pub"), [fails, fails], 0);
+        check(Age::new(native(plugin)), key!("x25519.pub"), [fails, fails], 0);
+        check(Age::new(ssh("id", key!("id_ed25519_locked"))), key!("id_ed25519_locked.pub"), [fails, opens], 1);
+        check(Age::new(ssh("id", key!("id_ed25519"))), key!("x25519.pub"), [fails, None], 0);
+        let fetches = || Age::new(Fetches(native(other), native(key!("x25519.txt"))));
+        check(fetches(), key!("x25519.pub"), [fails, opens], 0);
+        let age = fetches();
+        let [silent, asking] = age.halves();
+        assert_eq!([silent.reach(), asking.reach(), age.reach()], [Reach::Local, Reach::Prompt, Reach::Prompt]);
+        let pgp = MasterKey { kind: "pgp".to_owned(), ..wrapped(key!("x25519.pub")) };
+        assert!(block_on(silent.unwrap(&pgp)).is_none() && block_on(asking.unwrap(&pgp)).is_none());
+        assert!(block_on(asking.wrap(&wrapped(key!("x25519.pub")), &data_key())).is_none());
+    }
+
     #[test]
     fn identity_files_may_be_locked_and_their_cost_is_bounded() {
         let key = wrapped(key!("x25519.pub"));
@@ -478,15 +592,18 @@ mod tests {
     }
 
     #[test]
-    fn a_data_key_has_one_of_three_lengths() {
+    fn what_is_wrapped_is_as_long_as_a_data_key_or_a_part_of_one() {
         let age = Age::new(native(key!("x25519.txt")));
         for (length, works) in [
             (0, false),
             (15, false),
             (16, true),
+            (17, true),
             (24, true),
             (31, false),
             (32, true),
+            (33, true),
+            (34, false),
             (64, false),
             (65, false),
             (40000, false),

@@ -3,11 +3,12 @@
 
 pub mod age;
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::metadata::MasterKey;
-use crate::secret::DataKey;
+use crate::secret::KeyPart;
 use crate::tree::Wire;
 
 /// Every kind of master key that can be named on a command line or in a creation rule.
@@ -62,7 +63,7 @@ pub enum Reach {
 /// The result of asking a key service.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Option<Result<T, KeyError>>> + Send + 'a>>;
 
-/// Something that can wrap and unwrap data keys: a local identity, a cloud, another machine.
+/// Something that can wrap and unwrap data keys, or parts of them: a local identity, a cloud, another machine.
 ///
 /// Both methods answer:
 /// - `None` if the key is not one that this service can do anything with;
@@ -72,21 +73,41 @@ pub trait KeyService: Send + Sync {
     /// The name to show in reports.
     fn name(&self) -> &str;
 
-    /// Whom an unwrapping may keep waiting. Services are asked in this order.
+    /// Whom an unwrapping may keep waiting.
     fn reach(&self) -> Reach {
         Reach::Local
     }
 
-    /// Wraps `data_key` to `key`; the answer is the text of the `enc` entry.
-    fn wrap<'a>(&'a self, key: &'a MasterKey, data_key: &'a DataKey) -> Answer<'a, String>;
+    /// Wraps `part` to `key`; the answer is the text of the `enc` entry.
+    fn wrap<'a>(&'a self, key: &'a MasterKey, part: &'a KeyPart) -> Answer<'a, String>;
 
-    /// Unwraps the data key from `key`.
-    fn unwrap<'a>(&'a self, key: &'a MasterKey) -> Answer<'a, DataKey>;
+    /// Unwraps what is wrapped to `key`.
+    fn unwrap<'a>(&'a self, key: &'a MasterKey) -> Answer<'a, KeyPart>;
 }
 
 /// Why a key service could not do what was asked.
 ///
-/// The text is for people. It never holds key material.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{0}")]
+/// The text is for people. It never holds key material. Its first line is the reason; each further
+/// line is a remark that explains it, such as where was looked for keys.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeyError(pub String);
+
+impl KeyError {
+    /// Returns the reason alone.
+    pub fn reason(&self) -> &str {
+        self.0.lines().next().unwrap_or_default()
+    }
+
+    /// Returns what explains it.
+    pub fn remarks(&self) -> impl Iterator<Item = &str> {
+        self.0.lines().skip(1)
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.replace('\n', ". "))
+    }
+}

@@ -1,8 +1,9 @@
 //! What is fuzzed, and what must hold for every input.
 
-use leafseal::edge::{Clock, Timestamp};
+use leafseal::edge::{Clock, Rng, Timestamp};
 use leafseal::format::{FORMATS, Format, Layout, named};
 use leafseal::rules::{KeyNames, Naming, Rules};
+use leafseal::shamir;
 use leafseal::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Style, Tree, Wire};
 use leafseal::value::Value;
 use leafseal::{DataKey, EncryptedFile};
@@ -18,6 +19,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "envelope", run: envelope, seeds: envelopes, words: ENVELOPE },
     Target { name: "metadata", run: metadata, seeds: Vec::new, words: METADATA },
     Target { name: "rules", run: rules, seeds: Vec::new, words: RULES },
+    Target { name: "combine", run: combine, seeds: parts, words: &[] },
 ];
 
 const YAML: &[&str] = &[
@@ -290,6 +292,38 @@ fn metadata(input: &[u8]) {
             let again = EncryptedFile::parse(*format, rewrapped.text().as_bytes());
             let again = again.expect("what is written with metadata is read");
             assert_eq!(again.metadata().mac, file.metadata().mac, "wrapping anew has changed the MAC");
+        }
+    }
+}
+
+/// Parts of three bytes each, the last of which is their place.
+fn parts() -> Vec<Vec<u8>> {
+    vec![b"\x03ab\x01cd\x02ef\x03".to_vec(), b"\x02a\x01b\x01".to_vec(), vec![33; 100], b"\x00".to_vec()]
+}
+
+/// Hands out what was fuzzed, over and over.
+struct Fuzzed<'i>(std::iter::Cycle<std::slice::Iter<'i, u8>>);
+
+impl Rng for Fuzzed<'_> {
+    fn fill(&mut self, buf: &mut [u8]) {
+        buf.iter_mut().for_each(|it| *it = self.0.next().copied().unwrap_or(0));
+    }
+}
+
+/// Any bytes can be taken for parts of a secret, and what was split comes together from enough parts,
+/// whatever the randomness.
+fn combine(input: &[u8]) {
+    let Some((&first, rest)) = input.split_first() else { return };
+    let given: Vec<&[u8]> = rest.chunks(usize::from(first).max(1)).collect();
+    if let Ok(secret) = shamir::combine(&given) {
+        assert_eq!(secret.len() + 1, given[0].len(), "a part is a byte longer than the secret");
+    }
+    let secret = &rest[..rest.len().min(32)];
+    let (threshold, groups) = (usize::from(first % 16), usize::from(first >> 4));
+    if let Ok(parts) = shamir::split(secret, groups, threshold, &mut Fuzzed(rest.iter().cycle())) {
+        let parts: Vec<&[u8]> = parts.iter().map(|it| it.as_slice()).collect();
+        for some in parts.windows(threshold).chain([parts.as_slice()]) {
+            assert_eq!(&**shamir::combine(some).expect("they go together"), secret, "enough parts give the secret");
         }
     }
 }

@@ -78,12 +78,11 @@ fn apply(session: &Session, keys: &Keys, planned: &Planned, keep_data_key: bool)
     let encrypted = EncryptedFile::parse(planned.file.format, &before)
         .map_err(|it| error::explain(at(error::load(&it)), &before))?;
     let (was, is) = (&planned.file.metadata, encrypted.metadata());
-    let since = Change::between(&was.groups, was.shamir_threshold, &is.groups);
-    if !since.is_empty() || is.shamir_threshold != was.shamir_threshold {
+    if !Change::between(&was.groups, was.shamir_threshold, &is.groups, is.shamir_threshold).is_empty() {
         return Err(at(Failure::new(code::GENERIC, "somebody else has given it other readers meanwhile"))
             .hint("nothing was written; run the command again"));
     }
-    let change = Change::between(&is.groups, is.shamir_threshold, &rule.groups);
+    let change = plan::change(&is.groups, is.shamir_threshold, rule);
     let shuts_out = change.shuts_out();
     let exposed = match shuts_out {
         true => encrypted.sealed_places().map_err(|it| at(error::open(&it)))?,

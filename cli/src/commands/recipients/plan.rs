@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use leafseal::metadata::{KeyGroup, MasterKey, Metadata};
-use leafseal::recipients::{Change, Shift, needed};
+use leafseal::recipients::{Change, Shift, needed, wanted_threshold};
 use leafseal::rules::CreationRule;
 use leafseal::scope::{Scope, Selector};
 use leafseal::tree::Wire;
@@ -80,11 +80,17 @@ pub(super) fn make(session: &Session, paths: &[PathBuf]) -> Result<Plan, Failure
     Ok(Plan { files, names, failures })
 }
 
+/// What a rule would change about the groups of a file.
+pub(super) fn change<'k>(groups: &'k [KeyGroup], threshold: usize, rule: &'k CreationRule) -> Change<'k> {
+    let wanted = wanted_threshold(threshold, rule.shamir_threshold, rule.groups.len());
+    Change::between(groups, threshold, &rule.groups, wanted)
+}
+
 impl Planned {
     /// What changes; `None` if no rule says who can read it.
     pub(super) fn change(&self) -> Option<Change<'_>> {
         let Metadata { groups, shamir_threshold, .. } = &self.file.metadata;
-        self.rule().map(|rule| Change::between(groups, *shamir_threshold, &rule.groups))
+        self.rule().map(|rule| change(groups, *shamir_threshold, rule))
     }
 
     pub(super) fn label(&self) -> String {
@@ -112,7 +118,7 @@ impl Planned {
 
     /// What the rule says and is left as it is, because no reader depends on it.
     fn notes(&self) -> Vec<String> {
-        let (Some(rule), Some(change)) = (self.rule(), self.change()) else { return Vec::new() };
+        let Some(rule) = self.rule() else { return Vec::new() };
         let mut notes = Vec::new();
         let Scope { selector, mac_only_encrypted } = &self.file.metadata.scope;
         let theirs = rule.selector.clone().unwrap_or_default();
@@ -126,11 +132,6 @@ impl Planned {
                 let (file, rule) = (has(*mac_only_encrypted), has(rule.mac_only_encrypted));
                 notes.push(format!("the file {file} mac_only_encrypted, its rule {rule}"));
             }
-        }
-        let n = rule.groups.len();
-        let (is, asked) = (needed(n, change.new_threshold), needed(n, rule.shamir_threshold));
-        if rule.shamir_threshold != 0 && is != asked {
-            notes.push(format!("{is} of {} are needed, its rule asks for {asked}", count(n, "group")));
         }
         notes
     }

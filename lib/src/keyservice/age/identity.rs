@@ -25,6 +25,7 @@ const WORK_FACTOR_LIMIT: u8 = 22;
 #[derive(Clone, Default)]
 pub struct Found {
     identities: Vec<Arc<Identity>>,
+    places: Vec<String>,
     faults: Vec<String>,
     missing: Vec<String>,
 }
@@ -86,7 +87,10 @@ impl Found {
         };
         match identities {
             Ok(it) if it.is_empty() => self.not_at(location),
-            Ok(it) => self.identities.extend(it.into_iter().map(Arc::new)),
+            Ok(it) => {
+                self.places.push(location.to_owned());
+                self.identities.extend(it.into_iter().map(Arc::new));
+            }
             Err(it) => self.fault(it),
         }
     }
@@ -102,6 +106,8 @@ impl Found {
     }
 
     fn add_ssh(&mut self, origin: Origin, pem: &[u8]) {
+        let (Origin::File(place) | Origin::Command(place)) = &origin;
+        self.places.push(place.clone());
         let pem = Zeroizing::new(pem[..pem.len().min(SSH_LIMIT)].to_vec());
         let key = Ssh { origin, pem, parsed: OnceLock::new(), unlocked: OnceLock::new() };
         self.identities.push(Arc::new(Identity::Ssh(Box::new(key))));
@@ -120,6 +126,11 @@ impl Found {
     /// True if there is nothing to try: no identities but those that turned out to be none.
     pub fn is_empty(&self) -> bool {
         self.usable().next().is_none()
+    }
+
+    /// Returns where something was found, whether it is of use or not.
+    pub fn places(&self) -> &[String] {
+        &self.places
     }
 
     /// Returns where nothing was found.
@@ -151,19 +162,28 @@ impl Found {
         silent.into_iter().chain(asking)
     }
 
-    /// What SOPS adds to an error about identities.
-    pub(super) fn suffix(&self) -> String {
+    /// True if some of the identities may have to ask somebody.
+    pub(super) fn asks(&self) -> bool {
+        self.usable().any(|it| match it {
+            Identity::Plugin(_) | Identity::Locked(_) => true,
+            Identity::Ssh(key) => key.is_locked(),
+            Identity::X25519(_) | Identity::Hybrid(_) => false,
+        })
+    }
+
+    /// What SOPS adds to an error about identities, each on a line of its own.
+    pub(super) fn remarks(&self) -> String {
         let mut text = String::new();
         let faults: Vec<&str> = self.faults().collect();
         if !faults.is_empty() {
-            text = format!(". Errors while loading age identities: {}", faults.join("; "));
+            text = format!("\nErrors while loading age identities: {}", faults.join("; ").replace('\n', " "));
         }
         match &self.missing[..] {
             [] => (),
-            [one] => text += &format!(". Did not find keys in location '{one}'."),
-            [one, two] => text += &format!(". Did not find keys in locations '{one}' and '{two}'."),
+            [one] => text += &format!("\nDid not find keys in location '{one}'."),
+            [one, two] => text += &format!("\nDid not find keys in locations '{one}' and '{two}'."),
             [most @ .., last] => {
-                text += &format!(". Did not find keys in locations '{}', and '{last}'.", most.join("', '"));
+                text += &format!("\nDid not find keys in locations '{}', and '{last}'.", most.join("', '"));
             }
         }
         text
@@ -176,6 +196,7 @@ impl Identity {
         match self {
             Self::X25519(it) => it.unwrap_stanzas(stanzas).map(|it| it.map_err(reason)),
             Self::Hybrid(it) => it.unwrap_stanzas(stanzas).map(|it| it.map_err(reason)),
+            Self::Plugin(_) if ask.is_silent => None,
             Self::Plugin(it) => {
                 let plugin = it.parse().map_err(str::to_owned).and_then(|it| ask.plugin_identity(&it));
                 match plugin {
@@ -230,6 +251,9 @@ impl Ssh {
                 if !stanzas.iter().any(|it| it.tag.starts_with("ssh-") && it.args.first() == Some(&tag)) {
                     return None;
                 }
+                if ask.is_silent && self.unlocked.get().is_none() {
+                    return None;
+                }
                 match self.unlocked.get_or_init(|| self.unlock(locked, ask)) {
                     Ok(key) => key,
                     Err(it) => return Some(Err(it.clone())),
@@ -238,6 +262,10 @@ impl Ssh {
             key => key,
         };
         key.unwrap_stanzas(stanzas).map(|it| it.map_err(reason))
+    }
+
+    fn is_locked(&self) -> bool {
+        matches!(self.parsed(), Ok(age::ssh::Identity::Encrypted(_)))
     }
 
     fn unlock(&self, locked: &age::ssh::EncryptedKey, ask: &Ask<'_>) -> Result<age::ssh::Identity, String> {
@@ -260,6 +288,9 @@ impl LockedFile {
         // No passphrase is asked for in vain: SSH keys do not stand in such files, and some writers
         // add a stanza that is for nobody.
         if stanzas.iter().all(|it| it.tag.starts_with("ssh-") || it.tag.ends_with("-grease")) {
+            return None;
+        }
+        if ask.is_silent && self.opened.get().is_none() {
             return None;
         }
         match self.opened.get_or_init(|| self.open(ask)) {
