@@ -11,7 +11,6 @@ use crate::keyservice::{Answer, KeyError, KeyService};
 use crate::metadata::{MasterKey, Metadata};
 use crate::secret::{DataKey, KeyPart};
 use crate::shamir::{self, CombineError};
-use zeroize::Zeroizing;
 
 /// How many services in the network are asked at the same time.
 const AT_ONCE: usize = 16;
@@ -194,7 +193,7 @@ impl<'m> Search<'m> {
         let parts: Vec<_> = self.parts().into_iter().filter(|(n, _)| Some(*n) != without).collect();
         let group = |n: usize| parts[n].0;
         let bytes: Vec<_> = parts.iter().map(|(_, it)| *it).collect();
-        let key: Zeroizing<Vec<u8>> = shamir::combine(&bytes).map_err(|error| match error {
+        let key = shamir::combine(&bytes).map_err(|error| match error {
             CombineError::TooFew => PartsError::TooFew,
             CombineError::Malformed(n) => PartsError::Foreign(group(n)),
             CombineError::Length(one, other) => PartsError::Length(group(one), group(other)),
