@@ -34,6 +34,21 @@ pub(crate) fn var(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
+/// Reads a variable that belongs to another program, or that a file names.
+#[cfg(unix)]
+pub(crate) fn any(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// The names of the variables that are set for us, and may hold secrets: no matter for a program
+/// that outlives us.
+#[cfg(unix)]
+pub(crate) fn ours() -> impl Iterator<Item = OsString> {
+    let is_ours =
+        |it: &OsString| ["SOPS_", "LEAFSEAL_"].iter().any(|start| it.as_encoded_bytes().starts_with(start.as_bytes()));
+    std::env::vars_os().map(|(name, _)| name).filter(is_ours)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ mod editor;
 mod env;
 mod error;
 mod files;
+mod gpg;
 mod harden;
 mod identities;
 mod keys;
