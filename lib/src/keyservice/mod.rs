@@ -2,6 +2,7 @@
 //! [`KINDS`].
 
 pub mod age;
+pub mod pgp;
 
 use std::future::Future;
 use std::pin::Pin;
