@@ -5,6 +5,7 @@
 //! passphrases from a [`Prompt`], and what an agent holds is used through [`Decrypts`].
 
 mod certificates;
+mod description;
 mod keybox;
 mod keygrip;
 mod message;

@@ -151,7 +151,7 @@ impl Certificates {
         Err(error)
     }
 
-    fn certs(&self) -> impl Iterator<Item = &RawCert<'static>> {
+    pub(super) fn certs(&self) -> impl Iterator<Item = &RawCert<'static>> {
         self.rings.iter().flat_map(|it| it.certs())
     }
 }
