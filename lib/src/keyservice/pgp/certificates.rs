@@ -14,6 +14,7 @@ use sequoia_openpgp::types::{HashAlgorithm, PublicKeyAlgorithm, RevocationStatus
 use sequoia_openpgp::{KeyHandle, KeyID};
 
 use super::{PublicKey, keybox};
+use crate::keyservice::in_vain;
 
 /// The most that a keyring may hold. That of all Debian developers has 30 MB.
 pub const RING_LIMIT: usize = 1 << 27;
@@ -95,14 +96,9 @@ impl Certificates {
         self.missing.push(location.into());
     }
 
-    /// Returns what went wrong while keyrings were read.
-    pub fn faults(&self) -> &[String] {
-        &self.faults
-    }
-
-    /// Returns where nothing was found.
-    pub fn missing(&self) -> &[String] {
-        &self.missing
+    /// What is added to an error about a certificate.
+    pub(super) fn suffix(&self) -> String {
+        in_vain("OpenPGP certificates", self.faults.iter().map(String::as_str), &self.missing)
     }
 
     /// Returns the keys with this id; without one, all that can be encrypted to. Whether they have
@@ -151,7 +147,7 @@ impl Certificates {
         Err(error)
     }
 
-    fn certs(&self) -> impl Iterator<Item = &RawCert<'static>> {
+    pub(super) fn certs(&self) -> impl Iterator<Item = &RawCert<'static>> {
         self.rings.iter().flat_map(|it| it.certs())
     }
 }

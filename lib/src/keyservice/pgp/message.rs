@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::PublicKey;
+use crate::keyservice::one_line;
 
 /// The most that the `enc` of one key may hold. SOPS writes one to two thousand bytes.
 const ENC_LIMIT: usize = 1 << 20;
@@ -60,7 +61,8 @@ pub enum MessageError {
 /// An encrypted message, read as far as one gets without a key.
 pub(super) struct Message {
     recipients: Vec<Recipient>,
-    body: Vec<u8>,
+    /// What is encrypted, or why it is not opened here.
+    body: Result<Vec<u8>, MessageError>,
 }
 
 /// A key that a message is for.
@@ -89,7 +91,7 @@ pub(super) trait Opener {
 impl Message {
     /// Reads a message in armour.
     pub(super) fn parse(enc: &str) -> Result<Self, MessageError> {
-        let malformed = |it: &dyn std::fmt::Display| MessageError::Malformed(super::one_line(it));
+        let malformed = |it: &dyn std::fmt::Display| MessageError::Malformed(one_line(it));
         if enc.len() > ENC_LIMIT {
             return Err(MessageError::TooLong);
         }
@@ -115,12 +117,12 @@ impl Message {
                 }),
                 Packet::SEIP(SEIP::V1(it)) => {
                     let Body::Unprocessed(body) = it.body() else { break };
-                    return Ok(Self { recipients, body: body.clone() });
+                    return Ok(Self { recipients, body: Ok(body.clone()) });
                 }
-                Packet::SEIP(_) => return Err(MessageError::Unsupported("encrypted with AEAD".to_owned())),
+                Packet::SEIP(_) => return Ok(Self { recipients, body: Err(aead()) }),
                 Packet::Unknown(it) => match it.tag() {
-                    Tag::SED => return Err(MessageError::Unprotected),
-                    Tag::AED => return Err(MessageError::Unsupported("encrypted with AEAD".to_owned())),
+                    Tag::SED => return Ok(Self { recipients, body: Err(MessageError::Unprotected) }),
+                    Tag::AED => return Ok(Self { recipients, body: Err(aead()) }),
                     // A way to encrypt to a key that is not known; there may be others beside it.
                     Tag::PKESK | Tag::SKESK => (),
                     _ => break,
@@ -140,6 +142,7 @@ impl Message {
     /// Opens the message with whichever key does it: first those that ask nobody, and of these
     /// first those that the message names.
     pub(super) fn open(&self, opener: &dyn Opener) -> Result<Zeroizing<Vec<u8>>, MessageError> {
+        let body = self.body.as_ref().map_err(Clone::clone)?;
         let keys = |recipient| {
             let keys = opener.keys(Recipient::id(recipient)).into_iter();
             keys.filter(|it| recipient.fits(it)).map(move |key| (recipient, key))
@@ -150,7 +153,7 @@ impl Message {
         for (recipient, key) in attempts {
             let Some(block) = opener.block(&key, &recipient.esk) else { continue };
             let named = recipient.id.is_some();
-            match block.map_err(MessageError::Failed).and_then(|it| self.open_with(&it)) {
+            match block.map_err(MessageError::Failed).and_then(|it| open_with(body, &it)) {
                 Ok(content) => return Ok(content),
                 // The content is what it is, whatever key comes next.
                 Err(it @ (MessageError::Content(_) | MessageError::Unsupported(_))) => return Err(it),
@@ -182,11 +185,15 @@ impl Message {
             n => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),
         }
     }
+}
 
-    fn open_with(&self, block: &Block) -> Result<Zeroizing<Vec<u8>>, MessageError> {
-        let (cipher, key) = session_key(block)?;
-        content(&unprotected(&self.body, cipher, &key)?)
-    }
+fn aead() -> MessageError {
+    MessageError::Unsupported("encrypted with AEAD".to_owned())
+}
+
+fn open_with(body: &[u8], block: &Block) -> Result<Zeroizing<Vec<u8>>, MessageError> {
+    let (cipher, key) = session_key(block)?;
+    content(&unprotected(body, cipher, &key)?)
 }
 
 impl Recipient {

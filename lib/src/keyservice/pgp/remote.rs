@@ -59,11 +59,11 @@ pub struct Recipient {
     pub id: Option<String>,
 }
 
-/// Returns whom the message in `enc` is for, in its order.
+/// Returns whom the message in `enc` is for, in its order, whether it can be opened here or not.
 ///
 /// # Errors
 ///
-/// If it is no message, or of a kind that is not opened here.
+/// If it is no message.
 pub fn recipients(enc: &str) -> Result<Vec<Recipient>, MessageError> {
     let id = |it: &super::message::Recipient| Recipient { id: it.id.as_ref().map(KeyID::to_hex) };
     Ok(Message::parse(enc)?.recipients().iter().map(id).collect())
