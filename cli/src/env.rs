@@ -6,9 +6,14 @@ use std::ffi::OsString;
 pub(crate) const VARIABLES: &[(&str, &str)] = &[
     ("APPDATA", "On Windows: the folder that `sops\\age\\keys.txt` lies in"),
     ("EDITOR", "The editor, if `SOPS_EDITOR` does not name one"),
+    ("GNUPGHOME", "GnuPG's home directory, instead of `.gnupg` in the home directory"),
     ("HOME", "The home directory: `.ssh` and, below `.config`, `sops/age/keys.txt` lie in it"),
     ("LEAFSEAL_COMPAT", "`sops` to be parsed and answered as SOPS does"),
-    ("PATH", "Where editors, commands and age plugins are looked for"),
+    (
+        "LEAFSEAL_GPG_TIMEOUT",
+        "How many seconds a passphrase prompt of gpg-agent may stay open, and `gpg` may run (300)",
+    ),
+    ("PATH", "Where editors, commands, age plugins and `gpg` are looked for"),
     ("SOPS_AGE_KEY", "age identities, with white space between them"),
     ("SOPS_AGE_KEY_CMD", "A command that prints age identities; it finds the recipient in `SOPS_AGE_RECIPIENT`"),
     ("SOPS_AGE_KEY_FILE", "A file of age identities, one a line"),
@@ -22,6 +27,7 @@ pub(crate) const VARIABLES: &[(&str, &str)] = &[
     ("SOPS_DECRYPTION_ORDER", "The kinds of keys in the order in which they are tried"),
     ("SOPS_EDITOR", "The editor, with its arguments"),
     ("SOPS_ENABLE_LOCAL_KEYSERVICE", "`false` to use no identity of this machine"),
+    ("SOPS_GPG_EXEC", "The program to use for OpenPGP keys, instead of gpg-agent and `gpg`"),
     ("TMPDIR", "Where scratch space is made if none is in memory"),
     ("USERPROFILE", "On Windows: the home directory"),
     ("XDG_CONFIG_HOME", "The folder that `sops/age/keys.txt` lies in, instead of the usual one"),

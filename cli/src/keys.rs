@@ -13,12 +13,14 @@ use crate::age_plugin::Plugins;
 use crate::args::UnwrapFlags;
 use crate::env;
 use crate::error::{self, Failure, code, wrap};
+use crate::gpg::{GnuPg, Homes, Unattended};
 use crate::identities::Identities;
 use crate::prompt::Terminal;
 
 /// Everything that can wrap and unwrap here. A key service of another kind is one more field.
 pub(crate) struct Keys {
     age: Age,
+    gnupg: GnuPg,
     local: bool,
     order: Option<Vec<String>>,
 }
@@ -43,11 +45,13 @@ impl Keys {
                 .hint("they are named by --keyservice or by the environment variable SOPS_KEYSERVICE"));
         }
         let age = Age::new(Identities::new(env::var)).with_prompt(Terminal).with_plugins(Plugins);
-        Ok(Self { age, local: flags.enable_local_keyservice, order })
+        let gnupg = GnuPg::new(homes, env::var);
+        Ok(Self { age, gnupg, local: flags.enable_local_keyservice, order })
     }
 
-    fn ring(&self) -> Keyring<'_> {
-        let services: Vec<&dyn KeyService> = if self.local { vec![&self.age] } else { Vec::new() };
+    fn ring<'a>(&'a self, unattended: &'a Unattended<'a>) -> Keyring<'a> {
+        let services: Vec<&dyn KeyService> =
+            if self.local { vec![&self.age, unattended, &self.gnupg] } else { Vec::new() };
         let ring = Keyring::new(services);
         match &self.order {
             Some(order) => ring.with_order(order.clone()),
@@ -61,7 +65,7 @@ impl Keys {
     ///
     /// Exit 128, with what became of every key.
     pub(crate) fn unwrap(&self, label: &str, metadata: &Metadata) -> Result<DataKey, Failure> {
-        pollster::block_on(self.ring().unwrap(metadata)).map_err(|report| {
+        pollster::block_on(self.ring(&Unattended(&self.gnupg)).unwrap(metadata)).map_err(|report| {
             let ours = report.to_string();
             let mut lines = ours.lines();
             let failure = Failure::new(code::NO_KEY, lines.next().unwrap_or_default()).at(label);
@@ -96,8 +100,23 @@ impl Keys {
     ///
     /// As for [`generate`](Self::generate).
     pub(crate) fn wrap(&self, key: &DataKey, groups: &mut [KeyGroup], prefix: &str, code: u8) -> Result<(), Failure> {
-        pollster::block_on(self.ring().wrap(key, groups)).map_err(|it| error::wrap_key(&it, prefix, code))
+        pollster::block_on(self.ring(&Unattended(&self.gnupg)).wrap(key, groups))
+            .map_err(|it| error::wrap_key(&it, prefix, code))
     }
+}
+
+fn homes() -> Homes {
+    let standard = std::path::PathBuf::from(env::any("HOME").unwrap_or_default()).join(".gnupg");
+    let path = env::any("GNUPGHOME")
+        .filter(|it| !it.is_empty())
+        .map_or(standard.clone(), |it| std::path::absolute(it).expect("path"));
+    let mut certificates = leafseal::keyservice::pgp::Certificates::default();
+    for name in ["pubring.gpg", "pubring.kbx"] {
+        if let Ok(bytes) = std::fs::read(path.join(name)) {
+            certificates.read(name, bytes);
+        }
+    }
+    Homes { paths: vec![path], standard, certificates }
 }
 
 /// The report as SOPS lays it out (spec section 5.4).

@@ -48,7 +48,7 @@ impl Keys {
 
     /// Whether `gpg` may have keys that are not seen here.
     pub(super) fn is_incomplete(&self) -> bool {
-        self.is_incomplete || !self.certificates.faults().is_empty()
+        self.is_incomplete || self.certificates.has_faults()
     }
 
     pub(super) fn attempt(&self, asks: bool) -> Attempt<'_> {

@@ -19,9 +19,10 @@ use zeroize::Zeroizing;
 pub use identity::{FILE_LIMIT, Found, Spacing};
 use recipient::Recipient;
 
-use super::{Answer, KeyError, KeyKind, KeyService};
+pub use super::Prompt;
+use super::{Answer, KeyError, KeyKind, KeyService, one_line};
 use crate::metadata::MasterKey;
-use crate::secret::{DataKey, SecretText};
+use crate::secret::DataKey;
 
 /// How age recipients are named (spec section 6.1).
 pub const KIND: KeyKind =
@@ -34,12 +35,6 @@ const ENC_LIMIT: usize = 1 << 16;
 pub trait Finder: Send + Sync {
     /// Returns all identities that there are, whether they fit `recipient` or not.
     fn find(&self, recipient: &str) -> Arc<Found>;
-}
-
-/// Asks a person for passphrases.
-pub trait Prompt: Send + Sync {
-    /// Shows `what` and returns the answer, or `None` if there is nobody to ask.
-    fn passphrase(&self, what: &str) -> Option<SecretText>;
 }
 
 /// Starts age plugins.
@@ -258,10 +253,6 @@ fn reason(error: age::DecryptError) -> String {
     }
 }
 
-fn one_line(error: &dyn std::fmt::Display) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -269,6 +260,7 @@ mod tests {
     use pollster::block_on;
 
     use super::*;
+    use crate::secret::SecretText;
 
     macro_rules! key {
         ($name:literal) => {

@@ -8,11 +8,11 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::metadata::MasterKey;
-use crate::secret::DataKey;
+use crate::secret::{DataKey, SecretText};
 use crate::tree::Wire;
 
 /// Every kind of master key that can be named on a command line or in a creation rule.
-pub const KINDS: &[&KeyKind] = &[&age::KIND];
+pub const KINDS: &[&KeyKind] = &[&age::KIND, &pgp::KIND];
 
 /// How people and files name one kind of master key. The command line, the creation rules and the
 /// environment are all generated from this.
@@ -85,9 +85,37 @@ pub trait KeyService: Send + Sync {
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> Answer<'a, DataKey>;
 }
 
+/// Asks a person for passphrases.
+pub trait Prompt: Send + Sync {
+    /// Shows `what` and returns the answer, or `None` if there is nobody to ask.
+    fn passphrase(&self, what: &str) -> Option<SecretText>;
+}
+
 /// Why a key service could not do what was asked.
 ///
 /// The text is for people. It never holds key material.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct KeyError(pub String);
+
+/// What SOPS adds to an error about keys that were looked for: what went wrong, and where none were.
+fn in_vain<'a>(what: &str, faults: impl Iterator<Item = &'a str>, missing: &[String]) -> String {
+    let mut text = String::new();
+    let faults: Vec<&str> = faults.collect();
+    if !faults.is_empty() {
+        text = format!(". Errors while loading {what}: {}", faults.join("; "));
+    }
+    match missing {
+        [] => (),
+        [one] => text += &format!(". Did not find keys in location '{one}'."),
+        [one, two] => text += &format!(". Did not find keys in locations '{one}' and '{two}'."),
+        [most @ .., last] => {
+            text += &format!(". Did not find keys in locations '{}', and '{last}'.", most.join("', '"));
+        }
+    }
+    text
+}
+
+fn one_line(error: &dyn std::fmt::Display) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}

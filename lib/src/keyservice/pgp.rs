@@ -6,16 +6,140 @@
 
 mod certificates;
 mod description;
+mod elgamal;
 mod keybox;
 mod keygrip;
 mod message;
 mod remote;
+mod seal;
+mod secret_keys;
+
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use sequoia_openpgp::packet::{Key, key};
 
 pub use certificates::{Certificates, ChoiceError, RING_LIMIT};
+use message::Message;
 pub use message::MessageError;
 pub use remote::{Ciphertext, Decrypts, Recipient, open, recipients};
+use secret_keys::Local;
+pub use secret_keys::{KEY_FILE_LIMIT, SecretKeys};
+
+use super::{Answer, KeyError, KeyKind, KeyService, Prompt, one_line};
+use crate::edge::Clock;
+use crate::metadata::MasterKey;
+use crate::secret::DataKey;
+
+/// How OpenPGP keys are named (spec section 6.3).
+pub const KIND: KeyKind = KeyKind { name: "pgp", id_field: "fp", rule: "pgp", flag: "pgp", env: "SOPS_PGP_FP", check };
+
+/// Finds keys. Asked only when there is something to wrap or to unwrap.
+pub trait Finder: Send + Sync {
+    /// Returns the certificates that may be encrypted to.
+    fn certificates(&self) -> Arc<Certificates>;
+
+    /// Returns the secret keys that are at hand as they are.
+    fn secret_keys(&self) -> Arc<SecretKeys>;
+}
+
+/// Says what does not stop anything, and should be known.
+pub type Warn = Box<dyn Fn(&str) + Send + Sync>;
+
+/// The key service for OpenPGP keys that are at hand.
+pub struct Pgp {
+    finder: Box<dyn Finder>,
+    clock: Box<dyn Clock>,
+    prompt: Option<Box<dyn Prompt>>,
+    warn: Option<Warn>,
+}
+
+impl<F: Finder> Finder for Arc<F> {
+    fn certificates(&self) -> Arc<Certificates> {
+        (**self).certificates()
+    }
+
+    fn secret_keys(&self) -> Arc<SecretKeys> {
+        (**self).secret_keys()
+    }
+}
+
+impl Pgp {
+    /// A key service that works with what `finder` finds and asks nobody. `clock` decides what has
+    /// expired.
+    pub fn new(finder: impl Finder + 'static, clock: impl Clock + 'static) -> Self {
+        Self { finder: Box::new(finder), clock: Box::new(clock), prompt: None, warn: None }
+    }
+
+    /// Has passphrases asked for by `prompt`.
+    #[must_use]
+    pub fn with_prompt(mut self, prompt: impl Prompt + 'static) -> Self {
+        self.prompt = Some(Box::new(prompt));
+        self
+    }
+
+    /// Has `warn` told of keys that are used although they are weak.
+    #[must_use]
+    pub fn with_warnings(mut self, warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.warn = Some(Box::new(warn));
+        self
+    }
+
+    fn wrap_now(&self, name: &str, data_key: &DataKey) -> Result<String, String> {
+        let failed = |it: &dyn std::fmt::Display| format!("could not encrypt data key with PGP key: {it}");
+        let certificates = self.finder.certificates();
+        let choice = certificates.choose(name, self.now()?).map_err(|it| match it {
+            ChoiceError::Missing(_) => failed(&it) + &certificates.suffix(),
+            it => failed(&it),
+        })?;
+        if let (Some(warn), Some(warning)) = (&self.warn, &choice.warning) {
+            warn(warning);
+        }
+        seal::seal(&choice.key, data_key.expose()).map_err(|it| failed(&one_line(&it)))
+    }
+
+    fn unwrap_now(&self, enc: &str) -> Result<DataKey, String> {
+        let keys = self.finder.secret_keys();
+        let local = Local { keys: &keys, prompt: self.prompt.as_deref() };
+        let key = Message::parse(enc).and_then(|it| it.open(&local)).map_err(|it| {
+            let suffix = if matches!(it, MessageError::NoKey(_)) { keys.suffix() } else { String::new() };
+            format!("could not decrypt data key with PGP key: {it}{suffix}")
+        })?;
+        let wrong = || format!("the data key is {} bytes long, which no file is encrypted with", key.len());
+        DataKey::from_bytes(&key).ok_or_else(wrong)
+    }
+
+    fn now(&self) -> Result<SystemTime, String> {
+        let now = self.clock.now();
+        let now: jiff::Timestamp = now.as_str().parse().map_err(|_| format!("{now} is no time"))?;
+        Ok(now.into())
+    }
+}
+
+impl KeyService for Pgp {
+    fn name(&self) -> &str {
+        "pgp"
+    }
+
+    fn wrap<'a>(&'a self, key: &'a MasterKey, data_key: &'a DataKey) -> Answer<'a, String> {
+        Box::pin(async move {
+            (key.kind == KIND.name).then(|| self.wrap_now(key.field(KIND.id_field), data_key).map_err(KeyError))
+        })
+    }
+
+    fn unwrap<'a>(&'a self, key: &'a MasterKey) -> Answer<'a, DataKey> {
+        Box::pin(async move {
+            let enc = key.enc.as_deref().unwrap_or_default();
+            (key.kind == KIND.name).then(|| self.unwrap_now(enc).map_err(KeyError))
+        })
+    }
+}
+
+/// Takes whatever GnuPG may know a key by; spaces do not count.
+fn check(name: &str) -> Result<String, String> {
+    let name: String = name.chars().filter(|it| *it != ' ').collect();
+    if name.is_empty() { Err("an entry of `pgp` is empty".to_owned()) } else { Ok(name) }
+}
 
 /// The public half of a key that messages are encrypted to.
 #[derive(Clone)]
@@ -36,8 +160,4 @@ impl PublicKey {
     pub fn keygrip(&self) -> Option<[u8; 20]> {
         keygrip::keygrip(self.0.mpis())
     }
-}
-
-fn one_line(error: &dyn std::fmt::Display) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -14,6 +14,7 @@ use sequoia_openpgp::types::{HashAlgorithm, PublicKeyAlgorithm, RevocationStatus
 use sequoia_openpgp::{KeyHandle, KeyID};
 
 use super::{PublicKey, keybox};
+use crate::keyservice::in_vain;
 
 /// The most that a keyring may hold. That of all Debian developers has 30 MB.
 pub const RING_LIMIT: usize = 1 << 27;
@@ -90,19 +91,19 @@ impl Certificates {
         self.faults.push(what.into());
     }
 
+    /// Whether something went wrong: then there may be certificates that are not here.
+    pub fn has_faults(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
     /// Remembers that nothing was found at `location`.
     pub fn not_at(&mut self, location: impl Into<String>) {
         self.missing.push(location.into());
     }
 
-    /// Returns what went wrong while keyrings were read.
-    pub fn faults(&self) -> &[String] {
-        &self.faults
-    }
-
-    /// Returns where nothing was found.
-    pub fn missing(&self) -> &[String] {
-        &self.missing
+    /// What is added to an error about a certificate.
+    pub(super) fn suffix(&self) -> String {
+        in_vain("OpenPGP certificates", self.faults.iter().map(String::as_str), &self.missing)
     }
 
     /// Returns the keys with this id; without one, all that can be encrypted to. Whether they have

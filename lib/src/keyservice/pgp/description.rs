@@ -28,6 +28,7 @@ impl Certificates {
         if let Some(bits) = key.0.mpis().bits() {
             _ = write!(text, "{bits}-bit ");
         }
+        #[expect(deprecated, reason = "old keys have it")]
         let kind = match key.0.pk_algo() {
             PublicKeyAlgorithm::RSAEncryptSign => "RSA".to_owned(),
             PublicKeyAlgorithm::ElGamalEncrypt => "ELG".to_owned(),

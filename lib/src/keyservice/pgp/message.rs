@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::PublicKey;
+use crate::keyservice::one_line;
 
 /// The most that the `enc` of one key may hold. SOPS writes one to two thousand bytes.
 const ENC_LIMIT: usize = 1 << 20;
@@ -90,7 +91,7 @@ pub(super) trait Opener {
 impl Message {
     /// Reads a message in armour.
     pub(super) fn parse(enc: &str) -> Result<Self, MessageError> {
-        let malformed = |it: &dyn std::fmt::Display| MessageError::Malformed(super::one_line(it));
+        let malformed = |it: &dyn std::fmt::Display| MessageError::Malformed(one_line(it));
         if enc.len() > ENC_LIMIT {
             return Err(MessageError::TooLong);
         }
