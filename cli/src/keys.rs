@@ -6,19 +6,24 @@ use leafseal::edge::Rng;
 use leafseal::keyring::{Attempt, UnwrapReport};
 use leafseal::keyservice::KeyService;
 use leafseal::keyservice::age::Age;
+use leafseal::keyservice::pgp::Pgp;
 use leafseal::metadata::{KeyGroup, Metadata};
 use leafseal::{DataKey, Keyring};
 
 use crate::age_plugin::Plugins;
 use crate::args::UnwrapFlags;
+use crate::edge::SystemClock;
 use crate::env;
 use crate::error::{self, Failure, code, wrap};
 use crate::identities::Identities;
+use crate::pgp_keys::{Passphrase, PgpKeys};
 use crate::prompt::Terminal;
+use crate::ui;
 
 /// Everything that can wrap and unwrap here. A key service of another kind is one more field.
 pub(crate) struct Keys {
     age: Age,
+    pgp: Pgp,
     local: bool,
     order: Option<Vec<String>>,
 }
@@ -43,11 +48,13 @@ impl Keys {
                 .hint("they are named by --keyservice or by the environment variable SOPS_KEYSERVICE"));
         }
         let age = Age::new(Identities::new(env::var)).with_prompt(Terminal).with_plugins(Plugins);
-        Ok(Self { age, local: flags.enable_local_keyservice, order })
+        let pgp = Pgp::new(PgpKeys::new(env::var), SystemClock).with_prompt(Passphrase::new(env::var));
+        let pgp = pgp.with_warnings(|it| ui::warn(crate::mode(), it));
+        Ok(Self { age, pgp, local: flags.enable_local_keyservice, order })
     }
 
     fn ring(&self) -> Keyring<'_> {
-        let services: Vec<&dyn KeyService> = if self.local { vec![&self.age] } else { Vec::new() };
+        let services: Vec<&dyn KeyService> = if self.local { vec![&self.age, &self.pgp] } else { Vec::new() };
         let ring = Keyring::new(services);
         match &self.order {
             Some(order) => ring.with_order(order.clone()),

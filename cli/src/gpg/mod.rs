@@ -1,0 +1,3 @@
+//! OpenPGP through the user's GnuPG.
+
+pub(crate) mod home;
