@@ -1,25 +1,31 @@
 //! The keyring of this machine, and what is said when it opens nothing.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use leafseal::edge::Rng;
 use leafseal::keyring::{Attempt, UnwrapReport};
-use leafseal::keyservice::KeyService;
-use leafseal::keyservice::age::Age;
+use leafseal::keyservice::age::{self, Age};
+use leafseal::keyservice::pgp::{self, Pgp};
+use leafseal::keyservice::{KeyKind, KeyService};
 use leafseal::metadata::{KeyGroup, Metadata};
 use leafseal::{DataKey, Keyring};
 
 use crate::age_plugin::Plugins;
 use crate::args::UnwrapFlags;
+use crate::edge::SystemClock;
 use crate::env;
 use crate::error::{self, Failure, code, wrap};
-use crate::gpg::{GnuPg, Homes, Unattended};
+use crate::gpg::{GnuPg, Unattended};
 use crate::identities::Identities;
+use crate::pgp_keys::{Passphrase, PgpKeys};
 use crate::prompt::Terminal;
+use crate::ui;
 
 /// Everything that can wrap and unwrap here. A key service of another kind is one more field.
 pub(crate) struct Keys {
     age: Age,
+    pgp: Pgp,
     gnupg: GnuPg,
     local: bool,
     order: Option<Vec<String>>,
@@ -45,13 +51,18 @@ impl Keys {
                 .hint("they are named by --keyservice or by the environment variable SOPS_KEYSERVICE"));
         }
         let age = Age::new(Identities::new(env::var)).with_prompt(Terminal).with_plugins(Plugins);
-        let gnupg = GnuPg::new(homes, env::var);
-        Ok(Self { age, gnupg, local: flags.enable_local_keyservice, order })
+        let pgp_keys = Arc::new(PgpKeys::new(env::var));
+        let gnupg = GnuPg::new(Arc::clone(&pgp_keys), &env::var);
+        let pgp = Pgp::new(pgp_keys, SystemClock).with_prompt(Passphrase::new(env::var));
+        let pgp = pgp.with_warnings(|it| ui::warn(crate::mode(), it));
+        Ok(Self { age, pgp, gnupg, local: flags.enable_local_keyservice, order })
     }
 
     fn ring<'a>(&'a self, unattended: &'a Unattended<'a>) -> Keyring<'a> {
-        let services: Vec<&dyn KeyService> =
-            if self.local { vec![&self.age, unattended, &self.gnupg] } else { Vec::new() };
+        let services: Vec<&dyn KeyService> = match self.local {
+            true => vec![&self.age, &self.pgp, unattended, &self.gnupg],
+            false => Vec::new(),
+        };
         let ring = Keyring::new(services);
         match &self.order {
             Some(order) => ring.with_order(order.clone()),
@@ -69,11 +80,31 @@ impl Keys {
             let ours = report.to_string();
             let mut lines = ours.lines();
             let failure = Failure::new(code::NO_KEY, lines.next().unwrap_or_default()).at(label);
-            lines
+            let failure = lines
                 .fold(failure, |failure, line| failure.detail(line.strip_prefix("  ").unwrap_or(line)))
-                .sops(sops_report(&report, metadata.shamir_threshold, self.local))
-                .hint("an identity is looked for in SOPS_AGE_KEY, SOPS_AGE_KEY_FILE and the other places named above")
+                .sops(sops_report(&report, metadata.shamir_threshold, self.local));
+            self.hints(&report).into_iter().fold(failure, Failure::hint)
         })
+    }
+
+    /// Says where was looked, for the kinds of keys that the file has.
+    fn hints(&self, report: &UnwrapReport) -> Vec<String> {
+        let has = |kind: &KeyKind| report.groups.iter().flatten().any(|it| it.key.kind == kind.name);
+        let mut hints = Vec::new();
+        if !has(&pgp::KIND) || has(&age::KIND) {
+            hints.push(
+                "an identity is looked for in SOPS_AGE_KEY, SOPS_AGE_KEY_FILE and the other places named above"
+                    .to_owned(),
+            );
+        }
+        if has(&pgp::KIND) {
+            hints.push(format!(
+                "an OpenPGP key is looked for in LEAFSEAL_PGP_KEY, LEAFSEAL_PGP_KEY_FILE and {}",
+                self.gnupg.places()
+            ));
+            hints.extend(self.gnupg.hints().into_iter().map(str::to_owned));
+        }
+        hints
     }
 
     /// Makes a data key and wraps it to every key of `groups`. `prefix` and `code` are what SOPS
@@ -103,20 +134,6 @@ impl Keys {
         pollster::block_on(self.ring(&Unattended(&self.gnupg)).wrap(key, groups))
             .map_err(|it| error::wrap_key(&it, prefix, code))
     }
-}
-
-fn homes() -> Homes {
-    let standard = std::path::PathBuf::from(env::any("HOME").unwrap_or_default()).join(".gnupg");
-    let path = env::any("GNUPGHOME")
-        .filter(|it| !it.is_empty())
-        .map_or(standard.clone(), |it| std::path::absolute(it).expect("path"));
-    let mut certificates = leafseal::keyservice::pgp::Certificates::default();
-    for name in ["pubring.gpg", "pubring.kbx"] {
-        if let Ok(bytes) = std::fs::read(path.join(name)) {
-            certificates.read(name, bytes);
-        }
-    }
-    Homes { paths: vec![path], standard, certificates }
 }
 
 /// The report as SOPS lays it out (spec section 5.4).

@@ -14,6 +14,7 @@ mod gpg;
 mod harden;
 mod identities;
 mod keys;
+mod pgp_keys;
 mod prompt;
 mod session;
 mod signals;
@@ -44,6 +45,11 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// How this run was called.
+fn mode() -> Mode {
+    mode_of(&std::env::args_os().collect::<Vec<_>>())
 }
 
 /// Drop-in mode is for those who call the program `sops`, or ask for it.

@@ -3,7 +3,7 @@
 //! The commands are those that `gpg` sends itself (GnuPG: `g10/call-agent.c`, `common/asshelp.c`).
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use super::assuan::{Answer, AssuanError, Connection, Reply, word};
+use super::home::GnupgHome;
 use super::{sexp, socket};
 use crate::env;
 
@@ -99,8 +100,7 @@ pub(super) struct AgentError {
 
 /// The agent of one home. It is connected to when it is first asked.
 pub(super) struct Agent {
-    home: PathBuf,
-    standard: PathBuf,
+    home: GnupgHome,
     /// How long somebody may take for a passphrase.
     for_people: Duration,
     state: Mutex<State>,
@@ -123,9 +123,9 @@ struct Talk {
 }
 
 impl Agent {
-    /// The agent of `home`; `standard` is the home that is used if nobody names one.
-    pub(super) fn new(home: PathBuf, standard: PathBuf, for_people: Duration) -> Self {
-        Self { home, standard, for_people, state: Mutex::new(State::Untried) }
+    /// The agent of `home`.
+    pub(super) fn new(home: GnupgHome, for_people: Duration) -> Self {
+        Self { home, for_people, state: Mutex::new(State::Untried) }
     }
 
     /// Says what the agent has of a key. It is started if it does not run and a key lies in its home.
@@ -216,7 +216,7 @@ impl Agent {
             return Ok(Some(connection));
         }
         // No process is started for what no key could match.
-        if !self.home.join("private-keys-v1.d").join(format!("{grip}.key")).exists() {
+        if !self.home.path().join("private-keys-v1.d").join(format!("{grip}.key")).exists() {
             return Ok(None);
         }
         self.start()?;
@@ -228,7 +228,7 @@ impl Agent {
 
     /// Connects to an agent that runs.
     fn connect_now(&self) -> Result<Option<Connection>, AgentError> {
-        for place in socket::places(&self.home, &self.standard) {
+        for place in socket::places(&self.home) {
             let Some(socket) = socket::resolve(&place, &env::any).map_err(|it| self.failed(&it))? else { continue };
             match Connection::open(&socket, PATIENCE) {
                 Ok(it) => return Ok(Some(it)),
@@ -243,11 +243,11 @@ impl Agent {
     /// Starts the agent as `gpg` does. It goes into the background by itself, and outlives us: our
     /// own secrets stay out of its environment.
     fn start(&self) -> Result<(), AgentError> {
-        if is_set(&self.home, "no-autostart") {
+        if is_set(self.home.path(), "no-autostart") {
             return Err(self.failed("no gpg-agent runs, and `no-autostart` forbids to start one"));
         }
         let mut command = Command::new("gpg-agent");
-        command.arg("--homedir").arg(&self.home).args(["--use-standard-socket", "--daemon"]);
+        command.arg("--homedir").arg(self.home.path()).args(["--use-standard-socket", "--daemon"]);
         for name in env::ours() {
             command.env_remove(name);
         }
@@ -271,14 +271,14 @@ impl Agent {
 
     /// It does not answer as an agent does. One that is silent is silent to `gpg` too.
     fn broken(&self, error: &AssuanError) -> AgentError {
-        let text = format!("the gpg-agent of {} does not work: {error}", self.home.display());
+        let text = format!("the gpg-agent of {} does not work: {error}", self.home.path().display());
         let is_silent = matches!(error, AssuanError::Silent(_));
         let hint = "`gpgconf --kill gpg-agent` ends an agent that does not work; it is started again when needed";
         AgentError { text, hint: Some(hint), is_final: is_silent }
     }
 
     fn failed(&self, what: &str) -> AgentError {
-        AgentError { text: format!("{}: {what}", self.home.display()), hint: None, is_final: false }
+        AgentError { text: format!("{}: {what}", self.home.path().display()), hint: None, is_final: false }
     }
 }
 

@@ -1,13 +1,15 @@
 //! The keys of all agents, as the library asks for them.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use leafseal::keyservice::pgp::{Certificates, Ciphertext, Decrypts, PublicKey};
 use zeroize::Zeroizing;
 
 use super::agent::{Agent, AgentError, Holding, is_set};
-use super::{Homes, sexp};
+use super::home::GnupgHome;
+use super::sexp;
 
 /// Options of `gpg` after which only `gpg` knows which keys there are, or how passphrases come.
 const ONLY_GPG: &[&str] = &["keyring", "no-default-keyring", "primary-keyring", "pinentry-mode", "use-keyboxd"];
@@ -15,7 +17,7 @@ const ONLY_GPG: &[&str] = &["keyring", "no-default-keyring", "primary-keyring", 
 /// The agents of all homes, and the certificates that say which keys to ask them for.
 pub(super) struct Keys {
     agents: Vec<Agent>,
-    certificates: Certificates,
+    certificates: Arc<Certificates>,
     places: String,
     is_incomplete: bool,
 }
@@ -29,11 +31,10 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Keys {
-    pub(super) fn new(homes: Homes, for_people: Duration) -> Self {
-        let Homes { paths, standard, certificates } = homes;
-        let is_incomplete = paths.iter().any(|home| ONLY_GPG.iter().any(|it| is_set(home, it)));
-        let places: Vec<String> = paths.iter().map(|it| it.display().to_string()).collect();
-        let agents = paths.into_iter().map(|it| Agent::new(it, standard.clone(), for_people)).collect();
+    pub(super) fn new(homes: &[GnupgHome], certificates: Arc<Certificates>, for_people: Duration) -> Self {
+        let is_incomplete = homes.iter().any(|home| ONLY_GPG.iter().any(|it| is_set(home.path(), it)));
+        let places: Vec<String> = homes.iter().map(|it| it.path().display().to_string()).collect();
+        let agents = homes.iter().map(|it| Agent::new(it.clone(), for_people)).collect();
         Self { agents, certificates, places: places.join(", "), is_incomplete }
     }
 

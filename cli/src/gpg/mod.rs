@@ -6,6 +6,7 @@
 mod agent;
 #[cfg(unix)]
 mod assuan;
+pub(crate) mod home;
 #[cfg(unix)]
 mod keys;
 mod program;
@@ -15,16 +16,16 @@ mod sexp;
 mod socket;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use leafseal::DataKey;
-use leafseal::keyservice::pgp::{self, Certificates, MessageError, Recipient};
+use leafseal::keyservice::pgp::{self, Finder, MessageError, Recipient};
 use leafseal::keyservice::{Answer, KeyError, KeyService, Reach};
 use leafseal::metadata::MasterKey;
 use zeroize::Zeroizing;
 
+use home::GnupgHome;
 use program::{Program, ProgramError};
 
 /// The variable that says how long a passphrase prompt may stay open, and `gpg` may run.
@@ -36,23 +37,14 @@ const FOR_PEOPLE: Duration = Duration::from_secs(300);
 /// How often `gpg` may fail with messages of which nobody knows whom they are for.
 const GUESSES: usize = 16;
 
-/// What GnuPG has on this machine.
-pub(crate) struct Homes {
-    /// The homes, in the order in which they are used.
-    pub paths: Vec<PathBuf>,
-    /// The home that is used if nobody names one.
-    pub standard: PathBuf,
-    /// The certificates in their keyrings.
-    pub certificates: Certificates,
-}
-
 /// OpenPGP keys whose secret half is with GnuPG.
 ///
 /// Nothing is read, connected to or started until a message has to be opened.
 pub(crate) struct GnuPg {
     program: Program,
     for_people: Duration,
-    find: Box<dyn Fn() -> Homes + Send + Sync>,
+    homes: Vec<GnupgHome>,
+    finder: Box<dyn Finder>,
     #[cfg(unix)]
     keys: OnceLock<keys::Keys>,
     /// The ids of the secret keys that `gpg` lists, once somebody has asked.
@@ -82,18 +74,16 @@ struct Failed {
 }
 
 impl GnuPg {
-    /// Uses the homes that `find` finds, or the program that the environment names; `lookup` reads
-    /// a variable.
-    pub(crate) fn new(
-        find: impl Fn() -> Homes + Send + Sync + 'static,
-        lookup: impl Fn(&str) -> Option<OsString>,
-    ) -> Self {
+    /// Uses the homes and the program that the environment names, with the certificates that
+    /// `finder` finds; `lookup` reads a variable.
+    pub(crate) fn new(finder: impl Finder + 'static, lookup: &dyn Fn(&str) -> Option<OsString>) -> Self {
         let seconds = lookup(TIMEOUT).and_then(|it| it.to_str()?.parse().ok()).filter(|it| *it > 0);
         let for_people = seconds.map_or(FOR_PEOPLE, Duration::from_secs);
         Self {
             program: Program::new(lookup(program::VARIABLE), for_people),
             for_people,
-            find: Box::new(find),
+            homes: GnupgHome::all(lookup),
+            finder: Box::new(finder),
             #[cfg(unix)]
             keys: OnceLock::new(),
             listed: OnceLock::new(),
@@ -109,6 +99,15 @@ impl GnuPg {
     /// Returns advice about what has failed so far.
     pub(crate) fn hints(&self) -> Vec<&'static str> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).hints.clone()
+    }
+
+    /// Says where keys are looked for.
+    pub(crate) fn places(&self) -> String {
+        if self.is_exclusive() {
+            return format!("by the program that {} names", program::VARIABLE);
+        }
+        let homes: Vec<String> = self.homes.iter().map(|it| it.path().display().to_string()).collect();
+        format!("by GnuPG in {}", homes.join(", "))
     }
 
     fn unwrap_now(&self, enc: &str) -> Result<DataKey, String> {
@@ -127,7 +126,7 @@ impl GnuPg {
     /// Opens a message with the keys of the agents.
     #[cfg(unix)]
     fn direct(&self, enc: &str, asks: bool) -> Result<Zeroizing<Vec<u8>>, Failed> {
-        let keys = self.keys.get_or_init(|| keys::Keys::new((self.find)(), self.for_people));
+        let keys = self.keys.get_or_init(|| keys::Keys::new(&self.homes, self.finder.certificates(), self.for_people));
         let attempt = keys.attempt(asks);
         pgp::open(enc, keys.certificates(), &attempt).map_err(|error| {
             let faults = attempt.into_faults();

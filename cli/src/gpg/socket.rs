@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use sequoia_openpgp::types::HashAlgorithm;
 
+use super::home::GnupgHome;
+
 /// The name of the socket in its folder.
 const NAME: &str = "S.gpg-agent";
 
@@ -20,17 +22,16 @@ const RUN: &[&str] = &["/run", "/var/run"];
 /// The most that a redirection may hold.
 const REDIRECTION_LIMIT: u64 = 511;
 
-/// Returns where the agent of `home` may listen, the most likely place first. `standard` is the home
-/// that is used if nobody names one.
-pub(crate) fn places(home: &Path, standard: &Path) -> Vec<PathBuf> {
-    places_below(RUN, rustix::process::getuid().as_raw(), home, standard)
+/// Returns where the agent of `home` may listen, the most likely place first.
+pub(super) fn places(home: &GnupgHome) -> Vec<PathBuf> {
+    places_below(RUN, rustix::process::getuid().as_raw(), home.path(), home.is_standard())
 }
 
-fn places_below(run: &[&str], uid: u32, home: &Path, standard: &Path) -> Vec<PathBuf> {
+fn places_below(run: &[&str], uid: u32, home: &Path, is_standard: bool) -> Vec<PathBuf> {
     let mut places = Vec::new();
     let user = run.iter().map(|it| Path::new(it).join("user").join(uid.to_string())).find(|it| it.is_dir());
     if let Some(folder) = user.map(|it| it.join("gnupg")) {
-        places.push(if home == standard { folder.join(NAME) } else { folder.join(name_of(home)).join(NAME) });
+        places.push(if is_standard { folder.join(NAME) } else { folder.join(name_of(home)).join(NAME) });
     }
     places.push(home.join(NAME));
     places
@@ -61,7 +62,7 @@ fn zbase32(bytes: &[u8]) -> String {
 /// # Errors
 ///
 /// If it is not a socket, or somebody else could have put it there.
-pub(crate) fn resolve(place: &Path, lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<PathBuf>, String> {
+pub(super) fn resolve(place: &Path, lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<PathBuf>, String> {
     let Ok(metadata) = fs::metadata(place) else { return Ok(None) };
     own(place, &metadata)?;
     if metadata.file_type().is_socket() {
@@ -139,7 +140,7 @@ mod tests {
     fn the_folder_for_sockets_comes_before_the_home() {
         let run = tempfile::tempdir().expect("a temporary folder");
         let root = run.path().to_str().expect("UTF-8");
-        let places = |home: &str| places_below(&["/nonexistent", root], 7, Path::new(home), Path::new("/h/.gnupg"));
+        let places = |home: &str| places_below(&["/nonexistent", root], 7, Path::new(home), home == "/h/.gnupg");
         assert_eq!(places("/h/.gnupg"), [Path::new("/h/.gnupg/S.gpg-agent")]);
         fs::create_dir_all(run.path().join("user/7")).expect("writable");
         let of_user = run.path().join("user/7/gnupg");

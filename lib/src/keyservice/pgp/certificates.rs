@@ -1,5 +1,6 @@
 //! Certificates: public keys as keyrings hold them, and which of a certificate's keys to encrypt to.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -7,11 +8,12 @@ use sequoia_openpgp::cert::Cert;
 use sequoia_openpgp::cert::amalgamation::ValidAmalgamation;
 use sequoia_openpgp::cert::amalgamation::key::ValidKeyAmalgamation;
 use sequoia_openpgp::cert::raw::{RawCert, RawCertParser};
-use sequoia_openpgp::packet::key;
+use sequoia_openpgp::crypto::mpi;
+use sequoia_openpgp::packet::{Key, key};
 use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::policy::{AsymmetricAlgorithm, StandardPolicy};
-use sequoia_openpgp::types::{HashAlgorithm, PublicKeyAlgorithm, RevocationStatus};
-use sequoia_openpgp::{KeyHandle, KeyID};
+use sequoia_openpgp::types::{HashAlgorithm, RevocationStatus};
+use sequoia_openpgp::{Fingerprint, KeyHandle, KeyID};
 
 use super::{PublicKey, keybox};
 use crate::keyservice::in_vain;
@@ -35,6 +37,9 @@ struct Ring {
     bytes: Vec<u8>,
     certs: OnceLock<Vec<RawCert<'static>>>,
 }
+
+type Public = Key<key::PublicParts, key::UnspecifiedRole>;
+type Valid<'a> = ValidKeyAmalgamation<'a, key::PublicParts, key::UnspecifiedRole, bool>;
 
 /// Why there is nothing to encrypt to.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -125,19 +130,19 @@ impl Certificates {
     /// (`finish_lookup` in GnuPG's `g10/getkey.c`).
     pub(super) fn choose(&self, name: &str, now: SystemTime) -> Result<Choice, ChoiceError> {
         let wanted = Name::parse(name).ok_or_else(|| ChoiceError::Name(name.to_owned()))?;
-        let mut certs: Vec<Cert> = Vec::new();
+        let mut certs: Vec<(Cert, Vec<Fingerprint>)> = Vec::new();
         for raw in self.certs().filter(|raw| raw.keys().any(|it| wanted.handle.fits(&it.key_handle()))) {
             let Ok(cert) = Cert::from_bytes(raw.as_bytes()) else { continue };
             // The same certificate may stand in several keyrings, in different states.
-            match certs.iter().position(|it| it.fingerprint() == cert.fingerprint()) {
-                Some(at) => certs[at] = certs[at].clone().merge_public(cert).unwrap_or_else(|_| certs[at].clone()),
-                None => certs.push(cert),
+            match certs.iter_mut().find(|(it, _)| it.fingerprint() == cert.fingerprint()) {
+                Some((it, _)) => *it = it.clone().merge_public(cert).unwrap_or_else(|_| it.clone()),
+                None => certs.push((cert, raw.keys().map(|it| it.fingerprint()).collect())),
             }
         }
         let mut error = ChoiceError::Missing(name.to_owned());
         let several = certs.len() > 1;
-        for (n, cert) in certs.iter().enumerate() {
-            match wanted.choose(cert, now) {
+        for (n, (cert, order)) in certs.iter().enumerate() {
+            match wanted.choose(cert, order, now) {
                 Ok(mut choice) => {
                     if several {
                         let note = format!("several OpenPGP keys are called {name}; {} is used", cert.fingerprint());
@@ -192,10 +197,14 @@ impl Name {
         Some(Self { handle, exact })
     }
 
-    fn choose(&self, cert: &Cert, now: SystemTime) -> Result<Choice, ChoiceError> {
+    /// `order` is how the keys stand in the keyring: of two that are as new, GnuPG takes the first.
+    fn choose(&self, cert: &Cert, order: &[Fingerprint], now: SystemTime) -> Result<Choice, ChoiceError> {
         let id = || cert.fingerprint().to_hex();
         let lenient = lenient(now);
         let unusable = |what| ChoiceError::Unusable(id(), what);
+        if let Some(kind) = unsupported(cert.primary_key().key().role_as_unspecified()) {
+            return Err(ChoiceError::Unsupported(id(), kind));
+        }
         let valid = cert.with_policy(&lenient, now).map_err(|_| unusable("has no valid signature of its own"))?;
         match valid.revocation_status() {
             RevocationStatus::Revoked(_) => return Err(unusable("was revoked")),
@@ -203,19 +212,16 @@ impl Name {
             _ => (),
         }
         let primary = valid.primary_key().key().fingerprint();
-        let may = |it: &ValidKeyAmalgamation<'_, key::PublicParts, key::UnspecifiedRole, bool>| {
-            encrypts(it) && (!self.exact || self.handle.fits(&it.key().key_handle()))
-        };
+        let may = |it: &Valid<'_>| encrypts(it) && (!self.exact || self.handle.fits(&it.key().key_handle()));
         let keys: Vec<_> = valid.keys().filter(may).collect();
-        let usable = |it: &ValidKeyAmalgamation<'_, key::PublicParts, key::UnspecifiedRole, bool>| {
-            it.alive().is_ok() && !matches!(it.revocation_status(), RevocationStatus::Revoked(_))
+        let usable =
+            |it: &Valid<'_>| it.alive().is_ok() && !matches!(it.revocation_status(), RevocationStatus::Revoked(_));
+        let rank = |it: &Valid<'_>| {
+            let fingerprint = it.key().fingerprint();
+            let place = order.iter().position(|it| *it == fingerprint).unwrap_or(order.len());
+            (fingerprint != primary, it.key().creation_time(), Reverse(place))
         };
-        // Of several that are as new, GnuPG takes the first.
-        let newest = keys
-            .iter()
-            .filter(|it| usable(it))
-            .rev()
-            .max_by_key(|it| (it.key().fingerprint() != primary, it.key().creation_time()));
+        let newest = keys.iter().filter(|it| usable(it)).max_by_key(|it| rank(it));
         let Some(chosen) = newest else {
             return Err(match keys.last() {
                 None if self.exact => ChoiceError::Unusable(id(), "has no such key for encryption"),
@@ -225,6 +231,9 @@ impl Name {
             });
         };
         let key = chosen.key();
+        if let Some(kind) = unsupported(key) {
+            return Err(ChoiceError::Unsupported(id(), kind));
+        }
         let warning = weakness(cert, key, now);
         Ok(Choice { key: PublicKey(key.clone()), warning })
     }
@@ -240,7 +249,7 @@ impl Handle {
 }
 
 /// Whether a key is meant to encrypt; where it does not say, whether it can (RFC 4880, 5.2.3.21).
-fn encrypts(key: &ValidKeyAmalgamation<'_, key::PublicParts, key::UnspecifiedRole, bool>) -> bool {
+fn encrypts(key: &Valid<'_>) -> bool {
     let able = key.key().pk_algo().for_encryption();
     let meant = |it: sequoia_openpgp::types::KeyFlags| it.for_storage_encryption() || it.for_transport_encryption();
     able && key.binding_signature().key_flags().is_none_or(meant)
@@ -248,32 +257,52 @@ fn encrypts(key: &ValidKeyAmalgamation<'_, key::PublicParts, key::UnspecifiedRol
 
 /// What GnuPG 2.2 accepts.
 fn lenient(now: SystemTime) -> StandardPolicy<'static> {
-    let mut policy = StandardPolicy::at(now);
+    let mut policy = any_kind(now);
     for hash in [HashAlgorithm::SHA1, HashAlgorithm::RipeMD] {
         policy.accept_hash(hash);
-    }
-    for algorithm in AsymmetricAlgorithm::variants() {
-        policy.accept_asymmetric_algo(algorithm);
     }
     policy
 }
 
+/// Today's rules, but that keys may be of any kind and size.
+fn any_kind(now: SystemTime) -> StandardPolicy<'static> {
+    let mut policy = StandardPolicy::at(now);
+    AsymmetricAlgorithm::variants().for_each(|it| policy.accept_asymmetric_algo(it));
+    policy
+}
+
 /// What today's rules say against a key that is used all the same.
-fn weakness(
-    cert: &Cert,
-    key: &sequoia_openpgp::packet::Key<key::PublicParts, key::UnspecifiedRole>,
-    now: SystemTime,
-) -> Option<String> {
-    let strict = StandardPolicy::at(now);
-    let valid = cert.with_policy(&strict, now).ok();
-    if valid.is_some_and(|it| it.keys().any(|it| it.key().fingerprint() == key.fingerprint())) {
+fn weakness(cert: &Cert, key: &Public, now: SystemTime) -> Option<String> {
+    let passes = |policy: &StandardPolicy<'_>| {
+        let valid = cert.with_policy(policy, now).ok();
+        valid.is_some_and(|it| it.keys().any(|it| it.key().fingerprint() == key.fingerprint()))
+    };
+    if passes(&StandardPolicy::at(now)) {
         return None;
     }
-    let id = key.keyid();
-    Some(match key.mpis().bits() {
-        Some(bits) if bits < 2048 && !key.pk_algo().eq(&PublicKeyAlgorithm::ECDH) => {
-            format!("the OpenPGP key {id} has only {bits} bits")
+    let why = if !passes(&any_kind(now)) {
+        "is held together by outdated signatures (SHA-1)".to_owned()
+    } else if let Some(bits) = key.mpis().bits().filter(|it| *it < 2048) {
+        format!("has only {bits} bits")
+    } else {
+        "is of a kind that goes out of use".to_owned()
+    };
+    Some(format!("the OpenPGP key {} {why}", key.keyid()))
+}
+
+/// Why nothing here works with a key: the name of its kind.
+fn unsupported(key: &Public) -> Option<String> {
+    /// The most bits that the RSA of the backend encrypts to.
+    const RSA_LIMIT: usize = 4096;
+    match key.mpis() {
+        mpi::PublicKey::RSA { .. } => {
+            key.mpis().bits().filter(|it| *it > RSA_LIMIT).map(|it| format!("RSA with {it} bits"))
         }
-        _ => format!("the OpenPGP key {id} is held together by outdated signatures (SHA-1)"),
-    })
+        mpi::PublicKey::ECDH { curve, .. } | mpi::PublicKey::ECDSA { curve, .. } if !curve.is_supported() => {
+            Some(curve.to_string())
+        }
+        mpi::PublicKey::ElGamal { .. } => None,
+        _ if !key.pk_algo().is_supported() => Some(key.pk_algo().to_string()),
+        _ => None,
+    }
 }
