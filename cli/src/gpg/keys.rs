@@ -11,15 +11,21 @@ use super::agent::{Agent, AgentError, Holding, is_set};
 use super::home::GnupgHome;
 use super::sexp;
 
-/// Options of `gpg` after which only `gpg` knows which keys there are, or how passphrases come.
-const ONLY_GPG: &[&str] = &["keyring", "no-default-keyring", "primary-keyring", "pinentry-mode", "use-keyboxd"];
+/// Options of `gpg` after which only `gpg` knows which keys there are.
+const OTHER_KEYS: &[&str] = &["keyring", "no-default-keyring", "primary-keyring", "use-keyboxd"];
+
+/// Options of `gpg` after which only `gpg` knows where passphrases come from.
+const OTHER_PASSPHRASES: &[&str] = &["passphrase", "passphrase-fd", "passphrase-file", "pinentry-mode"];
 
 /// The agents of all homes, and the certificates that say which keys to ask them for.
 pub(super) struct Keys {
     agents: Vec<Agent>,
     certificates: Arc<Certificates>,
     places: String,
+    /// There may be keys that only `gpg` sees.
     is_incomplete: bool,
+    /// Passphrases are to come to `gpg`, not to its agent.
+    gpg_asks: bool,
 }
 
 /// One message to be opened.
@@ -32,10 +38,11 @@ pub(super) struct Attempt<'a> {
 
 impl Keys {
     pub(super) fn new(homes: &[GnupgHome], certificates: Arc<Certificates>, for_people: Duration) -> Self {
-        let is_incomplete = homes.iter().any(|home| ONLY_GPG.iter().any(|it| is_set(home.path(), it)));
+        let any = |options: &[&str]| homes.iter().any(|home| options.iter().any(|it| is_set(home.path(), it)));
+        let (is_incomplete, gpg_asks) = (any(OTHER_KEYS), any(OTHER_PASSPHRASES));
         let places: Vec<String> = homes.iter().map(|it| it.path().display().to_string()).collect();
         let agents = homes.iter().map(|it| Agent::new(it.clone(), for_people)).collect();
-        Self { agents, certificates, places: places.join(", "), is_incomplete }
+        Self { agents, certificates, places: places.join(", "), is_incomplete, gpg_asks }
     }
 
     pub(super) fn certificates(&self) -> &Certificates {
@@ -49,7 +56,7 @@ impl Keys {
 
     /// Whether `gpg` may have keys that are not seen here.
     pub(super) fn is_incomplete(&self) -> bool {
-        self.is_incomplete || self.certificates.has_faults()
+        self.is_incomplete || self.gpg_asks || self.certificates.has_faults()
     }
 
     pub(super) fn attempt(&self, asks: bool) -> Attempt<'_> {
@@ -69,7 +76,7 @@ impl Attempt<'_> {
         for agent in &self.keys.agents {
             match agent.holding(grip) {
                 Ok(Holding::Ready) => agents.insert(0, agent),
-                Ok(Holding::Locked) if self.asks => agents.push(agent),
+                Ok(Holding::Locked) if self.asks && !self.keys.gpg_asks => agents.push(agent),
                 Ok(Holding::Locked | Holding::Absent) => (),
                 Err(it) => self.fault(it),
             }
