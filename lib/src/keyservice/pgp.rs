@@ -160,3 +160,6 @@ impl PublicKey {
         keygrip::keygrip(self.0.mpis())
     }
 }
+
+#[cfg(test)]
+mod tests;
