@@ -2,6 +2,7 @@
 //!
 //! The commands are those that `gpg` sends itself (GnuPG: `g10/call-agent.c`, `common/asshelp.c`).
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -104,6 +105,8 @@ pub(super) struct Agent {
     /// How long somebody may take for a passphrase.
     for_people: Duration,
     state: Mutex<State>,
+    /// What came of asking somebody for the passphrase of a key: nobody is asked twice.
+    refused: Mutex<HashMap<String, AgentError>>,
 }
 
 enum State {
@@ -125,7 +128,7 @@ struct Talk {
 impl Agent {
     /// The agent of `home`.
     pub(super) fn new(home: GnupgHome, for_people: Duration) -> Self {
-        Self { home, for_people, state: Mutex::new(State::Untried) }
+        Self { home, for_people, state: Mutex::new(State::Untried), refused: Mutex::default() }
     }
 
     /// Says what the agent has of a key. It is started if it does not run and a key lies in its home.
@@ -161,6 +164,10 @@ impl Agent {
         description: Option<&str>,
         ciphertext: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, AgentError> {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(it) = refused.get(grip) {
+            return Err(it.clone());
+        }
         let result = self.talk(grip, |talk| {
             match description {
                 Some(it) => talk.prepare_to_ask(it)?,
@@ -176,8 +183,17 @@ impl Agent {
             let is_cancelled = matches!(answer, Err(AssuanError::Refused { code: 99 | 198, .. }));
             talk.is_cancelled |= is_cancelled && description.is_some();
             sexp::value(&answer?.data).ok_or(AssuanError::Garbled("a decrypted value that is none"))
-        })?;
-        result.ok_or_else(|| AgentError { text: ABSENT.to_owned(), hint: None, is_final: false })
+        });
+        match result {
+            Ok(Some(it)) => Ok(it),
+            Ok(None) => Err(AgentError { text: ABSENT.to_owned(), hint: None, is_final: false }),
+            Err(it) => {
+                if it.is_final && description.is_some() {
+                    refused.insert(grip.to_owned(), it.clone());
+                }
+                Err(it)
+            }
+        }
     }
 
     /// Talks to the agent; `None` if there is none and no reason to start one.

@@ -161,3 +161,6 @@ impl PublicKey {
         keygrip::keygrip(self.0.mpis())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -222,7 +222,8 @@ fn session_key(block: &Block) -> Result<(SymmetricAlgorithm, SessionKey), Messag
     if !bool::from(sum.to_be_bytes().ct_eq(&[*high, *low])) || cipher.key_size().is_ok_and(|it| it != key.len()) {
         return Err(MessageError::Manipulated);
     }
-    if !cipher.is_supported() {
+    // The Blowfish of sequoia 2.3 is another one than everybody's: it fills its key up with zeros.
+    if !cipher.is_supported() || cipher == SymmetricAlgorithm::Blowfish {
         return Err(MessageError::Unsupported(format!("encrypted with {cipher}")));
     }
     Ok((cipher, key.into()))

@@ -10,6 +10,7 @@ use sequoia_openpgp::packet::key::{SecretKeyMaterial, SecretParts, UnspecifiedRo
 use sequoia_openpgp::packet::{Key, Tag};
 use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::serialize::SerializeInto;
+use sequoia_openpgp::types::SymmetricAlgorithm;
 use zeroize::Zeroizing;
 
 use super::message::{Block, Opener};
@@ -134,6 +135,9 @@ impl SecretKey {
             };
             if matches!(locked.s2k(), S2K::Argon2 { t, m, .. } if *m > ARGON2_MEMORY || *t > 8) {
                 return Err(wrong("takes too much work to unlock"));
+            }
+            if locked.algo() == SymmetricAlgorithm::Blowfish {
+                return Err(wrong("is locked with Blowfish, which is left to gpg"));
             }
             let question = format!("Enter passphrase for the OpenPGP key {id} in '{}':", self.location);
             let answer = prompt.and_then(|it| it.passphrase(&question));
