@@ -4,6 +4,7 @@
 //! Nothing here starts a process, reads a file or asks anybody: keyrings come from a [`Finder`],
 //! passphrases from a [`Prompt`], and what an agent holds is used through [`Decrypts`].
 
+mod armour;
 mod certificates;
 mod elgamal;
 mod keybox;

@@ -13,7 +13,7 @@ use sequoia_openpgp::{KeyHandle, KeyID, Packet};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::PublicKey;
+use super::{PublicKey, armour};
 use crate::keyservice::one_line;
 
 /// The most that the `enc` of one key may hold. SOPS writes one to two thousand bytes.
@@ -95,11 +95,9 @@ impl Message {
         if enc.len() > ENC_LIMIT {
             return Err(MessageError::TooLong);
         }
-        if !enc.contains("-----BEGIN PGP MESSAGE-----") {
-            return Err(malformed(&"there is no `-----BEGIN PGP MESSAGE-----`"));
-        }
-        let parser = PacketParserBuilder::from_bytes(enc.as_bytes())
-            .map(|it| it.max_recursion_depth(0).buffer_unread_content())
+        let packets = armour::message(enc).map_err(MessageError::Malformed)?;
+        let parser = PacketParserBuilder::from_bytes(&packets)
+            .map(|it| it.max_recursion_depth(0).buffer_unread_content().dearmor(Dearmor::Disabled))
             .and_then(PacketParserBuilder::build);
         let mut rest = parser.map_err(|it| malformed(&it))?;
         let mut recipients = Vec::new();
