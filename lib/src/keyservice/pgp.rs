@@ -20,6 +20,7 @@ use std::time::SystemTime;
 use sequoia_openpgp::packet::{Key, key};
 
 pub use certificates::{Certificates, ChoiceError, RING_LIMIT};
+pub use keygrip::sha1;
 use message::Message;
 pub use message::MessageError;
 pub use remote::{Ciphertext, Decrypts, Recipient, open, recipients};
