@@ -4,6 +4,7 @@
 //! Nothing here starts a process, reads a file or asks anybody: keyrings come from a [`Finder`],
 //! passphrases from a [`Prompt`], and what an agent holds is used through [`Decrypts`].
 
+mod armour;
 mod certificates;
 mod description;
 mod elgamal;
@@ -20,6 +21,7 @@ use std::time::SystemTime;
 use sequoia_openpgp::packet::{Key, key};
 
 pub use certificates::{Certificates, ChoiceError, RING_LIMIT};
+pub use keygrip::sha1;
 use message::Message;
 pub use message::MessageError;
 pub use remote::{Ciphertext, Decrypts, Recipient, open, recipients};

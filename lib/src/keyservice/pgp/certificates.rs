@@ -15,7 +15,7 @@ use sequoia_openpgp::policy::{AsymmetricAlgorithm, StandardPolicy};
 use sequoia_openpgp::types::{HashAlgorithm, RevocationStatus};
 use sequoia_openpgp::{Fingerprint, KeyHandle, KeyID};
 
-use super::{PublicKey, keybox};
+use super::{PublicKey, armour, keybox};
 use crate::keyservice::in_vain;
 
 /// The most that a keyring may hold. That of all Debian developers has 30 MB.
@@ -165,9 +165,13 @@ impl Certificates {
 impl Ring {
     fn certs(&self) -> &[RawCert<'static>] {
         self.certs.get_or_init(|| {
-            let rings = if keybox::is_keybox(&self.bytes) { keybox::keys(&self.bytes) } else { vec![&self.bytes[..]] };
-            let parsers = rings.into_iter().filter_map(|it| RawCertParser::from_bytes(it).ok());
-            parsers.flatten().flatten().map(RawCert::into_owned).collect()
+            let packets =
+                |it: &[u8]| RawCertParser::from_bytes(it).map(|it| it.flatten().map(RawCert::into_owned).collect());
+            let all: Vec<Vec<_>> = match keybox::is_keybox(&self.bytes) {
+                true => keybox::keys(&self.bytes).into_iter().flat_map(packets).collect(),
+                false => armour::blocks(&self.bytes).iter().flat_map(|it| packets(it)).collect(),
+            };
+            all.into_iter().flatten().collect()
         })
     }
 }

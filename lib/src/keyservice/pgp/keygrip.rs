@@ -48,11 +48,17 @@ pub(super) fn keygrip(key: &PublicKey) -> Option<[u8; 20]> {
         }
         _ => return None,
     }
-    let mut hash = HashAlgorithm::SHA1.context().ok()?.for_digest();
-    hash.update(&text);
-    let mut grip = [0; 20];
-    hash.digest(&mut grip).ok()?;
-    Some(grip)
+    Some(sha1(&text))
+}
+
+/// Digests with SHA-1: GnuPG names keys, and the folders of its sockets, by it. Nothing here relies
+/// on it for more.
+pub fn sha1(bytes: &[u8]) -> [u8; 20] {
+    let mut hash = HashAlgorithm::SHA1.context().expect("every backend has it").for_digest();
+    hash.update(bytes);
+    let mut digest = [0; 20];
+    hash.digest(&mut digest).expect("there is room for it");
+    digest
 }
 
 /// Appends one number of a canonical S-expression with its name.

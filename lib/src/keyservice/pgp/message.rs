@@ -8,12 +8,12 @@ use sequoia_openpgp::crypto::symmetric::{BlockCipherMode, Decryptor, UnpaddingMo
 use sequoia_openpgp::packet::{Body, SEIP, Tag};
 use sequoia_openpgp::parse::buffered_reader::Memory;
 use sequoia_openpgp::parse::{Cookie, Dearmor, PacketParser, PacketParserBuilder, PacketParserResult, Parse};
-use sequoia_openpgp::types::{HashAlgorithm, PublicKeyAlgorithm, SymmetricAlgorithm};
+use sequoia_openpgp::types::{PublicKeyAlgorithm, SymmetricAlgorithm};
 use sequoia_openpgp::{KeyHandle, KeyID, Packet};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::PublicKey;
+use super::{PublicKey, armour, sha1};
 use crate::keyservice::one_line;
 
 /// The most that the `enc` of one key may hold. SOPS writes one to two thousand bytes.
@@ -95,11 +95,9 @@ impl Message {
         if enc.len() > ENC_LIMIT {
             return Err(MessageError::TooLong);
         }
-        if !enc.contains("-----BEGIN PGP MESSAGE-----") {
-            return Err(malformed(&"there is no `-----BEGIN PGP MESSAGE-----`"));
-        }
-        let parser = PacketParserBuilder::from_bytes(enc.as_bytes())
-            .map(|it| it.max_recursion_depth(0).buffer_unread_content())
+        let packets = armour::message(enc).map_err(MessageError::Malformed)?;
+        let parser = PacketParserBuilder::from_bytes(&packets)
+            .map(|it| it.max_recursion_depth(0).buffer_unread_content().dearmor(Dearmor::Disabled))
             .and_then(PacketParserBuilder::build);
         let mut rest = parser.map_err(|it| malformed(&it))?;
         let mut recipients = Vec::new();
@@ -244,11 +242,8 @@ fn unprotected(body: &[u8], cipher: SymmetricAlgorithm, key: &SessionKey) -> Res
         .map_err(|_| MessageError::Manipulated)?;
     let end = plain.len().checked_sub(20).filter(|it| *it >= block + 4).ok_or(MessageError::Manipulated)?;
     let (covered, digest) = plain.split_at(end);
-    let mut hash = HashAlgorithm::SHA1.context().map_err(manipulated)?.for_digest();
-    hash.update(covered);
-    let computed = hash.into_digest().map_err(manipulated)?;
     let repeated = covered[block - 2..block].ct_eq(&covered[block..block + 2]);
-    if !bool::from(repeated & computed[..].ct_eq(digest)) || !covered.ends_with(&MDC) {
+    if !bool::from(repeated & sha1(covered).ct_eq(digest)) || !covered.ends_with(&MDC) {
         return Err(MessageError::Manipulated);
     }
     Ok(Zeroizing::new(covered[block + 2..end - 2].to_vec()))

@@ -14,7 +14,7 @@ use sequoia_openpgp::types::SymmetricAlgorithm;
 use zeroize::Zeroizing;
 
 use super::message::{Block, Opener};
-use super::{PublicKey, elgamal};
+use super::{PublicKey, armour, elgamal};
 use crate::keyservice::{Prompt, in_vain, one_line};
 
 /// The most that a file of secret keys may hold.
@@ -65,8 +65,8 @@ impl SecretKeys {
             return;
         }
         let before = self.keys.len();
-        let parser = RawCertParser::from_bytes(source);
-        for raw in parser.into_iter().flatten().flatten() {
+        let blocks = armour::blocks(source);
+        for raw in blocks.iter().filter_map(|it| RawCertParser::from_bytes(&it[..]).ok()).flatten().flatten() {
             self.keys.extend(secrets(&raw).map(|secret| {
                 let public = PublicKey(secret.clone().parts_into_public());
                 let unlocked = OnceLock::new();
