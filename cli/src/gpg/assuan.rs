@@ -3,7 +3,7 @@
 //! See the manual of libassuan, "Specification of the protocol".
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
@@ -203,7 +203,7 @@ fn dial(path: &Path, limit: &Limit) -> Result<UnixStream, AssuanError> {
     loop {
         let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None).map_err(io::Error::from)?;
         fcntl_setfd(&socket, FdFlags::CLOEXEC).map_err(io::Error::from)?;
-        let stream = UnixStream::from(OwnedFd::from(socket));
+        let stream = UnixStream::from(socket);
         stream.set_nonblocking(true)?;
         match connect(stream.as_fd(), &address) {
             Ok(()) => {

@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use sequoia_openpgp::types::HashAlgorithm;
+use sha1collisiondetection::Sha1CD;
 
 use super::home::GnupgHome;
 
@@ -39,10 +39,10 @@ fn places_below(run: &[&str], uid: u32, home: &Path, is_standard: bool) -> Vec<P
 
 /// What a home that is not the standard one is called among sockets.
 fn name_of(home: &Path) -> String {
-    let mut context = HashAlgorithm::SHA1.context().expect("SHA-1 is built in").for_digest();
+    let mut context = Sha1CD::default();
     context.update(home.as_os_str().as_bytes());
-    let mut hash = [0; 20];
-    context.digest(&mut hash).expect("SHA-1 has 20 bytes");
+    // A path that was made to collide is nobody's home.
+    let hash = context.finalize_cd().unwrap_or_default();
     format!("d.{}", zbase32(&hash[..15]))
 }
 
