@@ -15,9 +15,10 @@ const OPENPGP: u8 = 2;
 /// Kinds of blobs: deleted, the first one, OpenPGP, X.509.
 const KINDS: std::ops::RangeInclusive<u8> = 0..=3;
 
-/// True if `bytes` begin like a keybox.
+/// True if `bytes` are a keybox, damaged maybe: they begin with the length of a short blob, which
+/// neither packets nor armour do.
 pub(super) fn is_keybox(bytes: &[u8]) -> bool {
-    bytes.get(8..).is_some_and(|it| it.starts_with(MAGIC))
+    bytes.first() == Some(&0) || bytes.get(8..).is_some_and(|it| it.starts_with(MAGIC))
 }
 
 /// Returns the OpenPGP keys in a keybox, each as a sequence of packets.
