@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "a test that is not run says so")]
 
 pub mod documents;
+pub mod gnupg;
 
 use std::cell::RefCell;
 use std::ffi::OsStr;

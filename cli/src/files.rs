@@ -55,6 +55,31 @@ fn io(step: &'static str) -> impl Fn(io::Error) -> ReplaceError {
     move |reason| ReplaceError::Io { step, reason }
 }
 
+/// Reads a file of keys into memory that is wiped: no more than `limit` bytes, and one to show that
+/// there are more.
+///
+/// # Errors
+///
+/// Those of the system.
+pub(crate) fn read_keys(path: &Path, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    read_some(file, length, limit)
+}
+
+/// Reads no more than `limit` bytes and one; `expected` bytes are reserved first, for a vector that
+/// grows leaves copies behind.
+///
+/// # Errors
+///
+/// Those of the system.
+pub(crate) fn read_some(input: impl Read, expected: u64, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let limit = limit as u64 + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(expected.min(limit) as usize + 64));
+    input.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Reads all of `input` into memory that is wiped.
 ///
 /// # Errors

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use leafseal::keyservice::age::{FILE_LIMIT, Finder, Found, Spacing};
 use zeroize::Zeroizing;
+
+use crate::files;
 
 const KEY: &str = "SOPS_AGE_KEY";
 const KEY_CMD: &str = "SOPS_AGE_KEY_CMD";
@@ -194,21 +195,8 @@ fn read_ssh(path: &Path, found: &mut Found) {
 
 /// Reads a file that is not too large; the error names it.
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let all = || {
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
-        read_all(file, length)
-    };
-    all().map_err(|it: io::Error| format!("open {}: {}", path.display(), reason(&it)))
-}
-
-/// Reads as much as an identity file may hold, and one byte more to show that there is more.
-/// `expected` bytes are reserved first: a vector that grows leaves copies behind.
-fn read_all(reader: impl Read, expected: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-    let limit = FILE_LIMIT as u64 + 1;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(expected.min(limit) as usize + 64));
-    reader.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let bytes = files::read_keys(path, FILE_LIMIT);
+    bytes.map_err(|it| format!("open {}: {}", path.display(), reason(&it)))
 }
 
 /// Runs the command in a variable, without a shell, and returns what it prints. The error does not
@@ -227,7 +215,7 @@ fn run(variable: &str, command: &OsStr, recipient: &str) -> Result<Zeroizing<Vec
             .stderr(Stdio::null())
             .spawn()?;
         let output = child.stdout.take().expect("the output was asked for");
-        let output = read_all(output, 1 << 14);
+        let output = files::read_some(output, 1 << 14, FILE_LIMIT);
         let status = child.wait()?;
         if !status.success() {
             return Err(io::Error::other(status.to_string().replace("status: ", "status ")));

@@ -8,16 +8,20 @@ use leafseal::edge::Rng;
 use leafseal::keyring::{Attempt, PartsError, UnwrapReport};
 use leafseal::keyservice::KeyService;
 use leafseal::keyservice::age::Age;
+use leafseal::keyservice::pgp::{self, Pgp};
 use leafseal::metadata::Metadata;
 use leafseal::{DataKey, Keyring};
 
 use crate::age_plugin::Plugins;
 use crate::args::UnwrapFlags;
-use crate::edge::Patience;
+use crate::edge::{Patience, SystemClock};
 use crate::env;
 use crate::error::{self, Failure, code, wrap};
+use crate::gpg::{GnuPg, Unattended};
 use crate::identities::Identities;
+use crate::pgp_keys::{Passphrase, PgpKeys};
 use crate::prompt::Terminal;
+use crate::ui;
 
 /// How long services in the network may take before somebody is prompted, or told.
 const PATIENCE: Patience = Patience(Duration::from_secs(20));
@@ -29,6 +33,8 @@ const NOWHERE: &str = "Did not find keys in location";
 pub(crate) struct Keys {
     age: Age,
     identities: Arc<Identities>,
+    pgp: Pgp,
+    gnupg: GnuPg,
     local: bool,
     order: Vec<String>,
 }
@@ -54,15 +60,21 @@ impl Keys {
         }
         let identities = Arc::new(Identities::new(env::var));
         let age = Age::new(Arc::clone(&identities)).with_prompt(Terminal).with_plugins(Plugins);
-        Ok(Self { age, identities, local: flags.enable_local_keyservice, order })
+        let pgp_keys = Arc::new(PgpKeys::new(env::var));
+        let gnupg = GnuPg::new(Arc::clone(&pgp_keys), &env::var);
+        let pgp = Pgp::new(pgp_keys, SystemClock).with_prompt(Passphrase::new(env::var));
+        let pgp = pgp.with_warnings(|it| ui::warn(crate::mode(), it));
+        Ok(Self { age, identities, pgp, gnupg, local: flags.enable_local_keyservice, order })
     }
 
     /// Waits for what `act` does with the keyring.
     fn with_ring<T>(&self, act: impl AsyncFnOnce(Keyring<'_>) -> T) -> T {
         let age = self.age.halves();
+        let unattended = Unattended(&self.gnupg);
         let mut services: Vec<&dyn KeyService> = Vec::new();
         if self.local {
             services.extend(age.iter().map(|it| it as &dyn KeyService));
+            services.extend([&self.pgp as &dyn KeyService, &unattended, &self.gnupg]);
         }
         let ring = Keyring::new(services).with_order(self.order.clone()).with_deadline(&PATIENCE);
         pollster::block_on(act(ring))
@@ -109,7 +121,19 @@ impl Keys {
         if !self.local {
             return failure.hint("SOPS_ENABLE_LOCAL_KEYSERVICE is off: no identity of this machine is used");
         }
-        remarks(report).into_iter().chain(self.identities.looked()).fold(failure, Failure::hint)
+        let hints = remarks(report).into_iter().chain(self.identities.looked()).chain(self.pgp_hints(report));
+        hints.fold(failure, Failure::hint)
+    }
+
+    /// Where OpenPGP keys were looked for, if one of them might have helped.
+    fn pgp_hints(&self, report: &UnwrapReport) -> Vec<String> {
+        let mut keys = report.groups.iter().filter(|it| !it.opened).flat_map(|it| &it.attempts).map(|it| &it.key);
+        if !keys.any(|it| it.kind == pgp::KIND.name) {
+            return Vec::new();
+        }
+        let places = self.gnupg.places();
+        let looked = format!("looked for OpenPGP keys in LEAFSEAL_PGP_KEY, LEAFSEAL_PGP_KEY_FILE and {places}");
+        [looked].into_iter().chain(self.gnupg.hints().into_iter().map(str::to_owned)).collect()
     }
 
     /// Makes a data key and wraps it to every key in `metadata`. `prefix` and `code` are what SOPS

@@ -11,10 +11,12 @@ mod editor;
 mod env;
 mod error;
 mod files;
+mod gpg;
 mod harden;
 mod identities;
 mod keys;
 mod names;
+mod pgp_keys;
 mod prompt;
 mod rekey;
 mod session;
@@ -47,6 +49,11 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code())
         }
     }
+}
+
+/// How this run was called.
+fn mode() -> Mode {
+    mode_of(&std::env::args_os().collect::<Vec<_>>())
 }
 
 /// Drop-in mode is for those who call the program `sops`, or ask for it.

@@ -4,7 +4,8 @@
 //! Trust the ratios within one run: a busy machine hits all programs alike.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -29,6 +30,8 @@ enum Operation {
     Encrypt,
     EncryptSelected,
     DecryptSelected,
+    DecryptWithAgent,
+    DecryptWithGpg,
     Extract,
     Set,
     Rotate,
@@ -39,8 +42,8 @@ enum Operation {
 }
 
 use Operation::{
-    Decrypt, DecryptSelected, Edit, Encrypt, EncryptSelected, Extract, Recipients, RecipientsPlan, Rotate, Set, Start,
-    Updatekeys,
+    Decrypt, DecryptSelected, DecryptWithAgent, DecryptWithGpg, Edit, Encrypt, EncryptSelected, Extract, Recipients,
+    RecipientsPlan, Rotate, Set, Start, Updatekeys,
 };
 
 /// How many copies of a file the rows over a tree have.
@@ -53,6 +56,8 @@ const ROWS: &[(Operation, &str, &[&str])] = &[
     (Encrypt, "encrypt", &["tiny.yaml", "helm60.yaml", "k1.yaml", "k10.yaml", "k100.yaml", "flat30.yaml"]),
     (DecryptSelected, "decrypt-selected", &["k1.yaml", "k10.yaml"]),
     (EncryptSelected, "encrypt-selected", &["k1.yaml", "k10.yaml"]),
+    (DecryptWithAgent, "decrypt-agent", &["tiny.yaml", "helm60.yaml"]),
+    (DecryptWithGpg, "decrypt-gpg", &["tiny.yaml", "helm60.yaml"]),
     (Extract, "extract", &["tiny.yaml", "k10.yaml", "k100.yaml"]),
     (Set, "set", &["tiny.yaml", "k10.yaml", "k100.yaml"]),
     (Edit, "edit", &["tiny.yaml", "k10.yaml", "k100.yaml"]),
@@ -158,6 +163,36 @@ impl Bench {
         )
     }
 
+    /// GnuPG's home, for the rows that need one.
+    fn home(&self) -> PathBuf {
+        self.place.join("gnupg")
+    }
+
+    /// Makes an OpenPGP key, once, and a rule that names it.
+    fn openpgp(&self) -> Result<(), Failure> {
+        const USER: &str = "bench@example.org";
+        let home = self.home();
+        if !self.place.join("pgp.yaml").exists() {
+            DirBuilder::new().mode(0o700).recursive(true).create(&home).map_err(|error| error.to_string())?;
+            let make =
+                ["--batch", "--quiet", "--passphrase", "", "--pinentry-mode", "loopback", "--quick-generate-key"];
+            output(Command::new("gpg").args(make).args([USER, "rsa3072", "default", "never"]).env("GNUPGHOME", &home))?;
+            let list = ["--batch", "--with-colons", "--list-keys", USER];
+            let listing = output(Command::new("gpg").args(list).env("GNUPGHOME", &home))?;
+            let fingerprint = listing.lines().find_map(|it| it.strip_prefix("fpr:::::::::"));
+            let fingerprint = fingerprint.ok_or("gpg lists no key")?.trim_end_matches(':').to_owned();
+            output(
+                Command::new("gpg")
+                    .args(["--batch", "--quiet", "--passphrase", "", "--pinentry-mode", "loopback"])
+                    .args(["--quick-add-key", &fingerprint, "rsa3072", "encr", "never"])
+                    .env("GNUPGHOME", &home),
+            )?;
+            self.write("pgp.yaml", &format!("creation_rules:\n  - pgp: {fingerprint}\n"))?;
+        }
+        // What is measured is how messages are opened, not how the agent starts.
+        output(Command::new("gpgconf").args(["--launch", "gpg-agent"]).env("GNUPGHOME", &home)).map(drop)
+    }
+
     fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
         fs::write(self.place.join(name), text).map_err(|error| format!("{name}: {error}"))
     }
@@ -167,6 +202,7 @@ impl Bench {
             ("SOPS_AGE_KEY_FILE", self.place.join("identity.txt").display().to_string()),
             ("SOPS_DISABLE_VERSION_CHECK", "1".to_owned()),
             ("EDITOR", "sed -i '$a added: value'".to_owned()),
+            ("GNUPGHOME", self.home().display().to_string()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into()
@@ -202,11 +238,16 @@ impl Bench {
     fn row(&self, row: &str, operation: Operation, corpus: &Corpus, runs: usize) -> Result<(), Failure> {
         match operation {
             DecryptSelected => self.files(corpus, "selected", "selected.yaml")?,
+            DecryptWithAgent | DecryptWithGpg => {
+                self.openpgp()?;
+                self.files(corpus, "pgp", "pgp.yaml")?;
+            }
             _ => self.files(corpus, "sealed", "one.yaml")?,
         }
         let (plain, sealed, selected) =
             (format!("plain-{}", corpus.name), format!("sealed-{}", corpus.name), format!("selected-{}", corpus.name));
-        let (work, tree) = (format!("work-{}", corpus.name), format!("tree-{}", corpus.name));
+        let (openpgp, work, tree) =
+            (format!("pgp-{}", corpus.name), format!("work-{}", corpus.name), format!("tree-{}", corpus.name));
         let is_ours = matches!(operation, Recipients | RecipientsPlan);
         if is_ours {
             self.copies(&tree, &sealed)?;
@@ -218,6 +259,7 @@ impl Bench {
             Start => vec!["--disable-version-check", "--version"],
             Decrypt => vec!["decrypt", &sealed],
             DecryptSelected => vec!["decrypt", &selected],
+            DecryptWithAgent | DecryptWithGpg => vec!["decrypt", &openpgp],
             Encrypt => vec!["--config", "one.yaml", "encrypt", &plain],
             EncryptSelected => vec!["--config", "selected.yaml", "encrypt", &plain],
             Extract => vec!["decrypt", "--extract", &corpus.leaf, &sealed],
@@ -229,7 +271,10 @@ impl Bench {
             RecipientsPlan => vec!["--config", "two.yaml", "recipients", "plan", &tree],
         };
         let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
-        let environment = self.environment();
+        let mut environment = self.environment();
+        if operation == DecryptWithGpg {
+            environment.push(("SOPS_GPG_EXEC".to_owned(), "gpg".to_owned()));
+        }
 
         let mut samples: Vec<Result<Vec<Sample>, Failure>> = vec![Ok(Vec::new()); programs.len()];
         for round in 0..runs {
@@ -246,6 +291,9 @@ impl Bench {
                     Err(failure) => samples[n] = Err(failure),
                 }
             }
+        }
+        if matches!(operation, DecryptWithAgent | DecryptWithGpg) {
+            output(Command::new("gpgconf").args(["--kill", "gpg-agent"]).env("GNUPGHOME", self.home()))?;
         }
         self.print(row, &samples);
         Ok(())

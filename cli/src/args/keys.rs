@@ -3,7 +3,9 @@
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use leafseal::keyservice::{KINDS, KeyKind};
 use leafseal::metadata::MasterKey;
+use leafseal::rules::{Naming, named};
 
+use crate::edge::SystemClock;
 use crate::error::{Failure, code};
 
 /// SOPS's flag for a kind of key: its name, its letter, its variable, in SOPS's order of keys in a
@@ -90,9 +92,8 @@ impl<P: Prefix> Named<P> {
                     false => failure.hint(format!("they are named by --{}{flag}", P::PREFIX)),
                 });
             };
-            for id in ids.split(',') {
-                keys.push(kind.master_key(id.trim()).map_err(|it| Failure::new(code::GENERIC, it))?);
-            }
+            let naming = Naming { clock: &SystemClock, kms_context: &[], aws_profile: "" };
+            keys.extend(named(kind.name, ids, &naming).map_err(|it| Failure::new(code::GENERIC, it))?);
         }
         Ok(keys)
     }

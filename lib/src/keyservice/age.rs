@@ -19,9 +19,10 @@ use zeroize::Zeroizing;
 pub use identity::{FILE_LIMIT, Found, Spacing};
 use recipient::Recipient;
 
-use super::{Answer, KeyError, KeyKind, KeyService, Reach};
+pub use super::Prompt;
+use super::{Answer, KeyError, KeyKind, KeyService, Reach, one_line};
 use crate::metadata::MasterKey;
-use crate::secret::{KeyPart, SecretText};
+use crate::secret::KeyPart;
 
 /// How age recipients are named (spec section 6.1).
 pub const KIND: KeyKind =
@@ -40,12 +41,6 @@ pub trait Finder: Send + Sync {
     fn fetch(&self, _recipient: &str) -> Option<Arc<Found>> {
         None
     }
-}
-
-/// Asks a person for passphrases.
-pub trait Prompt: Send + Sync {
-    /// Shows `what` and returns the answer, or `None` if there is nobody to ask.
-    fn passphrase(&self, what: &str) -> Option<SecretText>;
 }
 
 /// Starts age plugins.
@@ -320,10 +315,6 @@ fn reason(error: age::DecryptError) -> String {
     }
 }
 
-fn one_line(error: &dyn std::fmt::Display) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -331,6 +322,7 @@ mod tests {
     use pollster::block_on;
 
     use super::*;
+    use crate::secret::SecretText;
 
     macro_rules! key {
         ($name:literal) => {

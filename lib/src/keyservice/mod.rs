@@ -2,17 +2,18 @@
 //! [`KINDS`].
 
 pub mod age;
+pub mod pgp;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::metadata::MasterKey;
-use crate::secret::KeyPart;
+use crate::secret::{KeyPart, SecretText};
 use crate::tree::Wire;
 
 /// Every kind of master key that can be named on a command line or in a creation rule.
-pub const KINDS: &[&KeyKind] = &[&age::KIND];
+pub const KINDS: &[&KeyKind] = &[&age::KIND, &pgp::KIND];
 
 /// How people and files name one kind of master key. The command line, the creation rules and the
 /// environment are all generated from this.
@@ -85,6 +86,12 @@ pub trait KeyService: Send + Sync {
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> Answer<'a, KeyPart>;
 }
 
+/// Asks a person for passphrases.
+pub trait Prompt: Send + Sync {
+    /// Shows `what` and returns the answer, or `None` if there is nobody to ask.
+    fn passphrase(&self, what: &str) -> Option<SecretText>;
+}
+
 /// Why a key service could not do what was asked.
 ///
 /// The text is for people. It never holds key material. Its first line is the reason; each further
@@ -110,4 +117,27 @@ impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.replace('\n', ". "))
     }
+}
+
+/// What SOPS adds to an error about keys that were looked for, each on a line of its own: what went
+/// wrong, and where none were.
+fn in_vain<'a>(what: &str, faults: impl Iterator<Item = &'a str>, missing: &[String]) -> String {
+    let mut text = String::new();
+    let faults: Vec<&str> = faults.collect();
+    if !faults.is_empty() {
+        text = format!("\nErrors while loading {what}: {}", faults.join("; ").replace('\n', " "));
+    }
+    match missing {
+        [] => (),
+        [one] => text += &format!("\nDid not find keys in location '{one}'."),
+        [one, two] => text += &format!("\nDid not find keys in locations '{one}' and '{two}'."),
+        [most @ .., last] => {
+            text += &format!("\nDid not find keys in locations '{}', and '{last}'.", most.join("', '"));
+        }
+    }
+    text
+}
+
+fn one_line(error: &dyn std::fmt::Display) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

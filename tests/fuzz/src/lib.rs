@@ -3,6 +3,7 @@
 //! Deterministic: the same seed number tries the same inputs in the same order.
 
 mod mutate;
+mod pgp;
 mod targets;
 
 use std::cell::Cell;

@@ -9,7 +9,7 @@ use leafseal::value::Value;
 use leafseal::{DataKey, EncryptedFile};
 use leafseal_tests::documents;
 
-use crate::Target;
+use crate::{Target, pgp};
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
@@ -20,6 +20,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "metadata", run: metadata, seeds: Vec::new, words: METADATA },
     Target { name: "rules", run: rules, seeds: Vec::new, words: RULES },
     Target { name: "combine", run: combine, seeds: parts, words: &[] },
+    Target { name: "pgp_message", run: pgp::message, seeds: Vec::new, words: ARMOUR },
+    Target { name: "pgp_packets", run: pgp::packets, seeds: Vec::new, words: &[] },
+    Target { name: "pgp_certificates", run: pgp::certificates, seeds: pgp::rings, words: ARMOUR },
+    Target { name: "pgp_secret_keys", run: pgp::secret_keys, seeds: pgp::secret_rings, words: ARMOUR },
 ];
 
 const YAML: &[&str] = &[
@@ -130,6 +134,17 @@ const RULES: &[&str] = &[
     "{}",
     "&a",
     "*a",
+];
+
+const ARMOUR: &[&str] = &[
+    "-----BEGIN PGP MESSAGE-----\n\n",
+    "-----END PGP MESSAGE-----\n",
+    "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n",
+    "Version: x\n",
+    "=aaaa\n",
+    "\r\n",
+    "AAAA",
+    "KBXf",
 ];
 
 fn plain(extension: &str) -> Vec<Vec<u8>> {

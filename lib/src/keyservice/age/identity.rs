@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{Ask, pq, reason};
+use crate::keyservice::in_vain;
 
 /// The most that an identity file may hold, as in age.
 pub const FILE_LIMIT: usize = 1 << 24;
@@ -173,20 +174,7 @@ impl Found {
 
     /// What SOPS adds to an error about identities, each on a line of its own.
     pub(super) fn remarks(&self) -> String {
-        let mut text = String::new();
-        let faults: Vec<&str> = self.faults().collect();
-        if !faults.is_empty() {
-            text = format!("\nErrors while loading age identities: {}", faults.join("; ").replace('\n', " "));
-        }
-        match &self.missing[..] {
-            [] => (),
-            [one] => text += &format!("\nDid not find keys in location '{one}'."),
-            [one, two] => text += &format!("\nDid not find keys in locations '{one}' and '{two}'."),
-            [most @ .., last] => {
-                text += &format!("\nDid not find keys in locations '{}', and '{last}'.", most.join("', '"));
-            }
-        }
-        text
+        in_vain("age identities", self.faults(), &self.missing)
     }
 }
 
