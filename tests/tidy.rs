@@ -187,6 +187,24 @@ fn crates_with_a_place_stay_there() {
     report(&complaints);
 }
 
+/// One lockfile cannot hold both sequoia 2.4 and age 0.12: they link versions of `kem` that exclude
+/// each other, and cargo would go back to an older sequoia without a word.
+#[test]
+fn sequoia_is_held_where_age_can_follow() {
+    let lock = fs::read_to_string(workspace().join("Cargo.lock")).expect("there is a lockfile");
+    let version = |name: &str| {
+        let versions: Vec<&str> = lock
+            .split("[[package]]")
+            .filter(|it| it.contains(&format!("\nname = \"{name}\"\n")))
+            .filter_map(|it| it.split("version = \"").nth(1)?.split('"').next())
+            .collect();
+        assert_eq!(versions.len(), 1, "{name}");
+        versions[0]
+    };
+    let (age, sequoia) = (version("age"), version("sequoia-openpgp"));
+    assert!(!age.starts_with("0.12.") || sequoia.starts_with("2.3."), "age {age}, sequoia {sequoia}");
+}
+
 #[test]
 fn a_format_never_sees_a_key_and_a_key_service_never_a_document() {
     let mut complaints = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! The commands are those that `gpg` sends itself (GnuPG: `g10/call-agent.c`, `common/asshelp.c`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::assuan::{Answer, AssuanError, Connection, Reply, word};
 use super::home::GnupgHome;
 use super::{sexp, socket};
-use crate::env;
+use crate::{env, files};
 
 /// How long an agent may take for what asks nobody.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it may take for a decryption before it says that somebody is asked: a card takes its
 /// time, waits to be touched, or another prompt has to be answered first.
 const PATIENCE_WITH_KEYS: Duration = Duration::from_secs(60);
+
+/// How many prompts one decryption may open, of which each may stay open as long as people need.
+const PROMPTS: u32 = 8;
 
 /// What `gpg` tells its agent of the place where somebody may be asked: options by variable.
 const OPTIONS: &[(&str, &[&str])] = &[
@@ -54,13 +57,13 @@ const REFUSALS: &[(&[u32], &str, Option<&str>)] = &[
     (&[99, 114, 198, 277], CANCELLED, None),
     (&[62], "nobody answered the passphrase prompt in time", None),
     (
-        &[85, 86, 260],
+        &[85, 86],
         "gpg-agent found no program that asks for the passphrase",
         Some("gpg-agent asks with a `pinentry`: install one, or name it as `pinentry-program` in gpg-agent.conf"),
     ),
     (
         // ENOTTY and ENXIO.
-        &[0x8000 | 102, 0x8000 | 105],
+        &[0x8000 | 102, 0x8000 | 104],
         "the passphrase cannot be asked for: there is no terminal",
         Some("for gpg-agent to ask on this terminal, set GPG_TTY: `export GPG_TTY=$(tty)`"),
     ),
@@ -123,6 +126,8 @@ struct Talk {
     is_told: bool,
     /// Somebody was asked and did not want to answer: nobody is asked again.
     is_cancelled: bool,
+    /// Keys that the agent does not have, which is asked for every hidden recipient.
+    absent: HashSet<String>,
 }
 
 impl Agent {
@@ -137,19 +142,27 @@ impl Agent {
     ///
     /// If it does not answer as an agent does.
     pub(super) fn holding(&self, grip: &str) -> Result<Holding, AgentError> {
-        let result = self.talk(grip, |talk| match talk.say(&format!("KEYINFO {grip}")) {
-            Ok(answer) => Ok(key_info(&answer)),
-            // An agent that serves another machine does not tell, but whether it has it.
-            Err(AssuanError::Refused { code: FORBIDDEN, .. }) => {
-                talk.say(&format!("HAVEKEY {grip}")).map(|_| Holding::Locked)
+        let holding = self.talk(grip, |talk| {
+            if talk.absent.contains(grip) {
+                return Ok(Holding::Absent);
             }
-            Err(it) => Err(it),
-        });
-        match result {
-            Ok(it) => Ok(it.unwrap_or(Holding::Absent)),
-            Err(it) if it.text == ABSENT => Ok(Holding::Absent),
-            Err(it) => Err(it),
-        }
+            let holding = match talk.say(&format!("KEYINFO {grip}")) {
+                Ok(answer) => key_info(&answer),
+                Err(AssuanError::Refused { code, .. }) if MISSING.contains(&code) => Holding::Absent,
+                // An agent that serves another machine does not tell, but whether it has it.
+                Err(AssuanError::Refused { code: FORBIDDEN, .. }) => match talk.say(&format!("HAVEKEY {grip}")) {
+                    Ok(_) => Holding::Locked,
+                    Err(AssuanError::Refused { code, .. }) if MISSING.contains(&code) => Holding::Absent,
+                    Err(it) => return Err(it),
+                },
+                Err(it) => return Err(it),
+            };
+            if holding == Holding::Absent {
+                talk.absent.insert(grip.to_owned());
+            }
+            Ok(holding)
+        })?;
+        Ok(holding.unwrap_or(Holding::Absent))
     }
 
     /// Decrypts a canonical S-expression with a key. `description` is shown if somebody is asked;
@@ -174,10 +187,11 @@ impl Agent {
                 None => talk.tell("OPTION pinentry-mode=error")?,
             }
             talk.say(&format!("SETKEY {grip}"))?;
+            let mut prompts = 0..PROMPTS;
             let answer =
                 talk.connection.command("PKDECRYPT", PATIENCE_WITH_KEYS, &mut |what| match what.split(' ').next() {
                     Some("CIPHERTEXT") => Reply::Data(ciphertext),
-                    Some("PINENTRY_LAUNCHED") => Reply::Wait(self.for_people),
+                    Some("PINENTRY_LAUNCHED") if prompts.next().is_some() => Reply::Wait(self.for_people),
                     _ => Reply::Cancel,
                 });
             let is_cancelled = matches!(answer, Err(AssuanError::Refused { code: 99 | 198, .. }));
@@ -205,7 +219,9 @@ impl Agent {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Untried = *state {
             *state = match self.connect(grip) {
-                Ok(Some(connection)) => State::Connected(Talk { connection, is_told: false, is_cancelled: false }),
+                Ok(Some(connection)) => {
+                    State::Connected(Talk { connection, is_told: false, is_cancelled: false, absent: HashSet::new() })
+                }
                 Ok(None) => return Ok(None),
                 Err(it) => State::Broken(it),
             };
@@ -322,14 +338,18 @@ impl Talk {
 }
 
 const ABSENT: &str = "the agent has no such key";
+
+/// The numbers of what an agent says of keys that it does not have, and of what it does not tell.
+const MISSING: &[u32] = &[17, 27];
 const FORBIDDEN: u32 = 251;
 
-/// Whether an option stands in the home's configuration.
+/// Whether an option of `gpg` stands in a configuration: the home's or the machine's.
 pub(super) fn is_set(home: &Path, option: &str) -> bool {
-    ["gpg.conf", "common.conf"].iter().any(|file| {
-        let text = std::fs::read(home.join(file)).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        text.lines().any(|line| {
+    const LIMIT: usize = 1 << 20;
+    let places = ["gpg.conf", "common.conf"].map(|it| [home.join(it), Path::new("/etc/gnupg").join(it)]);
+    places.as_flattened().iter().any(|file| {
+        let text = files::read_keys(file, LIMIT).unwrap_or_default();
+        String::from_utf8_lossy(&text).lines().any(|line| {
             let word = line.split([' ', '\t', '=']).find(|it| !it.is_empty()).unwrap_or_default();
             word.trim_start_matches("--") == option
         })
@@ -338,7 +358,6 @@ pub(super) fn is_set(home: &Path, option: &str) -> bool {
 
 /// What an agent's answer means.
 fn refusal(code: u32, text: &str) -> AgentError {
-    const MISSING: &[u32] = &[17, 27, 128];
     if MISSING.contains(&code) {
         return AgentError { text: ABSENT.to_owned(), hint: None, is_final: false };
     }

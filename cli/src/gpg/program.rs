@@ -16,6 +16,9 @@ pub(super) const VARIABLE: &str = "SOPS_GPG_EXEC";
 /// The most that is taken from the program: a message is some thousand bytes long.
 const OUTPUT_LIMIT: usize = 1 << 16;
 
+/// The most that a list of secret keys may hold: each takes half a thousand bytes.
+const LIST_LIMIT: usize = 1 << 22;
+
 /// The most of its complaints that is kept.
 const COMPLAINT_LIMIT: usize = 1 << 11;
 
@@ -80,7 +83,8 @@ impl Program {
     ///
     /// If the program says so, says nothing, or says it too late.
     pub(super) fn decrypt(&self, message: &str) -> Result<Zeroizing<Vec<u8>>, ProgramError> {
-        let output = self.run(&["-d".as_ref()], message.as_bytes(), "failed to decrypt sops data key with pgp")?;
+        let output =
+            self.run(&["-d".as_ref()], message.as_bytes(), OUTPUT_LIMIT, "failed to decrypt sops data key with pgp")?;
         match output.is_empty() {
             true => Err(ProgramError::Failed("zero bytes returned".to_owned())),
             false => Ok(output),
@@ -104,7 +108,8 @@ impl Program {
             long_id(id),
             "--no-encrypt-to",
         ];
-        let output = self.run(&args.map(OsStr::new), part.expose(), "failed to encrypt sops data key with pgp")?;
+        let output =
+            self.run(&args.map(OsStr::new), part.expose(), OUTPUT_LIMIT, "failed to encrypt sops data key with pgp")?;
         let text = std::str::from_utf8(&output).map(str::trim).unwrap_or_default();
         match text.starts_with("-----BEGIN PGP MESSAGE-----") {
             true => Ok(text.to_owned()),
@@ -119,12 +124,18 @@ impl Program {
     /// As for [`decrypt`](Self::decrypt).
     pub(super) fn secret_keys(&self) -> Result<Vec<String>, ProgramError> {
         let args = ["--batch", "--with-colons", "--list-secret-keys"].map(OsStr::new);
-        let output = self.run(&args, b"", "failed to list the secret keys")?;
+        let output = self.run(&args, b"", LIST_LIMIT, "failed to list the secret keys")?;
         Ok(key_ids(&String::from_utf8_lossy(&output)))
     }
 
     /// Runs the program to its end. `failure` is said before its complaints.
-    fn run(&self, args: &[&OsStr], input: &[u8], failure: &str) -> Result<Zeroizing<Vec<u8>>, ProgramError> {
+    fn run(
+        &self,
+        args: &[&OsStr],
+        input: &[u8],
+        limit: usize,
+        failure: &str,
+    ) -> Result<Zeroizing<Vec<u8>>, ProgramError> {
         let mut child = Command::new(&self.name)
             .args(args)
             .stdin(Stdio::piped())
@@ -140,9 +151,9 @@ impl Program {
         let input = Zeroizing::new(input.to_vec());
         // Three threads, because a program may write before it has read, and on both its outputs.
         thread::spawn(move || drop({ stdin }.write_all(&input)));
-        thread::spawn(move || drop(send_output.send(read(stdout, OUTPUT_LIMIT))));
+        thread::spawn(move || drop(send_output.send(read(stdout, limit))));
         thread::spawn(move || drop(send_complaint.send(read(stderr, COMPLAINT_LIMIT))));
-        let (status, output) = self.finish(&mut child, &output)?;
+        let (status, output) = self.finish(&mut child, &output, limit)?;
         if status.success() {
             return Ok(output);
         }
@@ -159,11 +170,12 @@ impl Program {
         &self,
         child: &mut Child,
         output: &Receiver<io::Result<Zeroizing<Vec<u8>>>>,
+        limit: usize,
     ) -> Result<(ExitStatus, Zeroizing<Vec<u8>>), ProgramError> {
         let until = Instant::now() + self.patience;
         let slow = || ProgramError::Slow { name: self.name.clone(), patience: self.patience };
         let printed = match output.recv_timeout(self.patience) {
-            Ok(Ok(it)) if it.len() > OUTPUT_LIMIT => Err(ProgramError::Endless(self.name.clone())),
+            Ok(Ok(it)) if it.len() > limit => Err(ProgramError::Endless(self.name.clone())),
             Ok(Ok(it)) => Ok(it),
             Ok(Err(it)) => Err(ProgramError::Io(crate::error::reason(&it))),
             Err(_) => Err(slow()),

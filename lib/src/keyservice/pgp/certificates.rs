@@ -1,6 +1,7 @@
 //! Certificates: public keys as keyrings hold them, and which of a certificate's keys to encrypt to.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -35,7 +36,14 @@ pub struct Certificates {
 /// One keyring, looked through when somebody first asks for a key.
 struct Ring {
     bytes: Vec<u8>,
-    certs: OnceLock<Vec<RawCert<'static>>>,
+    read: OnceLock<Read>,
+}
+
+/// What is in a keyring.
+struct Read {
+    certs: Vec<RawCert<'static>>,
+    /// All keys in it that can be encrypted to.
+    keys: Vec<PublicKey>,
 }
 
 type Public = Key<key::PublicParts, key::UnspecifiedRole>;
@@ -86,7 +94,7 @@ impl Certificates {
     pub fn read(&mut self, location: &str, bytes: Vec<u8>) {
         match bytes.len() {
             0 => self.not_at(location),
-            1..=RING_LIMIT => self.rings.push(Arc::new(Ring { bytes, certs: OnceLock::new() })),
+            1..=RING_LIMIT => self.rings.push(Arc::new(Ring { bytes, read: OnceLock::new() })),
             _ => self.fault(format!("failed to read '{location}': file too long")),
         }
     }
@@ -114,12 +122,12 @@ impl Certificates {
     /// Returns the keys with this id; without one, all that can be encrypted to. Whether they have
     /// expired does not matter: old messages stay readable.
     pub(super) fn encryption_keys(&self, id: Option<&KeyID>) -> Vec<PublicKey> {
-        let keys = self.certs().flat_map(RawCert::keys);
-        let wanted = |key: &PublicKey| id.is_none_or(|it| *it == key.0.keyid());
+        let keys = self.rings.iter().flat_map(|it| &it.read().keys);
         let mut found: Vec<PublicKey> = Vec::new();
-        for key in keys.filter(|it| it.pk_algo().for_encryption()).map(PublicKey).filter(wanted) {
-            if !found.iter().any(|it| it.0.fingerprint() == key.0.fingerprint()) {
-                found.push(key);
+        let mut seen = HashSet::new();
+        for key in keys.filter(|key| id.is_none_or(|it| *it == key.0.keyid())) {
+            if seen.insert(key.0.fingerprint()) {
+                found.push(key.clone());
             }
         }
         found
@@ -158,20 +166,23 @@ impl Certificates {
     }
 
     pub(super) fn certs(&self) -> impl Iterator<Item = &RawCert<'static>> {
-        self.rings.iter().flat_map(|it| it.certs())
+        self.rings.iter().flat_map(|it| &it.read().certs)
     }
 }
 
 impl Ring {
-    fn certs(&self) -> &[RawCert<'static>] {
-        self.certs.get_or_init(|| {
-            let packets =
-                |it: &[u8]| RawCertParser::from_bytes(it).map(|it| it.flatten().map(RawCert::into_owned).collect());
-            let all: Vec<Vec<_>> = match keybox::is_keybox(&self.bytes) {
-                true => keybox::keys(&self.bytes).into_iter().flat_map(packets).collect(),
-                false => armour::blocks(&self.bytes).iter().flat_map(|it| packets(it)).collect(),
+    fn read(&self) -> &Read {
+        self.read.get_or_init(|| {
+            let certs = |it: &[u8]| -> Vec<_> {
+                RawCertParser::from_bytes(it).into_iter().flatten().flatten().map(RawCert::into_owned).collect()
             };
-            all.into_iter().flatten().collect()
+            let certs: Vec<_> = match keybox::is_keybox(&self.bytes) {
+                true => keybox::keys(&self.bytes).into_iter().flat_map(certs).collect(),
+                false => armour::blocks(&self.bytes).iter().flat_map(|it| certs(it)).collect(),
+            };
+            let keys = certs.iter().flat_map(RawCert::keys).filter(|it| it.pk_algo().for_encryption());
+            let keys = keys.map(PublicKey).collect();
+            Read { certs, keys }
         })
     }
 }

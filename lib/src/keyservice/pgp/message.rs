@@ -26,6 +26,9 @@ const CONTENT_LIMIT: usize = 1 << 12;
 /// each key there is.
 const WORK_LIMIT: usize = 256;
 
+/// How many recipients, or faults, an error tells of.
+const SHOWN: usize = 4;
+
 /// How deep compressed data may lie in compressed data. GnuPG compresses once.
 const DEPTH_LIMIT: usize = 4;
 
@@ -141,13 +144,9 @@ impl Message {
     /// first those that the message names.
     pub(super) fn open(&self, opener: &dyn Opener) -> Result<Zeroizing<Vec<u8>>, MessageError> {
         let body = self.body.as_ref().map_err(Clone::clone)?;
-        let keys = |recipient| {
-            let keys = opener.keys(Recipient::id(recipient)).into_iter();
-            keys.filter(|it| recipient.fits(it)).map(move |key| (recipient, key))
-        };
-        let mut attempts: Vec<_> = self.recipients.iter().flat_map(keys).collect();
+        let mut attempts = self.attempts(opener);
         attempts.sort_by_key(|(recipient, key)| (opener.asks(key), recipient.id.is_none()));
-        let (mut worked, mut failures) = (0, Vec::new());
+        let (mut worked, mut failures) = (0, Vec::<String>::new());
         for (recipient, key) in attempts {
             let Some(block) = opener.block(&key, &recipient.esk) else { continue };
             let named = recipient.id.is_some();
@@ -155,7 +154,12 @@ impl Message {
                 Ok(content) => return Ok(content),
                 // The content is what it is, whatever key comes next.
                 Err(it @ (MessageError::Content(_) | MessageError::Unsupported(_))) => return Err(it),
-                Err(it) if named => failures.push(format!("{}: {it}", key.id())),
+                Err(it) if named => {
+                    let failure = format!("{}: {it}", key.id());
+                    if failures.len() < SHOWN && !failures.contains(&failure) {
+                        failures.push(failure);
+                    }
+                }
                 Err(_) => (),
             }
             worked += 1;
@@ -170,9 +174,22 @@ impl Message {
         }
     }
 
+    /// Which key may open what is for which recipient. Hidden recipients may be any key.
+    fn attempts(&self, opener: &dyn Opener) -> Vec<(&Recipient, PublicKey)> {
+        let (hidden, named): (Vec<_>, Vec<_>) = self.recipients.iter().partition(|it| it.id.is_none());
+        let all = if hidden.is_empty() { Vec::new() } else { opener.keys(None) };
+        let named = named.into_iter().flat_map(|recipient| {
+            let keys = opener.keys(recipient.id.as_ref()).into_iter();
+            keys.filter(|it| recipient.fits(it)).map(move |key| (recipient, key))
+        });
+        let hidden = hidden
+            .into_iter()
+            .flat_map(|recipient| all.iter().filter(|it| recipient.fits(it)).map(move |key| (recipient, key.clone())));
+        named.take(WORK_LIMIT).chain(hidden.take(WORK_LIMIT)).collect()
+    }
+
     /// The recipients, for people.
     fn for_whom(&self) -> String {
-        const SHOWN: usize = 4;
         let hidden = || "a hidden recipient".to_owned();
         let mut names: Vec<_> =
             self.recipients.iter().map(|it| it.id.as_ref().map_or_else(hidden, KeyID::to_hex)).collect();
@@ -195,10 +212,6 @@ fn open_with(body: &[u8], block: &Block) -> Result<Zeroizing<Vec<u8>>, MessageEr
 }
 
 impl Recipient {
-    fn id(&self) -> Option<&KeyID> {
-        self.id.as_ref()
-    }
-
     /// Whether the message can be for this key, by its algorithm.
     fn fits(&self, key: &PublicKey) -> bool {
         use PublicKeyAlgorithm as Algorithm;
