@@ -55,6 +55,6 @@ pub(crate) fn run(session: &Session, args: Encrypt) -> Result<(), Failure> {
     let metadata = Metadata::new(groups, shamir_threshold, scope, SystemClock.now());
     let sealed = plain.seal(metadata, &key, &SystemClock, &mut rng);
     let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
-    let verify = document::verifier(&plain, &key);
+    let verify = document::verifier(&plain, &key, None);
     document::deliver(session, &output, &source, &before, sealed.text().as_bytes(), &verify)
 }

@@ -61,7 +61,7 @@ pub(crate) fn run(session: &Session, args: Rotate) -> Result<(), Failure> {
         false => plain.seal(metadata, &key, &SystemClock, &mut rng),
     };
     let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
-    let verify = document::verifier(&plain, &key);
+    let verify = document::verifier(&plain, &key, None);
     document::deliver(session, &args.output, &source, &before, sealed.text().as_bytes(), &verify)
 }
 

@@ -122,7 +122,7 @@ fn update(session: &Session, args: &Updatekeys, keys: &Keys, file: &Path) -> Res
         let key = keys.generate(&mut changed.groups, &mut rng, prefix, code::GENERIC)?;
         let sealed = encrypted.rotate(&opened.file, changed, &key, &SystemClock, &mut rng);
         let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
-        let verify = document::verifier(&opened.file, &key);
+        let verify = document::verifier(&opened.file, &key, None);
         put(session, &source, path, &before, &sealed, &verify)
     } else {
         keys.wrap(&key, &mut changed.groups, prefix, code::GENERIC)?;

@@ -1,9 +1,14 @@
 //! Files, there and back.
 
 use super::*;
+use crate::cipher::Cipher;
 use crate::edge::Timestamp;
+use crate::edge::{Clock, Rng};
 use crate::format;
+use crate::metadata::Metadata;
+use crate::scope::Scope;
 use crate::scope::Selector;
+use crate::secret::DataKey;
 
 struct Stopped;
 
@@ -39,10 +44,11 @@ fn round_trip(format: &str, text: &str, metadata: Metadata) -> String {
     let tree = format.parse(sealed.text().as_bytes());
     let tree = tree.unwrap_or_else(|error| panic!("{error}\n{}", sealed.text()));
     let file = EncryptedFile { format, text: Text::parsed(tree), metadata: sealed.metadata.clone() };
-    let opened = file.open(&key).unwrap_or_else(|error| panic!("{error}\n{}", sealed.text()));
+    let (opened, leaves) = file.open_to_change(&key).unwrap_or_else(|error| panic!("{error}\n{}", sealed.text()));
     assert_eq!(opened.file.text(), text, "{}", sealed.text());
     assert_eq!(opened.warnings, Vec::<String>::new(), "{}", sealed.text());
-    let same = file.reseal(&opened.file, file.metadata.clone(), &key, &Stopped, &mut Counter(77)).expect("sealable");
+    let same = file.reseal(&leaves, &opened.file, file.metadata.clone(), &key, &Stopped, &mut Counter(77));
+    let same = same.expect("sealable");
     let masked = |text: &str| {
         text.lines().filter(|it| !it.contains(" mac: ") && !it.contains("\"mac\"")).collect::<Vec<_>>().join("\n")
     };
@@ -100,9 +106,10 @@ fn a_comment_in_the_line_of_the_metadata_stays() {
     let text = format!("{data}sops: #{comment}{block}");
     let tree = yaml.parse(text.as_bytes()).expect("readable");
     let file = EncryptedFile { format: yaml, text: Text::parsed(tree), metadata: sealed.metadata.clone() };
-    let opened = file.open(&key).expect("sealed with this key");
+    let (opened, leaves) = file.open_to_change(&key).expect("sealed with this key");
     assert_eq!(opened.file.text(), "a: 1\n# c\n");
-    let again = file.reseal(&opened.file, file.metadata.clone(), &key, &Stopped, &mut Counter(77)).expect("sealable");
+    let again = file.reseal(&leaves, &opened.file, file.metadata.clone(), &key, &Stopped, &mut Counter(77));
+    let again = again.expect("sealable");
     assert_eq!(again.text().matches('#').count(), 1, "{}", again.text());
 }
 
