@@ -376,7 +376,7 @@ pub(crate) fn update(
     const ATTEMPTS: usize = 100;
     let path = source.path().expect("only files are updated");
     for attempt in 1.. {
-        let before = source.read()?;
+        let before = source.read_encrypted()?;
         let Some(changed) = change(&before)? else { return Ok(()) };
         let Document { encrypted, plain, key } = &changed.document;
         let (file, leaves) = &changed.before;

@@ -35,7 +35,7 @@ pub(crate) fn run(session: &Session, args: Rotate) -> Result<(), Failure> {
     let format = format_for(session, "--output-type", wanted, &name)?;
     let keys = Keys::new(&args.unwrap)?;
 
-    let before = source.read()?;
+    let before = source.read_encrypted()?;
     let opened = document::open(session, &source, input, &before, &keys, args.ignore_mac)?;
     let mut metadata = opened.encrypted.metadata().clone();
     if !args.keep_readers {

@@ -131,4 +131,23 @@ mod tests {
         assert_eq!(*edits.apply("abcde"), "AAb-+cdE");
         assert_eq!(*Edits::default().apply("abc"), "abc");
     }
+
+    #[test]
+    fn results_are_compared_without_being_made() {
+        let edits = |places: &[(usize, usize, &str)]| {
+            let mut edits = Edits::public();
+            places.iter().for_each(|(start, end, text)| edits.replace(Span::new(*start, *end), text));
+            edits
+        };
+        for (source, ours, text, theirs, same) in [
+            ("abcde", &[(1, 3, "")][..], "ade", &[][..], true),
+            ("abcde", &[(1, 3, "")], "axyde", &[(1, 2, ""), (2, 3, "")], true),
+            ("abcde", &[(5, 5, "é")], "abcd", &[(4, 4, "eé")], true),
+            ("abcde", &[(1, 3, "")], "adE", &[], false),
+            ("abcde", &[], "abcd", &[], false),
+            ("", &[], "", &[], true),
+        ] {
+            assert_eq!(edits(ours).same_result(source, edits(theirs), text), same, "{source} {text}");
+        }
+    }
 }

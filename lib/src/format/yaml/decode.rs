@@ -39,8 +39,11 @@ pub(super) fn line_break(text: &str) -> Option<(usize, &'static str)> {
 pub(super) const BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
 
 pub(super) fn has_break(text: &str) -> bool {
-    // Without a way out in between: texts are short, and most have neither.
-    let may_have = text.bytes().fold(false, |found, byte| found | matches!(byte, b'\n' | b'\r' | 0x80..));
+    let may_have = match text.len() {
+        // Most are short, and done with before a search has begun.
+        ..=1024 => text.bytes().fold(false, |found, byte| found | matches!(byte, b'\n' | b'\r' | 0x80..)),
+        _ => memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some() || !text.is_ascii(),
+    };
     may_have && text.contains(BREAKS)
 }
 
