@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use leafseal::file::{Census, OpenError};
+use leafseal::file::{Leaves, OpenError, Opened};
 use leafseal::format::Format;
 use leafseal::scope::{Scope, Selector};
 use leafseal::{DataKey, EncryptedFile, PlainFile};
@@ -28,6 +28,22 @@ pub(crate) struct Document {
     pub key: DataKey,
 }
 
+/// A file that has been opened to be changed.
+pub(crate) struct Before {
+    /// The file.
+    pub document: Document,
+    /// What its ciphertexts say.
+    pub leaves: Leaves,
+}
+
+/// A file that has been changed.
+pub(crate) struct Changed {
+    /// As it is to be.
+    pub document: Document,
+    /// As it was, and what its ciphertexts said.
+    pub before: (EncryptedFile, Leaves),
+}
+
 /// Opens `bytes`, which came from `source`.
 ///
 /// # Errors
@@ -41,6 +57,36 @@ pub(crate) fn open(
     keys: &Keys,
     ignore_mac: bool,
 ) -> Result<Document, Failure> {
+    let how = if ignore_mac { EncryptedFile::open_ignoring_mac } else { EncryptedFile::open };
+    Ok(open_as(session, source, format, bytes, keys, |file, key| Ok((how(file, key)?, ())))?.0)
+}
+
+/// As [`open`], for a change.
+///
+/// # Errors
+///
+/// As for [`open`].
+pub(crate) fn open_to_change(
+    session: &Session,
+    source: &Source,
+    format: &'static dyn Format,
+    bytes: &[u8],
+    keys: &Keys,
+    ignore_mac: bool,
+) -> Result<Before, Failure> {
+    let how = if ignore_mac { EncryptedFile::open_to_change_ignoring_mac } else { EncryptedFile::open_to_change };
+    let (document, leaves) = open_as(session, source, format, bytes, keys, how)?;
+    Ok(Before { document, leaves })
+}
+
+fn open_as<T>(
+    session: &Session,
+    source: &Source,
+    format: &'static dyn Format,
+    bytes: &[u8],
+    keys: &Keys,
+    how: impl Fn(&EncryptedFile, &DataKey) -> Result<(Opened, T), OpenError>,
+) -> Result<(Document, T), Failure> {
     let unusable = |failure: Failure| match source.path().and_then(files::interrupted) {
         Some(backup) => {
             failure.hint(format!("writing it was interrupted: what was in it before is in {}", backup.display()))
@@ -50,8 +96,7 @@ pub(crate) fn open(
     let encrypted = EncryptedFile::parse(format, bytes)
         .map_err(|it| unusable(error::explain(error::load(&it).at(source.label()), bytes)))?;
     let key = keys.unwrap(&source.label(), encrypted.metadata())?;
-    let opened = if ignore_mac { encrypted.open_ignoring_mac(&key) } else { encrypted.open(&key) };
-    let opened = opened.map_err(|it| {
+    let (opened, rest) = how(&encrypted, &key).map_err(|it| {
         let failure = unusable(error::open(&it).at(source.label()));
         match it {
             OpenError::Leaf { .. } | OpenError::MacUnreadable(_) if encrypted.metadata().groups.len() > 1 => {
@@ -63,7 +108,7 @@ pub(crate) fn open(
     for warning in &opened.warnings {
         session.warn(&format!("{}: {warning}", source.label()));
     }
-    Ok(Document { encrypted, plain: opened.file, key })
+    Ok((Document { encrypted, plain: opened.file, key }, rest))
 }
 
 /// Reads a document that is to be sealed.
@@ -133,26 +178,26 @@ pub(crate) fn refuse_plaintext(
     scope: &Scope,
     allowed: bool,
 ) -> Result<(), Failure> {
-    let census = plain.census(scope).map_err(|it| error::seal(&it).at(label))?;
-    if census.leaves == 0 || census.covered > 0 || allowed {
+    if allowed {
         return Ok(());
     }
+    let Some(uncovered) = plain.uncovered(scope).map_err(|it| error::seal(&it).at(label))? else { return Ok(()) };
     let mut failure =
-        Failure::new(code::GENERIC, format!("0 of {} values would be encrypted", census.leaves)).at(label);
+        Failure::new(code::GENERIC, format!("0 of {} values would be encrypted", uncovered.leaves)).at(label);
     if let Some((field, text)) = scope.selector.field() {
         failure = failure.detail(format!("{field}: {text}"));
     }
-    if let Some(near) = nearest(&scope.selector, &census) {
+    if let Some(near) = nearest(&scope.selector, &uncovered.keys) {
         failure = failure.hint(format!("the document has a key called {near:?}: is that the one?"));
     }
     session.refuse_or_warn(failure.hint("--allow-plaintext writes it all the same"))
 }
 
 /// The key that is most like a word of the selector, if one is like it at all.
-fn nearest<'c>(selector: &Selector, census: &'c Census) -> Option<&'c str> {
+fn nearest<'k>(selector: &Selector, keys: &'k [String]) -> Option<&'k str> {
     let (_, text) = selector.field()?;
     let words = text.split(|it: char| !it.is_alphanumeric() && !matches!(it, '_' | '-')).filter(|it| it.len() > 1);
-    let pairs = words.flat_map(|word| census.keys.iter().map(move |key| (distance(word, key), key.as_str())));
+    let pairs = words.flat_map(|word| keys.iter().map(move |key| (distance(word, key), key.as_str())));
     let (distance, key) = pairs.min()?;
     (distance <= 1 + key.chars().count() / 4).then_some(key)
 }
@@ -191,12 +236,20 @@ pub(crate) fn convert(
 }
 
 /// Checks bytes that are about to replace a file: they parse, they open with the key, they say what
-/// was meant (guarantee B1).
-pub(crate) fn verifier<'a>(meant: &'a PlainFile, key: &'a DataKey) -> impl Fn(&[u8]) -> Result<(), String> + 'a {
+/// was meant (guarantee B1). What stands as it stood `before` has been opened already.
+pub(crate) fn verifier<'a>(
+    meant: &'a PlainFile,
+    key: &'a DataKey,
+    before: Option<(&'a EncryptedFile, &'a Leaves)>,
+) -> impl Fn(&[u8]) -> Result<(), String> + 'a {
     move |bytes| {
         let wrong = |why: &str| format!("the result was not written, because it does not read back as meant: {why}");
         let file = EncryptedFile::parse(meant.format(), bytes).map_err(|it| wrong(&it.to_string()))?;
-        let opened = file.open(key).map_err(|it| wrong(&it.to_string()))?;
+        let opened = match before {
+            Some((before, leaves)) => file.open_changed(key, before, leaves),
+            None => file.open(key),
+        };
+        let opened = opened.map_err(|it| wrong(&it.to_string()))?;
         if opened.file.same_values(meant) { Ok(()) } else { Err(wrong("a value differs")) }
     }
 }
@@ -216,11 +269,12 @@ pub(crate) fn same_leaves(before: &EncryptedFile) -> impl Fn(&[u8]) -> Result<()
 /// # Errors
 ///
 /// If it cannot be sealed.
-pub(crate) fn reseal(source: &Source, opened: Document, edited: PlainFile) -> Result<Document, Failure> {
-    let Document { encrypted, key, .. } = opened;
+pub(crate) fn reseal(source: &Source, opened: Before, edited: PlainFile) -> Result<Changed, Failure> {
+    let Before { document: Document { encrypted, key, .. }, leaves } = opened;
     let metadata = encrypted.metadata().clone();
-    let sealed = encrypted.reseal(&edited, metadata, &key, &SystemClock, &mut SystemRng::new());
-    Ok(Document { encrypted: sealed.map_err(|it| error::seal(&it).at(source.label()))?, plain: edited, key })
+    let sealed = encrypted.reseal(&leaves, &edited, metadata, &key, &SystemClock, &mut SystemRng::new());
+    let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
+    Ok(Changed { document: Document { encrypted: sealed, plain: edited, key }, before: (encrypted, leaves) })
 }
 
 /// Refuses flags that exclude each other.
@@ -345,16 +399,18 @@ fn why(error: &ReplaceError) -> String {
 pub(crate) fn update(
     session: &Session,
     source: &Source,
-    change: impl Fn(&[u8]) -> Result<Option<Document>, Failure>,
+    change: impl Fn(&[u8]) -> Result<Option<Changed>, Failure>,
 ) -> Result<(), Failure> {
     /// Somebody who writes more often than this does so in a loop.
     const ATTEMPTS: usize = 100;
     let path = source.path().expect("only files are updated");
     for attempt in 1.. {
-        let before = source.read()?;
-        let Some(Document { encrypted, plain, key }) = change(&before)? else { return Ok(()) };
-        let result =
-            put(session, source, path, Expected::Bytes(&before), encrypted.text().as_bytes(), &verifier(&plain, &key));
+        let before = source.read_encrypted()?;
+        let Some(changed) = change(&before)? else { return Ok(()) };
+        let Document { encrypted, plain, key } = &changed.document;
+        let (file, leaves) = &changed.before;
+        let verify = verifier(plain, key, Some((file, leaves)));
+        let result = put(session, source, path, Expected::Bytes(&before), encrypted.text().as_bytes(), &verify);
         match result {
             Ok(()) => break,
             Err(ReplaceError::Changed) if attempt < ATTEMPTS => {}
@@ -386,8 +442,7 @@ mod tests {
 
     #[test]
     fn the_nearest_key_is_found() {
-        let census =
-            |keys: &[&str]| Census { leaves: 1, covered: 0, keys: keys.iter().map(|&it| it.to_owned()).collect() };
+        let owned = |keys: &[&str]| keys.iter().map(|&it| it.to_owned()).collect::<Vec<_>>();
         let selector =
             |text| Selector::from_field("encrypted_regex", text).expect("it is a selector").expect("it is a pattern");
         for (pattern, keys, near) in [
@@ -396,7 +451,7 @@ mod tests {
             ("^secret$", &["kind", "metadata"][..], None),
             ("^x$", &[][..], None),
         ] {
-            assert_eq!(nearest(&selector(pattern), &census(keys)), near, "{pattern}");
+            assert_eq!(nearest(&selector(pattern), &owned(keys)), near, "{pattern}");
         }
     }
 

@@ -118,6 +118,21 @@ pub(crate) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     read_all(file, usize::try_from(size).unwrap_or(0))
 }
 
+/// True if the file at `path` holds exactly `bytes`.
+fn holds(path: &Path, mut bytes: &[u8]) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let mut piece = Zeroizing::new(vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(bytes.is_empty()),
+            Ok(n) if !bytes.starts_with(&piece[..n]) => return Ok(false),
+            Ok(n) => bytes = &bytes[n..],
+            Err(it) if it.kind() == io::ErrorKind::Interrupted => {}
+            Err(it) => return Err(it),
+        }
+    }
+}
+
 /// Follows the links at the end of `path`, so that writing goes to what they point at and they stay
 /// links. What they point at need not exist.
 ///
@@ -164,8 +179,7 @@ pub(crate) fn replace(
     match (&before, expected) {
         (None, Expected::Nothing) => {}
         (Some(_), Expected::Bytes(bytes)) => {
-            let now = read(&path).map_err(io("cannot read the file again"))?;
-            if now.as_slice() != bytes {
+            if !holds(&path, bytes).map_err(io("cannot read the file again"))? {
                 return Err(ReplaceError::Changed);
             }
         }

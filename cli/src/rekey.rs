@@ -42,7 +42,7 @@ pub(crate) fn rekey(
         let key = keys.generate(&mut changed, &mut rng, PREFIX, code::GENERIC).map_err(at)?;
         let sealed = encrypted.rotate(&opened.file, changed, &key, &SystemClock, &mut rng);
         let sealed = sealed.map_err(|it| at(error::seal(&it)))?;
-        let verify = document::verifier(&opened.file, &key);
+        let verify = document::verifier(&opened.file, &key, None);
         document::put(session, source, path, expected, sealed.text().as_bytes(), &verify)
     } else {
         keys.wrap(&key, &mut changed, &mut rng, PREFIX, code::GENERIC).map_err(at)?;

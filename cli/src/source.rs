@@ -84,6 +84,15 @@ impl Source {
         }
     }
 
+    /// Reads all of an encrypted file: no secret, so nothing that has to be wiped.
+    ///
+    /// # Errors
+    ///
+    /// Exit 2.
+    pub(crate) fn read_encrypted(&self) -> Result<Vec<u8>, Failure> {
+        self.read().map(|mut it| std::mem::take(&mut *it))
+    }
+
     /// Reads all of it.
     ///
     /// # Errors

@@ -40,6 +40,27 @@ pub(crate) struct OpenedLeaf {
     pub(crate) spelling: Option<SecretText>,
 }
 
+impl OpenedLeaf {
+    /// Reads `plaintext` as a value of the type that an envelope names.
+    ///
+    /// # Errors
+    ///
+    /// If it is none.
+    pub(crate) fn read(type_name: &str, plaintext: Vec<u8>) -> Result<Self, ValueError> {
+        match type_name {
+            name @ ("str" | "comment" | "bytes") => {
+                Ok(Self { value: Value::from_canonical(name, plaintext)?, spelling: None })
+            }
+            name => {
+                let plaintext = SecretText::new(plaintext);
+                let value = Value::from_canonical(name, plaintext.expose().to_vec())?;
+                let spelling = (*value.canonical() != *plaintext.expose()).then_some(plaintext);
+                Ok(Self { value, spelling })
+            }
+        }
+    }
+}
+
 /// Seals and opens the leaves of one file. Holds the data key, which is wiped when this is dropped.
 pub(crate) struct Cipher(Box<dyn Gcm>);
 
@@ -84,17 +105,7 @@ impl Cipher {
         let (body, tag) = data.split_last_chunk_mut::<TAG>().ok_or(CipherError::Authentication)?;
         self.0.open(&nonce, aad.as_bytes(), body, tag)?;
         data.truncate(data.len() - TAG);
-        match envelope.type_name {
-            name @ ("str" | "comment" | "bytes") => {
-                Ok(OpenedLeaf { value: Value::from_canonical(name, data)?, spelling: None })
-            }
-            name => {
-                let plaintext = SecretText::new(data);
-                let value = Value::from_canonical(name, plaintext.expose().to_vec())?;
-                let spelling = (*value.canonical() != *plaintext.expose()).then_some(plaintext);
-                Ok(OpenedLeaf { value, spelling })
-            }
-        }
+        Ok(OpenedLeaf::read(envelope.type_name, data)?)
     }
 }
 

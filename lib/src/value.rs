@@ -119,17 +119,26 @@ pub mod float {
             return if it > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
         }
         let (digits, exponent) = digits(it.abs());
-        let sign = if it.is_sign_negative() { "-" } else { "" };
+        let zeros = |n: i32| std::iter::repeat_n('0', n as usize);
         let n = digits.len() as i32;
-        let body = if exponent < 0 {
-            format!("0.{}{digits}", "0".repeat((-exponent - 1) as usize))
+        let mut text = String::with_capacity(digits.len() + exponent.unsigned_abs() as usize + 3);
+        if it.is_sign_negative() {
+            text.push('-');
+        }
+        if exponent < 0 {
+            text.push_str("0.");
+            text.extend(zeros(-exponent - 1));
+            text.push_str(&digits);
         } else if exponent >= n - 1 {
-            format!("{digits}{}", "0".repeat((exponent - n + 1) as usize))
+            text.push_str(&digits);
+            text.extend(zeros(exponent - n + 1));
         } else {
             let (whole, fraction) = digits.split_at((exponent + 1) as usize);
-            format!("{whole}.{fraction}")
-        };
-        format!("{sign}{body}")
+            text.push_str(whole);
+            text.push('.');
+            text.push_str(fraction);
+        }
+        text
     }
 
     /// Spells a finite `it` with the shortest digits that read back as `it`, with an exponent of at
@@ -156,7 +165,7 @@ pub mod float {
         let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let mut exponent: i32 = exponent.parse().unwrap_or(0);
-        let all = format!("{whole}{fraction}");
+        let all = [whole, fraction].concat();
         let zeros = all.len() - all.trim_start_matches('0').len();
         exponent += whole.len() as i32 - 1 - zeros as i32;
         let digits = all.trim_start_matches('0').trim_end_matches('0');

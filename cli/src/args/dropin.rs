@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, ArgAction, Command};
 
+use super::deferred::defined;
 use crate::error::{Failure, code};
 
 /// The commands of SOPS. Any other first word is a file.
@@ -94,8 +95,12 @@ enum Stop {
 
 /// Reads `args`, which do not hold the program's name.
 pub(crate) fn parse(cmd: &Command, args: &[OsString]) -> Asked {
-    let root = root_flags(cmd);
-    let globals = match parse_flags(&root, args) {
+    let globals = match parse_flags(&program_flags(), args) {
+        // Most command lines have no flag in front that is a command's.
+        Err(Stop::Wrong(_)) => parse_flags(&root_flags(cmd), args),
+        other => other,
+    };
+    let globals = match globals {
         Ok(it) => it,
         Err(Stop::Help) => return Asked::Help(None),
         Err(Stop::Wrong(message)) => return Asked::Usage { command: None, message },
@@ -106,15 +111,15 @@ pub(crate) fn parse(cmd: &Command, args: &[OsString]) -> Asked {
     let word = globals.rest.first().and_then(|it| it.to_str());
     match word {
         Some("help" | "h") => Asked::Help(globals.rest.get(1).and_then(|it| it.to_str()).map(ToOwned::to_owned)),
-        Some(name) if COMMANDS.contains(&name) => match cmd.find_subcommand(name) {
+        Some(name) if COMMANDS.contains(&name) => match defined(cmd, name) {
             Some(command) if command.has_subcommands() => {
                 let word = globals.rest.get(1).and_then(|it| it.to_str());
-                match word.and_then(|word| Some((word, command.find_subcommand(word)?))) {
-                    Some((word, command)) => subcommand(command, &[name, word], &globals),
+                match word.and_then(|word| Some((word, defined(&command, word)?))) {
+                    Some((word, command)) => subcommand(&command, &[name, word], &globals),
                     None => Asked::Help(Some(name.to_owned())),
                 }
             }
-            Some(command) => subcommand(command, &[name], &globals),
+            Some(command) => subcommand(&command, &[name], &globals),
             None => Asked::Refused(Failure::new(code::GENERIC, format!("the command `{name}` is not supported yet"))),
         },
         _ => legacy(cmd, &globals),
@@ -182,7 +187,7 @@ fn legacy(cmd: &Command, globals: &Parsed) -> Asked {
         );
     }
     let name = if set.is_some() { "set" } else { asked.last().copied().unwrap_or("edit") };
-    let command = cmd.find_subcommand(name).expect("the commands that SOPS has flags for are defined");
+    let command = defined(cmd, name).expect("the commands that SOPS has flags for are defined");
     let flags: Vec<_> = command.get_arguments().filter_map(flag).collect();
     let known = |it: &&Given| flags.iter().any(|flag| flag.names[0] == it.name);
     let shared = |it: &&Given| ["config", "indent", "verbose"].contains(&it.name.as_str());
@@ -221,8 +226,8 @@ fn first_only(rest: &[OsString]) -> (&[OsString], Vec<String>) {
     (&rest[..rest.len().min(1)], warnings)
 }
 
-/// Every flag that may stand before a command, or in place of one.
-fn root_flags(cmd: &Command) -> Vec<Flag> {
+/// The flags that are no command's, and those in place of a command.
+fn program_flags() -> Vec<Flag> {
     let bare =
         |names: &[&str], takes| Flag { names: names.iter().map(|&it| it.to_owned()).collect(), takes, appends: false };
     let mut flags: Vec<_> = LEGACY.iter().map(|(_, names)| bare(names, Takes::Nothing)).collect();
@@ -233,15 +238,21 @@ fn root_flags(cmd: &Command) -> Vec<Flag> {
         flags.push(bare(&[name], Takes::Nothing));
     }
     flags.push(bare(&["version", "v"], Takes::Nothing));
+    with_help(flags)
+}
+
+/// Every flag that may stand before a command, or in place of one.
+fn root_flags(cmd: &Command) -> Vec<Flag> {
+    let mut flags = program_flags();
     for name in ONE_FILE {
-        let command = cmd.find_subcommand(name).expect("these commands are defined");
+        let command = defined(cmd, name).expect("these commands are defined");
         for flag in command.get_arguments().filter_map(flag) {
             if !flags.iter().any(|it| it.names[0] == flag.names[0]) {
                 flags.push(flag);
             }
         }
     }
-    with_help(flags)
+    flags
 }
 
 fn with_help(mut flags: Vec<Flag>) -> Vec<Flag> {
@@ -251,13 +262,13 @@ fn with_help(mut flags: Vec<Flag>) -> Vec<Flag> {
 
 /// A flag of the definition; `None` for a positional argument, or one that stands anywhere.
 fn flag(arg: &Arg) -> Option<Flag> {
-    if arg.is_positional() || arg.is_global_set() {
+    let stands_anywhere = arg.is_global_set() || matches!(arg.get_action(), ArgAction::Help);
+    if arg.is_positional() || stands_anywhere {
         return None;
     }
     let mut names = vec![arg.get_long()?.to_owned()];
     names.extend(arg.get_short().map(String::from));
-    let bare = matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::Help | ArgAction::Version)
-        || arg.is_require_equals_set();
+    let bare = matches!(arg.get_action(), ArgAction::SetTrue) || arg.is_require_equals_set();
     let takes = match names[0].as_str() {
         _ if bare => Takes::Nothing,
         "shamir-secret-sharing-threshold" => Takes::Number,

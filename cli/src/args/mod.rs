@@ -1,5 +1,6 @@
 //! The command line, defined once for both modes.
 
+pub(crate) mod deferred;
 pub(crate) mod dropin;
 pub(crate) mod keys;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use deferred::Deferred;
 pub(crate) use keys::{AddFlags, GroupFlags, KeyFlags, RemoveFlags};
 
 /// Encrypts, edits and decrypts files in Git.
@@ -56,45 +58,45 @@ pub(crate) enum Compat {
 pub(crate) enum Command {
     /// Make a first identity and a first `.sops.yaml`
     #[command(after_help = "Examples:\n  leafseal init\n  leafseal init path/to/repository")]
-    Init(Init),
+    Init(Deferred<Init>),
     /// Encrypt a file for the first time
     #[command(
         after_help = "Examples:\n  leafseal encrypt -i secrets.yaml\n  leafseal encrypt --age age1… secrets.yaml > secrets.enc.yaml\n  leafseal encrypt --filename-override secrets.yaml < secrets.yaml"
     )]
-    Encrypt(Encrypt),
+    Encrypt(Deferred<Encrypt>),
     /// Decrypt a file, or one value of it
     #[command(
         after_help = "Examples:\n  leafseal decrypt secrets.yaml\n  leafseal decrypt --extract '[\"database\"][\"password\"]' secrets.yaml\n  leafseal decrypt --output plain.yaml secrets.yaml"
     )]
-    Decrypt(Decrypt),
+    Decrypt(Deferred<Decrypt>),
     /// Edit an encrypted file, or a new one, in your editor
     #[command(
         after_help = "Examples:\n  leafseal edit secrets.yaml\n  EDITOR='code --wait' leafseal edit secrets.yaml"
     )]
-    Edit(Edit),
+    Edit(Deferred<Edit>),
     /// Set one value of an encrypted file
     #[command(
         after_help = "Examples:\n  leafseal set secrets.yaml '[\"database\"][\"password\"]'\n  pass show db | jq -Rs . | leafseal set --value-stdin secrets.yaml '[\"database\"][\"password\"]'\n  leafseal set secrets.yaml '[\"ports\"][0]' 5432"
     )]
-    Set(Set),
+    Set(Deferred<Set>),
     /// Remove one value from an encrypted file
     #[command(after_help = "Examples:\n  leafseal unset secrets.yaml '[\"database\"][\"password\"]'")]
-    Unset(Unset),
+    Unset(Deferred<Unset>),
     /// Give a file a new data key, and its keys new readers if asked
     #[command(
         after_help = "Examples:\n  leafseal rotate -i secrets.yaml\n  leafseal rotate -i --add-age age1… --rm-age age1… secrets.yaml"
     )]
-    Rotate(Rotate),
+    Rotate(Deferred<Rotate>),
     /// Give files the readers that `.sops.yaml` names
     #[command(
         after_help = "Examples:\n  leafseal updatekeys secrets.yaml\n  leafseal updatekeys --yes --rotate secrets/*.yaml"
     )]
-    Updatekeys(Updatekeys),
+    Updatekeys(Deferred<Updatekeys>),
     /// Show who can read what, and have files follow `.sops.yaml`
     #[command(
         after_help = "Files that are not encrypted are passed over; symbolic links are not followed. Only `apply` needs\nan identity. A folder called plan or apply is named ./plan or ./apply.\n\nExamples:\n  leafseal recipients\n  leafseal recipients --by-file deploy/\n  leafseal recipients plan --check\n  leafseal recipients apply deploy/"
     )]
-    Recipients(Recipients),
+    Recipients(Deferred<Recipients>),
     /// Change the key groups of a file, of which enough must open for the file to open
     #[command(
         subcommand,
@@ -103,12 +105,12 @@ pub(crate) enum Command {
     )]
     Groups(Groups),
     /// Say whether a file is encrypted
-    Filestatus(Filestatus),
+    Filestatus(Deferred<Filestatus>),
     /// Print a completion script for a shell
-    Completion(Completion),
+    Completion(Deferred<Completion>),
     /// Write the manual pages
     #[command(hide = true)]
-    Man(Man),
+    Man(Deferred<Man>),
 }
 
 /// What to take files for.

@@ -38,7 +38,7 @@ pub(crate) fn run(session: &Session, args: Decrypt) -> Result<(), Failure> {
             .hint("a path is written like this: '[\"key\"][0][\"other key\"]'")
     })?;
 
-    let before = source.read()?;
+    let before = source.read_encrypted()?;
     let document = document::open(session, &source, input, &before, &keys, ignore_mac)?;
     let layout = || config::layout(session, &name, format.name());
     let printed: Zeroizing<String>;

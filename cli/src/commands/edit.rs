@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::args::Edit;
 use crate::config;
-use crate::document::{self, Document};
+use crate::document::{self, Before};
 use crate::edge::{SystemClock, SystemRng};
 use crate::editor::{self, Answer, Scratch};
 use crate::error::{self, Failure, code};
@@ -32,7 +32,7 @@ struct Task<'a> {
     shows_metadata: bool,
     allow_plaintext: bool,
     /// The file as it was; a new one has none.
-    before: Option<Document>,
+    before: Option<Before>,
     /// What a new file is sealed with.
     fresh: Option<(Metadata, DataKey)>,
 }
@@ -75,7 +75,7 @@ pub(crate) fn run(session: &Session, args: Edit) -> Result<(), Failure> {
     let recipe = if is_new { Some(config::recipe(session, path, format.name(), &seal)?) } else { None };
     let bytes = if is_new { None } else { Some(source.read()?) };
     let before = match &bytes {
-        Some(bytes) => Some(document::open(session, &source, format, bytes, &keys, ignore_mac)?),
+        Some(bytes) => Some(document::open_to_change(session, &source, format, bytes, &keys, ignore_mac)?),
         None => None,
     };
     let fresh = match recipe {
@@ -149,7 +149,8 @@ impl Task<'_> {
         let Some(Edited { sealed, plain }) = edited else { return Ok(()) };
         let key = self.key();
         let expected = before.map_or(Expected::Nothing, Expected::Bytes);
-        let verify = document::verifier(&plain, key);
+        let known = self.before.as_ref().map(|it| (&it.document.encrypted, &it.leaves));
+        let verify = document::verifier(&plain, key, known);
         match document::put(self.session, self.source, path, expected, sealed.text().as_bytes(), &verify) {
             Ok(()) => Ok(()),
             Err(it @ (ReplaceError::Changed | ReplaceError::Io { .. } | ReplaceError::Unsafe(_))) => {
@@ -161,7 +162,7 @@ impl Task<'_> {
 
     fn key(&self) -> &DataKey {
         match (&self.before, &self.fresh) {
-            (Some(document), _) => &document.key,
+            (Some(Before { document, .. }), _) => &document.key,
             (None, Some((_, key))) => key,
             (None, None) => unreachable!("a file is there or new"),
         }
@@ -170,7 +171,7 @@ impl Task<'_> {
     /// The text that the editor shows.
     fn shown(&self) -> Result<Zeroizing<String>, Failure> {
         let (plain, metadata) = match (&self.before, &self.fresh) {
-            (Some(document), _) => {
+            (Some(Before { document, .. }), _) => {
                 (Zeroizing::new(document.plain.text().to_owned()), Some(document.encrypted.metadata()))
             }
             (None, fresh) => {
@@ -193,7 +194,7 @@ impl Task<'_> {
         let label = self.source.label();
         let mut plain = document::parse_plain(self.session, &label, self.format, text).map_err(again(syntax))?;
         let mut metadata = match (&self.before, &self.fresh) {
-            (Some(document), _) => document.encrypted.metadata().clone(),
+            (Some(Before { document, .. }), _) => document.encrypted.metadata().clone(),
             (None, Some((metadata, _))) => metadata.clone(),
             (None, None) => unreachable!("a file is there or new"),
         };
@@ -222,11 +223,11 @@ impl Task<'_> {
         document::refuse_duplicates(self.session, &label, &plain).map_err(again(invalid))?;
         let mut rng = SystemRng::new();
         let sealed = match &self.before {
-            Some(document) => {
+            Some(Before { document, leaves }) => {
                 if same_metadata && document.plain.text() == plain.text() {
                     return Ok(None);
                 }
-                document.encrypted.reseal(&plain, metadata, &document.key, &SystemClock, &mut rng)
+                document.encrypted.reseal(leaves, &plain, metadata, &document.key, &SystemClock, &mut rng)
             }
             None => {
                 document::refuse_plaintext(self.session, &label, &plain, &metadata.scope, self.allow_plaintext)

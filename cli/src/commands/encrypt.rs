@@ -54,6 +54,6 @@ pub(crate) fn run(session: &Session, args: Encrypt) -> Result<(), Failure> {
     let key = keys.generate(&mut metadata, &mut rng, "Could not generate data key", code::GENERIC)?;
     let sealed = plain.seal(metadata, &key, &SystemClock, &mut rng);
     let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
-    let verify = document::verifier(&plain, &key);
+    let verify = document::verifier(&plain, &key, None);
     document::deliver(session, &output, &source, &before, sealed.text().as_bytes(), &verify)
 }

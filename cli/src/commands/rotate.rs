@@ -34,7 +34,7 @@ pub(crate) fn run(session: &Session, args: Rotate) -> Result<(), Failure> {
     let format = format_for(session, "--output-type", wanted, &name)?;
     let keys = Keys::new(&args.unwrap)?;
 
-    let before = source.read()?;
+    let before = source.read_encrypted()?;
     let opened = document::open(session, &source, input, &before, &keys, args.ignore_mac)?;
     let mut metadata = opened.encrypted.metadata().clone();
     if !args.keep_readers {
@@ -60,7 +60,7 @@ pub(crate) fn run(session: &Session, args: Rotate) -> Result<(), Failure> {
         false => plain.seal(metadata, &key, &SystemClock, &mut rng),
     };
     let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
-    let verify = document::verifier(&plain, &key);
+    let verify = document::verifier(&plain, &key, None);
     document::deliver(session, &args.output, &source, &before, sealed.text().as_bytes(), &verify)
 }
 

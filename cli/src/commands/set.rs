@@ -55,9 +55,9 @@ pub(crate) fn run(session: &Session, args: Set) -> Result<(), Failure> {
     };
     let keys = Keys::new(&args.unwrap)?;
     document::update(session, &source, |before| {
-        let opened = document::open(session, &source, input, before, &keys, *ignore_mac)?;
-        document::refuse_duplicates(session, &source.label(), &opened.plain)?;
-        let edited = opened.plain.set(&at, &what).map_err(|it| error::edit(&it).at(source.label()))?;
+        let opened = document::open_to_change(session, &source, input, before, &keys, *ignore_mac)?;
+        document::refuse_duplicates(session, &source.label(), &opened.document.plain)?;
+        let edited = opened.document.plain.set(&at, &what).map_err(|it| error::edit(&it).at(source.label()))?;
         let Some(edited) = edited else { return Ok(None) };
         document::reseal(&source, opened, edited).map(Some)
     })

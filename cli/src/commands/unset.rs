@@ -34,8 +34,8 @@ pub(crate) fn run(session: &Session, args: Unset) -> Result<(), Failure> {
     })?;
     let keys = Keys::new(&args.unwrap)?;
     document::update(session, &source, |before| {
-        let opened = document::open(session, &source, input, before, &keys, args.ignore_mac)?;
-        let edited = match opened.plain.unset(&at) {
+        let opened = document::open_to_change(session, &source, input, before, &keys, args.ignore_mac)?;
+        let edited = match opened.document.plain.unset(&at) {
             Ok(it) => it,
             Err(EditError::KeyNotFound(_) | EditError::OutOfBounds(_)) if args.idempotent => return Ok(None),
             Err(it) => return Err(error::edit(&it).at(source.label())),

@@ -66,7 +66,7 @@ fn update(session: &Session, args: &Updatekeys, keys: &Keys, file: &Path) -> Res
     let config = config::load(session, path)?.ok_or_else(no_config)?;
     let format = format_for(session, "--input-type", args.input_type.as_deref(), path)?;
     progress(session, &format!("Syncing keys for file {}", path.display()), None);
-    let before = source.read()?;
+    let before = source.read_encrypted()?;
     let encrypted = EncryptedFile::parse(format, &before)
         .map_err(|it| error::explain(error::load(&it).at(source.label()), &before))?;
     let rule = config.rule_for(path)?.ok_or_else(|| {

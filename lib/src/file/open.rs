@@ -6,9 +6,10 @@ use zeroize::Zeroizing;
 
 use super::OpenError;
 use super::layout::{self, Layout};
+use super::leaves::{Known, Leaves};
 use super::walk::{Sort, Visit, places, walk, walk_wire};
 use super::{Drift, Drifts, PlainFile, absorb, undrifted};
-use crate::cipher::{Cipher, OpenedLeaf};
+use crate::cipher::{Cipher, CipherError, OpenedLeaf};
 use crate::format::Format;
 use crate::mac::Mac;
 use crate::metadata::Metadata;
@@ -34,12 +35,16 @@ pub(super) struct Opening<'o> {
     pub(super) tree: &'o Tree,
     pub(super) metadata: &'o Metadata,
     pub(super) cipher: &'o Cipher,
+    /// What has been opened before.
+    pub(super) known: Option<Known<'o>>,
+    /// What is opened now, if that is to be kept.
+    pub(super) kept: Option<Leaves>,
 }
 
-impl Opening<'_> {
+impl<'o> Opening<'o> {
     /// Decrypts every leaf.
-    pub(super) fn open(&self, layout: &Layout) -> Result<Plain, OpenError> {
-        let Self { format, tree, metadata, cipher } = *self;
+    pub(super) fn open(&mut self, layout: &Layout) -> Result<Plain, OpenError> {
+        let Self { format, tree, metadata, .. } = *self;
         let mac_only_encrypted = metadata.scope.mac_only_encrypted;
         let mut mac = Mac::new(mac_only_encrypted);
         let mut edits = Edits::default();
@@ -56,8 +61,9 @@ impl Opening<'_> {
             match sort {
                 Sort::Comment => {
                     let text = format.str(tree, id).unwrap_or_default();
-                    if covered && !text.is_empty() && !replaced.covers(tree, id) {
-                        match cipher.open(&text, aad) {
+                    if covered && !text.is_empty() {
+                        match self.open_leaf(id, &text, aad) {
+                            _ if replaced.covers(tree, id) => (),
                             Ok(opened) => self.replace_comment(id, opened.value, &mut edits),
                             Err(_) => comments.waiting.push(id),
                         }
@@ -67,7 +73,7 @@ impl Opening<'_> {
                 Sort::CommentItem => {
                     let text = format.str(tree, id).unwrap_or_default();
                     if covered {
-                        let opened = cipher.open(&text, aad).map_err(|it| failed(it.to_string()))?;
+                        let opened = self.open_leaf(id, &text, aad).map_err(|it| failed(it.to_string()))?;
                         if let Value::Comment(text) = &opened.value {
                             format.uncomment(tree, id, text, &mut edits);
                             comment_items.insert(id);
@@ -102,7 +108,8 @@ impl Opening<'_> {
             if text.is_empty() {
                 return Ok(());
             }
-            let OpenedLeaf { value, spelling } = cipher.open(&text, aad).map_err(|it| failed(it.to_string()))?;
+            let opened = self.open_leaf(id, &text, aad).map_err(|it| failed(it.to_string()))?;
+            let OpenedLeaf { value, spelling } = opened;
             mac.absorb(&value.canonical());
             if replaced.covers(tree, id) {
                 return Ok(());
@@ -141,15 +148,26 @@ impl Opening<'_> {
         Ok(Plain { text: edits.apply(tree.source()), mac: mac.finish(), warnings, drift })
     }
 
+    fn open_leaf(&mut self, id: NodeId, sealed: &str, aad: &str) -> Result<OpenedLeaf, CipherError> {
+        let opened = match self.known.as_mut().and_then(|it| it.open(sealed, aad)) {
+            Some(it) => it,
+            None => self.cipher.open(sealed, aad)?,
+        };
+        if let Some(kept) = &mut self.kept {
+            kept.keep(id, aad, &opened);
+        }
+        Ok(opened)
+    }
+
     fn replace_comment(&self, id: NodeId, value: Value, edits: &mut Edits) {
         if let Value::Comment(_) = &value {
             self.format.replace(self.tree, id, &self.format.spell(self.tree, id, &value), edits);
         }
     }
 
-    fn reopen_comment(&self, id: NodeId, aad: &str, edits: &mut Edits) -> bool {
+    fn reopen_comment(&mut self, id: NodeId, aad: &str, edits: &mut Edits) -> bool {
         let text = self.format.str(self.tree, id).unwrap_or_default();
-        match self.cipher.open(&text, aad) {
+        match self.open_leaf(id, &text, aad) {
             Ok(opened) => {
                 self.replace_comment(id, opened.value, edits);
                 true

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use zeroize::Zeroizing;
 
 use super::layout::{self, Layout};
-use super::stash::Stash;
+use super::leaves::Unchanged;
 use super::walk::{Place, Sort, Visit, places, walk, walk_wire};
 use super::{Drifts, EncryptedFile, SealError, Text, absorb, undrifted};
 use crate::cipher::{Cipher, Nonces};
@@ -23,9 +23,12 @@ pub(super) struct Sealing<'s> {
     pub(super) format: &'static dyn Format,
     pub(super) cipher: &'s Cipher,
     pub(super) nonces: Nonces<'s>,
-    pub(super) stash: Stash,
     /// The file that this one takes the place of.
     pub(super) before: Option<&'s Tree>,
+    /// What of it says what it said.
+    pub(super) unchanged: Option<Unchanged<'s>>,
+    /// Its layout: what it says and its ciphertext.
+    pub(super) layout_before: Option<(SecretText, &'s str)>,
     /// The values that their spelling alone does not tell.
     pub(super) drift: &'s Drifts,
     /// How text is laid out that is newly made.
@@ -77,7 +80,7 @@ impl Sealing<'_> {
         let computed = Value::str(&mac.finish());
         let aad = metadata.last_modified.as_str();
         metadata.mac = Some(self.cipher.seal(&computed, &computed.canonical(), aad, &mut self.nonces));
-        metadata.layout = layout.print().map(|it| self.envelope(&Value::str(&it), it.as_bytes(), layout::AAD));
+        metadata.layout = layout.print().map(|it| self.layout_envelope(&it));
         format.attach(tree, &metadata.to_wire(), self.before, &self.layout, &mut edits);
         let mut text = edits.apply(tree.source());
         if covers_comments || metadata.scope.selector.is_by_comment() {
@@ -135,16 +138,26 @@ impl Sealing<'_> {
 
     /// The float that was here before its spelling came to look like an integer.
     fn undrifted(&mut self, value: Value, text: &str, aad: &str, place: Place<'_>) -> Value {
-        match matches!(value, Value::Int(_)) && self.stash.has(aad, "float", text.as_bytes()) {
+        let mut was_float = || self.unchanged.as_mut().is_some_and(|it| it.has_float(aad, text.as_bytes()));
+        match matches!(value, Value::Int(_)) && was_float() {
             true => Value::from_canonical("float", text.as_bytes().to_vec()).unwrap_or(value),
             false => undrifted(self.drift, value, text, place),
         }
     }
 
     fn envelope(&mut self, value: &Value, plaintext: &[u8], aad: &str) -> String {
-        self.stash
-            .take(aad, value.type_name(), plaintext)
-            .unwrap_or_else(|| self.cipher.seal(value, plaintext, aad, &mut self.nonces))
+        let unchanged = self.unchanged.as_mut().and_then(|it| it.take(aad, value.type_name(), plaintext));
+        match unchanged.zip(self.before).and_then(|(id, before)| self.format.str(before, id)) {
+            Some(it) => it.into_owned(),
+            None => self.cipher.seal(value, plaintext, aad, &mut self.nonces),
+        }
+    }
+
+    fn layout_envelope(&mut self, layout: &str) -> String {
+        match &self.layout_before {
+            Some((before, sealed)) if before.expose() == layout.as_bytes() => (*sealed).to_owned(),
+            _ => self.cipher.seal(&Value::str(layout), layout.as_bytes(), layout::AAD, &mut self.nonces),
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "the state of one walk")]

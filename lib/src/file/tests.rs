@@ -1,9 +1,14 @@
 //! Files, there and back.
 
 use super::*;
+use crate::cipher::Cipher;
 use crate::edge::Timestamp;
+use crate::edge::{Clock, Rng};
 use crate::format;
+use crate::metadata::Metadata;
+use crate::scope::Scope;
 use crate::scope::Selector;
+use crate::secret::DataKey;
 
 struct Stopped;
 
@@ -39,10 +44,11 @@ fn round_trip(format: &str, text: &str, metadata: Metadata) -> String {
     let tree = format.parse(sealed.text().as_bytes());
     let tree = tree.unwrap_or_else(|error| panic!("{error}\n{}", sealed.text()));
     let file = EncryptedFile { format, text: Text::parsed(tree), metadata: sealed.metadata.clone() };
-    let opened = file.open(&key).unwrap_or_else(|error| panic!("{error}\n{}", sealed.text()));
+    let (opened, leaves) = file.open_to_change(&key).unwrap_or_else(|error| panic!("{error}\n{}", sealed.text()));
     assert_eq!(opened.file.text(), text, "{}", sealed.text());
     assert_eq!(opened.warnings, Vec::<String>::new(), "{}", sealed.text());
-    let same = file.reseal(&opened.file, file.metadata.clone(), &key, &Stopped, &mut Counter(77)).expect("sealable");
+    let same = file.reseal(&leaves, &opened.file, file.metadata.clone(), &key, &Stopped, &mut Counter(77));
+    let same = same.expect("sealable");
     let masked = |text: &str| {
         text.lines().filter(|it| !it.contains(" mac: ") && !it.contains("\"mac\"")).collect::<Vec<_>>().join("\n")
     };
@@ -100,9 +106,10 @@ fn a_comment_in_the_line_of_the_metadata_stays() {
     let text = format!("{data}sops: #{comment}{block}");
     let tree = yaml.parse(text.as_bytes()).expect("readable");
     let file = EncryptedFile { format: yaml, text: Text::parsed(tree), metadata: sealed.metadata.clone() };
-    let opened = file.open(&key).expect("sealed with this key");
+    let (opened, leaves) = file.open_to_change(&key).expect("sealed with this key");
     assert_eq!(opened.file.text(), "a: 1\n# c\n");
-    let again = file.reseal(&opened.file, file.metadata.clone(), &key, &Stopped, &mut Counter(77)).expect("sealable");
+    let again = file.reseal(&leaves, &opened.file, file.metadata.clone(), &key, &Stopped, &mut Counter(77));
+    let again = again.expect("sealable");
     assert_eq!(again.text().matches('#').count(), 1, "{}", again.text());
 }
 
@@ -175,5 +182,109 @@ fn the_places_of_sealed_values_are_those_that_a_reader_can_read() {
         let sealed = plain.seal(metadata("unencrypted_suffix", selector), &key, &Stopped, &mut Counter(9));
         let places = sealed.expect("sealable").sealed_places().expect("it can be walked");
         assert_eq!(places, expected, "{text}");
+    }
+}
+
+/// A file of a few leaves, its key, and what its ciphertexts say.
+fn opened(text: &str) -> (EncryptedFile, DataKey, PlainFile, Leaves) {
+    let yaml = format::named("yaml").expect("a format");
+    let key = DataKey::generate(&mut Counter(1));
+    let plain = PlainFile::parse(yaml, text.as_bytes()).expect("readable");
+    let sealed = plain.seal(metadata("unencrypted_suffix", "_unencrypted"), &key, &Stopped, &mut Counter(9));
+    let sealed = sealed.expect("sealable");
+    let mut tree = yaml.parse(sealed.text().as_bytes()).expect("readable");
+    tree.set_public();
+    let file = EncryptedFile { format: yaml, text: Text::parsed(tree), metadata: sealed.metadata.clone() };
+    let (opened, leaves) = file.open_to_change(&key).expect("sealed with this key");
+    (file, key, opened.file, leaves)
+}
+
+fn envelopes(text: &str) -> Vec<String> {
+    let lines = text.lines().take_while(|it| *it != "sops:");
+    let mut found: Vec<_> = lines.filter_map(|it| Some(it[it.find("ENC[")?..].to_owned())).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn what_moves_without_changing_keeps_its_ciphertext() {
+    let lines: Vec<String> = (0..100).map(|it| format!("k{it}: v{it}")).collect();
+    let (file, key, _, leaves) = opened(&(lines.join("\n") + "\n# comment\nf: 1.5\n"));
+    let mut turned = lines.clone();
+    turned.reverse();
+    for lines in [turned, lines[40..].to_vec(), [&lines[70..], &lines[..70]].concat()] {
+        let text = lines.join("\n") + "\nf: 1.5\n# comment\n";
+        let edited = PlainFile::parse(file.format, text.as_bytes()).expect("readable");
+        let again = file.reseal(&leaves, &edited, file.metadata.clone(), &key, &Stopped, &mut Counter(77));
+        let again = again.expect("sealable");
+        let (before, after) = (envelopes(file.text()), envelopes(again.text()));
+        assert_eq!(after.len(), lines.len() + 2);
+        assert!(after.iter().all(|it| before.contains(it)), "{}", again.text());
+    }
+}
+
+#[test]
+fn what_was_opened_before_is_not_believed_elsewhere() {
+    let (file, key, _, leaves) = opened("a: one\nb: two\nc_unencrypted: 3\nd: four\n");
+    let changed = |text: String| {
+        let mut tree = file.format.parse(text.as_bytes()).expect("readable");
+        tree.set_public();
+        let changed = EncryptedFile { format: file.format, text: Text::parsed(tree), metadata: file.metadata.clone() };
+        changed.open_changed(&key, &file, &leaves).map(|it| it.file.text().to_owned())
+    };
+    let text = file.text().to_owned();
+    let envelope = |key: &str| {
+        let line = text.lines().find(|it| it.starts_with(&format!("{key}: "))).expect("a leaf");
+        line[3..].to_owned()
+    };
+    let (a, b) = (envelope("a"), envelope("b"));
+    assert_eq!(changed(text.clone()).as_deref(), Ok("a: one\nb: two\nc_unencrypted: 3\nd: four\n"));
+    let without = text.replacen(&format!("b: {b}\n"), "", 1);
+    let swapped = text.replace(&a, "-").replace(&b, &a).replace('-', &b);
+    let renamed = text.replacen("a: ", "z: ", 1);
+    let other_type = text.replacen(&a, &a.replace("type:str", "type:comment"), 1);
+    let is_leaf = |it: Result<String, OpenError>| matches!(it, Err(OpenError::Leaf { .. }));
+    assert_eq!(changed(without), Err(OpenError::MacMismatch));
+    assert_eq!(changed(text.replacen(": 3", ": 4", 1)), Err(OpenError::MacMismatch));
+    assert!(is_leaf(changed(swapped)));
+    assert!(is_leaf(changed(renamed)));
+    assert_ne!(changed(other_type).as_deref(), Ok("a: one\nb: two\nc_unencrypted: 3\nd: four\n"));
+}
+
+/// What is plainly said must be what structure says; the other way round it may ask again.
+#[test]
+fn a_change_amounts_to_what_was_asked_for() {
+    let yaml = format::named("yaml").expect("a format");
+    let before = "a: 1\nm:\n  x: {y: z}\n  l: [1, two]\n---\nother: 1\n";
+    let set = Wire::text("new");
+    for (path, what, after, says) in [
+        ("[\"a\"]", Some(&set), "a: new\nm:\n  x: {y: z}\n  l: [1, 'two']\n---\nother: 1\n", true),
+        ("[\"a\"]", Some(&set), "a: old\nm:\n  x: {y: z}\n  l: [1, two]\n---\nother: 1\n", false),
+        ("[\"a\"]", Some(&set), "a: new\nm:\n  x: {y: z}\n  l: [2, two]\n---\nother: 1\n", false),
+        ("[\"a\"]", Some(&set), "a: new\nm:\n  x: {y: z}\n  l: [1, two]\n---\nother: 2\n", false),
+        ("[\"a\"]", Some(&set), "a: new\nm:\n  x: {y: z}\n  l: [1, two]\n", false),
+        ("[\"a\"]", Some(&set), "a: new\nm:\n  x: {y: z}\n  l: [1, two]\nn: 1\n---\nother: 1\n", false),
+        ("[\"m\"][\"x\"][\"y\"]", Some(&set), "a: 1\nm:\n  x: {y: new}\n  l: [1, two]\n---\nother: 1\n", true),
+        ("[\"m\"][\"l\"][1]", Some(&set), "a: 1\nm:\n  x: {y: z}\n  l: [1, new]\n---\nother: 1\n", true),
+        (
+            "[\"m\"][\"q\"][\"r\"]",
+            Some(&set),
+            "a: 1\nm:\n  x: {y: z}\n  l: [1, two]\n  q: {r: new}\n---\nother: 1\n",
+            true,
+        ),
+        (
+            "[\"m\"][\"q\"][\"r\"]",
+            Some(&set),
+            "a: 1\nm:\n  x: {y: z}\n  l: [1, two]\n  r: {q: new}\n---\nother: 1\n",
+            false,
+        ),
+        ("[\"m\"][\"x\"]", None, "a: 1\nm:\n  l: [1, two]\n---\nother: 1\n", true),
+        ("[\"m\"][\"l\"][0]", None, "a: 1\nm:\n  x: {y: z}\n  l: [two]\n---\nother: 1\n", true),
+        ("[\"m\"][\"l\"][0]", None, "a: 1\nm:\n  x: {y: z}\n  l: [1]\n---\nother: 1\n", false),
+        ("[\"m\"][\"x\"]", None, before, false),
+    ] {
+        let at = KeyPath::parse(path).expect("a path");
+        let tree = |text: &str| yaml.parse(text.as_bytes()).expect("readable");
+        assert_eq!(same::but_for(yaml, &tree(before), &tree(after), &at.0, what), says, "{path}: {after}");
     }
 }

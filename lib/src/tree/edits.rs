@@ -65,21 +65,47 @@ impl Edits {
     /// As [`apply`](Edits::apply), of the part of `source` at `within`, which every replacement
     /// lies in.
     pub fn apply_within(mut self, source: &str, within: Span) -> Zeroizing<String> {
+        let parts = self.parts(source, within);
+        let mut result = Zeroizing::new(String::with_capacity(parts.clone().map(str::len).sum()));
+        parts.for_each(|it| result.push_str(it));
+        result
+    }
+
+    /// True if these replacements make of `source` what `other` makes of `text`.
+    pub fn same_result(mut self, source: &str, mut other: Self, text: &str) -> bool {
+        let whole = |text: &str| Span::new(0, text.len());
+        let mut ours = self.parts(source, whole(source)).map(str::as_bytes).filter(|it| !it.is_empty());
+        let mut theirs = other.parts(text, whole(text)).map(str::as_bytes).filter(|it| !it.is_empty());
+        let (mut one, mut two): (&[u8], &[u8]) = (b"", b"");
+        loop {
+            one = if one.is_empty() { ours.next().unwrap_or_default() } else { one };
+            two = if two.is_empty() { theirs.next().unwrap_or_default() } else { two };
+            let n = one.len().min(two.len());
+            if n == 0 {
+                return one.len() == two.len();
+            }
+            if one[..n] != two[..n] {
+                return false;
+            }
+            (one, two) = (&one[n..], &two[n..]);
+        }
+    }
+
+    /// What the result is made of, in order.
+    fn parts<'e>(&'e mut self, source: &'e str, within: Span) -> impl Iterator<Item = &'e str> + Clone {
         if !self.places.is_sorted_by_key(|(span, _)| (span.start, span.end)) {
             self.places.sort_by_key(|(span, _)| (span.start, span.end));
         }
-        let removed: usize = self.places.iter().map(|(span, _)| span.len()).sum();
-        let length = (within.len() + self.texts.len()).saturating_sub(removed);
-        let mut result = Zeroizing::new(String::with_capacity(length));
+        let Self { places, texts, .. } = &*self;
         let mut done = within.range().start;
-        for (span, text) in &self.places {
+        let changed = places.iter().flat_map(move |(span, text)| {
             assert!(done <= span.range().start, "replacements overlap");
-            result.push_str(&source[done..span.range().start]);
-            result.push_str(&self.texts[text.range()]);
+            let kept = &source[done..span.range().start];
             done = span.range().end;
-        }
-        result.push_str(&source[done..within.range().end]);
-        result
+            [kept, &texts[text.range()]]
+        });
+        let end = places.last().map_or(within.range().start, |(span, _)| span.range().end);
+        changed.chain([&source[end..within.range().end]])
     }
 }
 
@@ -104,5 +130,24 @@ mod tests {
         edits.replace(Span::new(2, 2), "+");
         assert_eq!(*edits.apply("abcde"), "AAb-+cdE");
         assert_eq!(*Edits::default().apply("abc"), "abc");
+    }
+
+    #[test]
+    fn results_are_compared_without_being_made() {
+        let edits = |places: &[(usize, usize, &str)]| {
+            let mut edits = Edits::public();
+            places.iter().for_each(|(start, end, text)| edits.replace(Span::new(*start, *end), text));
+            edits
+        };
+        for (source, ours, text, theirs, same) in [
+            ("abcde", &[(1, 3, "")][..], "ade", &[][..], true),
+            ("abcde", &[(1, 3, "")], "axyde", &[(1, 2, ""), (2, 3, "")], true),
+            ("abcde", &[(5, 5, "é")], "abcd", &[(4, 4, "eé")], true),
+            ("abcde", &[(1, 3, "")], "adE", &[], false),
+            ("abcde", &[], "abcd", &[], false),
+            ("", &[], "", &[], true),
+        ] {
+            assert_eq!(edits(ours).same_result(source, edits(theirs), text), same, "{source} {text}");
+        }
     }
 }

@@ -341,6 +341,25 @@ impl Tree {
         self.children(map).find(|it| self.node(*it).key.is_some() && self.key(*it) == key)
     }
 
+    /// The entries of a mapping whose key stands before, each with the first that has it.
+    pub fn repeated_keys(&self, map: NodeId) -> Vec<(NodeId, NodeId)> {
+        /// Comparing each with each is cheaper up to here.
+        const FEW: usize = 12;
+        let entries: Vec<NodeId> = self.entries(map).filter(|it| self.node(*it).key.is_some()).collect();
+        if entries.len() <= FEW {
+            let first = |at: usize| entries[..at].iter().find(|it| self.key(**it) == self.key(entries[at]));
+            return (1..entries.len()).filter_map(|at| Some((*first(at)?, entries[at]))).collect();
+        }
+        let mut seen = HashMap::with_capacity(entries.len());
+        let first = |id: &NodeId| *seen.entry(self.key(*id)).or_insert(*id);
+        entries.iter().map(first).zip(entries.iter().copied()).filter(|(first, it)| first != it).collect()
+    }
+
+    /// The line of an entry's key, from one.
+    pub fn line_of_key(&self, id: NodeId) -> usize {
+        self.node(id).key.as_ref().map_or(0, |it| self.line_and_column(it.span.start).0)
+    }
+
     /// The node itself, or the node that an alias stands for.
     pub fn resolve(&self, id: NodeId) -> NodeId {
         match self.node(id).kind {

@@ -3,7 +3,7 @@
 //! Spec appendix B. SOPS loads a YAML file twice: once strictly (the first document only), to find
 //! keys that stand twice, and once as nodes. Both readings are made here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use zeroize::Zeroizing;
 
@@ -510,21 +510,8 @@ fn check_keys(tree: &mut Tree) -> Result<(), ParseError> {
 const MAX_PROBLEMS: usize = 20;
 
 fn duplicate_keys(tree: &Tree, map: NodeId, problems: &mut Vec<(usize, String)>) {
-    /// Comparing each with each is cheaper up to here.
-    const FEW: usize = 12;
-    let keys: Vec<(&str, NodeId)> = tree.entries(map).map(|it| (tree.key(it), it)).collect();
-    let repeats: Vec<usize> = if keys.len() <= FEW {
-        (1..keys.len()).filter(|at| keys[..*at].iter().any(|(key, _)| *key == keys[*at].0)).collect()
-    } else {
-        let mut seen = HashSet::with_capacity(keys.len());
-        (0..keys.len()).filter(|at| !seen.insert(keys[*at].0)).collect()
-    };
-    for at in repeats.into_iter().take(MAX_PROBLEMS) {
-        let line =
-            |(_, id): (&str, NodeId)| tree.node(id).key.as_ref().map_or(0, |it| tree.line_and_column(it.span.start).0);
-        let key = keys[at].0;
-        let first = keys.iter().find(|it| it.0 == key).map_or(0, |it| line(*it));
-        let line = line(keys[at]);
+    for (first, again) in tree.repeated_keys(map).into_iter().take(MAX_PROBLEMS) {
+        let (line, key, first) = (tree.line_of_key(again), tree.key(again), tree.line_of_key(first));
         problems.push((line, format!("line {line}: mapping key {key:?} already defined at line {first}")));
     }
 }

@@ -39,7 +39,12 @@ pub(super) fn line_break(text: &str) -> Option<(usize, &'static str)> {
 pub(super) const BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
 
 pub(super) fn has_break(text: &str) -> bool {
-    memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some() || !text.is_ascii() && text.contains(BREAKS)
+    let may_have = match text.len() {
+        // Most are short, and done with before a search has begun.
+        ..=1024 => text.bytes().fold(false, |found, byte| found | matches!(byte, b'\n' | b'\r' | 0x80..)),
+        _ => memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some() || !text.is_ascii(),
+    };
+    may_have && text.contains(BREAKS)
 }
 
 fn plain(text: &str) -> Zeroizing<String> {

@@ -1,0 +1,254 @@
+//! A file as it is stored: opened, sealed again, given other readers.
+
+use super::layout::{self, Layout};
+use super::leaves::{Known, Leaves, Unchanged};
+use super::open::Opening;
+use super::seal::Sealing;
+use super::walk::{Sort, walk};
+use super::{Drifts, EncryptedFile, LoadError, OpenError, Opened, PlainFile, SealError, Text};
+use crate::cipher::{Cipher, Nonces, OpenedLeaf};
+use crate::edge::{Clock, Rng};
+use crate::envelope::Envelope;
+use crate::format::{Format, Layout as Indent, ParseError};
+use crate::mac;
+use crate::metadata::Metadata;
+use crate::secret::{DataKey, SecretText};
+use crate::tree::{Edits, METADATA_KEY, Tree};
+use crate::value::Value;
+
+impl EncryptedFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`].
+    pub fn parse(format: &'static dyn Format, source: &[u8]) -> Result<Self, LoadError> {
+        let mut tree = format.parse(source)?;
+        tree.set_public();
+        let document = tree.documents().first().ok_or(LoadError::NotEncrypted)?;
+        let block = tree.child(document.root, METADATA_KEY).ok_or(LoadError::NotEncrypted)?;
+        let metadata = Metadata::from_wire(&format.wire(&tree, block)?)?;
+        Ok(Self { format, text: Text::parsed(tree), metadata })
+    }
+
+    /// The format.
+    pub fn format(&self) -> &'static dyn Format {
+        self.format
+    }
+
+    /// What the file says about itself.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        self.text.as_str()
+    }
+
+    fn tree(&self) -> Result<&Tree, ParseError> {
+        self.text.tree(self.format)
+    }
+
+    /// Decrypts every leaf and checks the MAC over them.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open(&self, key: &DataKey) -> Result<Opened, OpenError> {
+        Ok(self.open_with(key, true, None, None)?.0)
+    }
+
+    /// Decrypts every leaf, whatever the MAC says.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open_ignoring_mac(&self, key: &DataKey) -> Result<Opened, OpenError> {
+        Ok(self.open_with(key, false, None, None)?.0)
+    }
+
+    /// As [`open`](Self::open), for a change: what every ciphertext says is kept for
+    /// [`reseal`](Self::reseal) and [`open_changed`](Self::open_changed).
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open_to_change(&self, key: &DataKey) -> Result<(Opened, Leaves), OpenError> {
+        self.open_with(key, true, None, Some(Leaves::default()))
+    }
+
+    /// As [`open_to_change`](Self::open_to_change), whatever the MAC says.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open_to_change_ignoring_mac(&self, key: &DataKey) -> Result<(Opened, Leaves), OpenError> {
+        self.open_with(key, false, None, Some(Leaves::default()))
+    }
+
+    /// As [`open`](Self::open), for a file that was `before`, of which `leaves` were opened with the same
+    /// key. A ciphertext that stands where it stood then is not decrypted again: it says the same. The
+    /// MAC is computed over all values all the same.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open_changed(&self, key: &DataKey, before: &Self, leaves: &Leaves) -> Result<Opened, OpenError> {
+        let known = Known::new(before.format, before.tree()?, leaves);
+        Ok(self.open_with(key, true, Some(known), None)?.0)
+    }
+
+    fn open_with(
+        &self,
+        key: &DataKey,
+        check_mac: bool,
+        known: Option<Known<'_>>,
+        kept: Option<Leaves>,
+    ) -> Result<(Opened, Leaves), OpenError> {
+        let tree = self.tree()?;
+        let cipher = Cipher::new(key);
+        let layout = self.layout(&cipher).map(|it| Layout::parse(it.expose_str().unwrap_or(""))).unwrap_or_default();
+        let mut opening = Opening { format: self.format, tree, metadata: &self.metadata, cipher: &cipher, known, kept };
+        let plain = opening.open(&layout)?;
+        if check_mac {
+            self.check_mac(&cipher, &plain.mac)?;
+        }
+        let leaves = opening.kept.take().unwrap_or_default();
+        let file =
+            |text, drift| PlainFile { format: self.format, text: Text::secret(text), drift, layout: Indent::default() };
+        let opened = Opened { file: file(plain.text, plain.drift), warnings: plain.warnings };
+        if layout.is_empty() || opening.says_the_same(&opened.file, &plain.mac) {
+            return Ok((opened, leaves));
+        }
+        // A spelling no longer fits what others made of the file: the canonical ones do.
+        let plain = opening.open(&Layout::default())?;
+        Ok((Opened { file: file(plain.text, plain.drift), warnings: plain.warnings }, leaves))
+    }
+
+    /// The plaintext of the layout, if there is one that opens.
+    fn layout(&self, cipher: &Cipher) -> Option<SecretText> {
+        match cipher.open(self.metadata.layout.as_deref()?, layout::AAD) {
+            Ok(OpenedLeaf { value: Value::Str(text), .. }) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn check_mac(&self, cipher: &Cipher, computed: &str) -> Result<(), OpenError> {
+        let Some(stored) = self.metadata.mac.as_deref().filter(|it| !it.is_empty()) else {
+            return Err(OpenError::NoMac);
+        };
+        let opened = cipher.open(stored, self.metadata.last_modified.as_str());
+        let opened = opened.map_err(|reason| OpenError::MacUnreadable(reason.to_string()))?;
+        match mac::same(&opened.value.canonical(), computed.as_bytes()) {
+            true => Ok(()),
+            false => Err(OpenError::MacMismatch),
+        }
+    }
+
+    /// Seals `edited` under the key of this file, of which `leaves` were opened. A leaf that has not
+    /// changed keeps its ciphertext, the metadata keeps its text but for what changes, so a review shows
+    /// what was edited.
+    ///
+    /// # Errors
+    ///
+    /// See [`SealError`].
+    pub fn reseal(
+        &self,
+        leaves: &Leaves,
+        edited: &PlainFile,
+        metadata: Metadata,
+        key: &DataKey,
+        clock: &dyn Clock,
+        rng: &mut dyn Rng,
+    ) -> Result<Self, SealError> {
+        if edited.has_metadata() {
+            return Err(SealError::AlreadyEncrypted);
+        }
+        let cipher = Cipher::new(key);
+        let sealing = Sealing {
+            format: self.format,
+            cipher: &cipher,
+            nonces: Nonces::new(rng),
+            before: Some(self.tree()?),
+            unchanged: Some(Unchanged::new(leaves)),
+            layout_before: self.layout(&cipher).zip(self.metadata.layout.as_deref()),
+            drift: &Drifts::new(),
+            layout: edited.layout,
+        };
+        sealing.seal(edited.tree()?, metadata, clock)
+    }
+
+    /// The same values under a new data key: nothing that was sealed stays.
+    ///
+    /// # Errors
+    ///
+    /// See [`SealError`].
+    pub fn rotate(
+        &self,
+        opened: &PlainFile,
+        metadata: Metadata,
+        key: &DataKey,
+        clock: &dyn Clock,
+        rng: &mut dyn Rng,
+    ) -> Result<Self, SealError> {
+        let sealing = Sealing {
+            format: self.format,
+            cipher: &Cipher::new(key),
+            nonces: Nonces::new(rng),
+            before: Some(self.tree()?),
+            unchanged: None,
+            layout_before: None,
+            drift: &opened.drift,
+            layout: opened.layout,
+        };
+        sealing.seal(opened.tree()?, metadata, clock)
+    }
+
+    /// The places of the values that are sealed, in order: what a reader of the file can read.
+    ///
+    /// # Errors
+    ///
+    /// If the document cannot be walked.
+    pub fn sealed_places(&self) -> Result<Vec<String>, OpenError> {
+        let tree = self.tree()?;
+        let mut places = Vec::new();
+        walk(self.format, tree, &self.metadata.scope, |visit| {
+            let is_sealed = || self.format.str(tree, visit.id).is_some_and(|it| Envelope::parse(&it).is_some());
+            if visit.sort == Sort::Scalar && visit.covered && is_sealed() {
+                places.push(match visit.place.steps().0 {
+                    0 => visit.place.path(),
+                    document => format!("document {}: {}", document + 1, visit.place.path()),
+                });
+            }
+            Ok::<(), OpenError>(())
+        })?;
+        Ok(places)
+    }
+
+    /// True if both have the same text but for their metadata: then both hold the same ciphertexts.
+    pub fn same_leaves(&self, other: &Self) -> bool {
+        let bare = |tree: &Tree| {
+            let mut edits = Edits::public();
+            tree.documents().iter().for_each(|it| self.format.detach(tree, it, &mut edits));
+            edits
+        };
+        match (self.tree(), other.tree()) {
+            (Ok(one), Ok(two)) => bare(one).same_result(one.source(), bare(two), two.source()),
+            _ => false,
+        }
+    }
+
+    /// The same leaves with other key groups: neither MAC nor time change.
+    ///
+    /// # Errors
+    ///
+    /// See [`SealError`].
+    pub fn rewrap(&self, metadata: Metadata) -> Result<Self, SealError> {
+        let tree = self.tree()?;
+        let mut edits = Edits::public();
+        self.format.attach(tree, &metadata.to_wire(), Some(tree), &Indent::default(), &mut edits);
+        let text = Text::public(edits.apply(tree.source()));
+        Ok(Self { format: self.format, text, metadata })
+    }
+}
