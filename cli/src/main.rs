@@ -13,6 +13,7 @@ mod files;
 mod harden;
 mod identities;
 mod keys;
+mod merge;
 mod prompt;
 mod session;
 mod signals;

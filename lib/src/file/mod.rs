@@ -1,5 +1,6 @@
 //! A SOPS file, encrypted and plain, and the ways between the two.
 
+mod compare;
 mod layout;
 mod open;
 mod seal;
@@ -11,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 
 use zeroize::{Zeroize, Zeroizing};
 
+use self::compare::same_values;
 use self::layout::Layout;
 use self::open::Opening;
 use self::seal::Sealing;
@@ -464,19 +466,6 @@ impl PlainFile {
             false => Err(EditError::Tangled),
         }
     }
-
-    /// True if both say the same values at the same places, whatever their spelling and comments.
-    pub fn same_values(&self, other: &Self) -> bool {
-        if self.format.name() == other.format.name() && self.text() == other.text() {
-            return true;
-        }
-        match (self.wires(), other.wires()) {
-            (Ok(one), Ok(other)) => {
-                one.len() == other.len() && one.iter().zip(&other).all(|(one, other)| same_values(one, other))
-            }
-            _ => false,
-        }
-    }
 }
 
 /// The leaf at the end of a way down, comments not counted.
@@ -514,26 +503,6 @@ fn find(tree: &Tree, at: &KeyPath) -> Option<NodeId> {
         };
     }
     Some(id)
-}
-
-fn same_values(one: &Wire, other: &Wire) -> bool {
-    match (one, other) {
-        // SOPS spells the float 1 as `1`, which reads as an integer.
-        (Wire::Leaf(Value::Int(int)), Wire::Leaf(Value::Float(float)))
-        | (Wire::Leaf(Value::Float(float)), Wire::Leaf(Value::Int(int))) => *int as f64 == *float,
-        (Wire::Leaf(one), Wire::Leaf(other)) => {
-            one.type_name() == other.type_name() && mac::same(&one.canonical(), &other.canonical())
-        }
-        (Wire::List(_), Wire::List(_)) => {
-            one.items().count() == other.items().count()
-                && one.items().zip(other.items()).all(|(one, other)| same_values(one, other))
-        }
-        (Wire::Map(_), Wire::Map(_)) => {
-            one.pairs().count() == other.pairs().count()
-                && one.pairs().zip(other.pairs()).all(|(one, other)| one.0 == other.0 && same_values(one.1, other.1))
-        }
-        _ => false,
-    }
 }
 
 impl EncryptedFile {
