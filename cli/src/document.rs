@@ -41,17 +41,11 @@ pub(crate) fn open(
     keys: &Keys,
     ignore_mac: bool,
 ) -> Result<Document, Failure> {
-    let unusable = |failure: Failure| match source.path().and_then(files::interrupted) {
-        Some(backup) => {
-            failure.hint(format!("writing it was interrupted: what was in it before is in {}", backup.display()))
-        }
-        None => failure,
-    };
-    let encrypted = EncryptedFile::parse(format, bytes)
-        .map_err(|it| unusable(error::explain(error::load(&it).at(source.label()), bytes)))?;
+    let encrypted =
+        EncryptedFile::parse(format, bytes).map_err(|it| error::explain(error::load(&it).at(source.label()), bytes))?;
     let key = keys.unwrap(&source.label(), encrypted.metadata())?;
     let opened = if ignore_mac { encrypted.open_ignoring_mac(&key) } else { encrypted.open(&key) };
-    let opened = opened.map_err(|it| unusable(error::open(&it).at(source.label())))?;
+    let opened = opened.map_err(|it| error::open(&it).at(source.label()))?;
     for warning in &opened.warnings {
         session.warn(&format!("{}: {warning}", source.label()));
     }
@@ -257,11 +251,14 @@ pub(crate) fn deliver(
                 warnings.iter().for_each(|it| session.warn(&format!("{}: {it}", path.display())));
                 Ok(())
             }
-            Err(it) => Err(Failure::new(code::WRITE, it.to_string()).at_path(path).sops(format!(
-                "Could not open output file for writing: open {}: {}",
-                path.display(),
-                why(&it)
-            ))),
+            Err(it) => {
+                let sops = format!("Could not open output file for writing: open {}: {}", path.display(), why(&it));
+                let failure = Failure::new(code::WRITE, it.to_string()).at_path(path).sops(sops);
+                Err(match it {
+                    ReplaceError::Linked(_) => failure.hint(own_file(&path.display().to_string())),
+                    _ => failure,
+                })
+            }
         },
         None => ui::out(result),
     }
@@ -294,6 +291,11 @@ pub(crate) fn refused(source: &Source, error: &ReplaceError) -> Failure {
         ReplaceError::Io { .. } | ReplaceError::Unsafe(_) => {
             failure.sops(format!("Could not open in-place file for writing: open {path}: {}", why(error)))
         }
+        ReplaceError::Linked(_) => {
+            let failure =
+                failure.sops(format!("Could not open in-place file for writing: open {path}: {}", why(error)));
+            failure.hint(own_file(&path))
+        }
         ReplaceError::Changed => failure.hint("nothing was written; run the command again"),
         ReplaceError::Unverified(_) => failure.hint("the file is as it was; please report this, without the secrets"),
     }
@@ -302,8 +304,19 @@ pub(crate) fn refused(source: &Source, error: &ReplaceError) -> Failure {
 fn why(error: &ReplaceError) -> String {
     match error {
         ReplaceError::Io { reason, .. } => error::reason(reason),
-        ReplaceError::Changed | ReplaceError::Unverified(_) | ReplaceError::Unsafe(_) => error.to_string(),
+        ReplaceError::Changed | ReplaceError::Unverified(_) | ReplaceError::Unsafe(_) | ReplaceError::Linked(_) => {
+            error.to_string()
+        }
     }
+}
+
+/// What to do about a file with several names.
+fn own_file(path: &str) -> String {
+    format!(
+        "to give this name a file of its own: cp -p {path:?} {:?} && mv {:?} {path:?}",
+        format!("{path}.own"),
+        format!("{path}.own")
+    )
 }
 
 /// Reads a file, has `change` say what becomes of it, and replaces it; once more from the start if

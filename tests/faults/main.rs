@@ -149,35 +149,6 @@ fn a_kill_at_any_call_leaves_the_old_file_or_the_new_one() {
 }
 
 #[test]
-fn a_kill_leaves_a_file_with_two_names_whole_or_a_copy_of_it() {
-    if !exists("strace") {
-        return;
-    }
-    let place = Place::new();
-    let sealed = seal(&place, "sealed.yaml", &small());
-    let file = place.work().join("f.yaml");
-    let copy = place.work().join(".f.yaml.leafseal-original");
-    let prepare = || {
-        for name in names(&place) {
-            fs::remove_file(place.work().join(name)).expect("it is there");
-        }
-        place.write("f.yaml", &sealed);
-        fs::hard_link(&file, place.work().join("other.yaml")).expect("links can be made");
-    };
-    let check = |at: &str| {
-        assert_eq!(place.read("f.yaml"), place.read("other.yaml"), "{at}");
-        let bytes = place.read("f.yaml");
-        let outcome = place.leafseal(&["decrypt", "f.yaml"]);
-        if bytes != sealed && outcome.code != 0 {
-            assert_eq!(fs::read(&copy).expect("the old bytes are kept"), sealed, "{at}");
-            assert!(outcome.stderr.contains(".f.yaml.leafseal-original"), "{at}: {}", outcome.stderr);
-        }
-        assert!(holding(&root(&place), SECRET).is_empty(), "{at}");
-    };
-    kill_everywhere(&place, &["leafseal", "set", "f.yaml", "[\"b\"]", "\"longer than before\""], &prepare, &check);
-}
-
-#[test]
 fn a_kill_at_any_time_leaves_the_old_file_or_the_new_one() {
     const ROUNDS: u32 = 8;
     let place = Place::new();
@@ -451,15 +422,41 @@ fn a_file_of_somebody_else_is_never_more_open_afterwards() {
 }
 
 #[test]
-fn a_file_with_two_names_changes_under_both() {
-    let place = Place::new();
-    seal(&place, "f.yaml", &small());
-    fs::hard_link(place.work().join("f.yaml"), place.work().join("other.yaml")).expect("links can be made");
-    for value in ["a value that is longer than the one before", "x"] {
-        assert_eq!(place.leafseal(&["set", "f.yaml", "[\"b\"]", &format!("{value:?}")]).code, 0);
-        assert_eq!(opened(&place, "other.yaml"), small().replace("two", value));
+fn a_file_with_two_names_is_refused_and_the_way_out_works() {
+    for program in ["leafseal", "sops"] {
+        let (place, sealed) = writers_place();
+        let plain = place.read("plain.yaml");
+        place.write("out.yaml", "old");
+        let links = [("f.yaml", "linked-f"), ("plain.yaml", "linked-plain"), ("out.yaml", "linked-out")];
+        for (name, other) in links {
+            fs::hard_link(place.work().join(name), place.work().join(other)).expect("links can be made");
+        }
+        let before = names(&place);
+        for writer in WRITERS {
+            let outcome = Place::finish(place.command(program).args(*writer).env("EDITOR", "sh append.sh"), b"");
+            assert_eq!(outcome.code, 3, "{writer:?}: {}", outcome.stderr);
+            assert!(outcome.stderr.contains("has 2 names (hard links)"), "{writer:?}: {}", outcome.stderr);
+            assert!(!outcome.stderr.contains("in plain text, in"), "the editor is not even started");
+            assert!(place.read("f.yaml") == sealed && place.read("plain.yaml") == plain, "{writer:?}");
+            assert_eq!((place.read("out.yaml").as_slice(), names(&place)), (b"old".as_slice(), before.clone()));
+            let way_out = outcome.stderr.split("a file of its own: ").nth(1).expect("there is one").trim().to_owned();
+            let done = Place::finish(place.command("/bin/sh").args(["-c", &way_out]), b"");
+            assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{way_out}");
+            let outcome = Place::finish(place.command(program).args(*writer).env("EDITOR", "sh append.sh"), b"");
+            assert_eq!(outcome.code, 0, "{writer:?}: {}", outcome.stderr);
+            for (name, other) in links {
+                let content: &[u8] = match name {
+                    "f.yaml" => &sealed,
+                    "plain.yaml" => &plain,
+                    _ => b"old",
+                };
+                assert!(place.read(other) == content, "{writer:?}: {other}");
+                place.write(name, content);
+                fs::remove_file(place.work().join(other)).expect("it is there");
+                fs::hard_link(place.work().join(name), place.work().join(other)).expect("links can be made");
+            }
+        }
     }
-    assert_eq!(names(&place), ["f.yaml", "other.yaml"]);
 }
 
 #[test]

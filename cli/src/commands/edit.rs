@@ -17,7 +17,7 @@ use crate::document::{self, Document};
 use crate::edge::{SystemClock, SystemRng};
 use crate::editor::{self, Answer, Scratch};
 use crate::error::{self, Failure, code};
-use crate::files::{Expected, ReplaceError};
+use crate::files::{self, Expected, ReplaceError};
 use crate::keys::Keys;
 use crate::merge::{self, Merged};
 use crate::session::Session;
@@ -87,6 +87,7 @@ pub(crate) fn run(session: &Session, args: Edit) -> Result<(), Failure> {
             .at("--output-type")
             .hint("to change the type, decrypt it with --output-type and encrypt that"));
     }
+    files::check_replaceable(path).map_err(|it| document::refused(&source, &it))?;
     let keys = Keys::new(&unwrap)?;
     let is_new = !exists(path);
     if !is_new {
