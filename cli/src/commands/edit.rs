@@ -344,6 +344,7 @@ impl Task<'_> {
                 if same_metadata && document.plain.text() == plain.text() {
                     return Ok(None);
                 }
+                plain = plain.stored_as(&document.plain);
                 document.encrypted.reseal(&plain, metadata, &document.key, &SystemClock, &mut rng)
             }
             None => {

@@ -26,7 +26,7 @@ use crate::mac::{self, Mac};
 use crate::metadata::{Metadata, MetadataError};
 use crate::scope::Scope;
 use crate::secret::DataKey;
-use crate::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Tree, Wire};
+use crate::tree::{Edits, Encoding, Entry, Kind, METADATA_KEY, NodeId, Tree, Wire};
 use crate::value::Value;
 
 /// A file as it is stored.
@@ -42,6 +42,7 @@ pub struct PlainFile {
     text: Text,
     drift: Drifts,
     layout: Indent,
+    encoding: Encoding,
 }
 
 /// A value that its spelling alone does not tell: SOPS spells the float 1 as `1`, which reads as an
@@ -213,12 +214,18 @@ impl PlainFile {
     ///
     /// See [`ParseError`].
     pub fn parse(format: &'static dyn Format, source: &[u8]) -> Result<Self, ParseError> {
-        Ok(Self { format, text: Text::parsed(format.parse(source)?), drift: Drifts::new(), layout: Indent::default() })
+        let text = Text::parsed(format.parse(source)?);
+        Ok(Self { format, text, drift: Drifts::new(), layout: Indent::default(), encoding: Encoding::of(source) })
     }
 
     /// The same file, of which newly made text, its metadata, is laid out as `layout` asks.
     pub fn laid_out(self, layout: Indent) -> Self {
         Self { layout, ..self }
+    }
+
+    /// The same file, stored as `other` is.
+    pub fn stored_as(self, other: &Self) -> Self {
+        Self { encoding: other.encoding, ..self }
     }
 
     /// The format.
@@ -229,6 +236,11 @@ impl PlainFile {
     /// The text.
     pub fn text(&self) -> &str {
         self.text.as_str()
+    }
+
+    /// The bytes of a file that is stored in UTF-16. Those of any other are its text's.
+    pub fn utf16(&self) -> Option<Zeroizing<Vec<u8>>> {
+        (self.encoding != Encoding::Utf8).then(|| self.encoding.encode(self.text()))
     }
 
     /// The parsed text.
@@ -317,6 +329,7 @@ impl PlainFile {
             before: None,
             drift: &self.drift,
             layout: self.layout,
+            encoding: self.encoding,
         };
         sealing.seal(self.tree()?, metadata, clock)
     }
@@ -449,8 +462,7 @@ impl PlainFile {
         if let Some(first) = meant.first_mut() {
             change(first)?;
         }
-        let file =
-            |text| Self { format: self.format, text: Text::secret(text), drift: Drifts::new(), layout: self.layout };
+        let file = |text| Self { text: Text::secret(text), drift: Drifts::new(), ..*self };
         let edited = file(edits.apply(self.text()));
         let says = |file: &Self| {
             let is_meant =
@@ -572,8 +584,14 @@ impl EncryptedFile {
         if check_mac {
             self.check_mac(&cipher, &plain.mac)?;
         }
-        let file =
-            |text, drift| PlainFile { format: self.format, text: Text::secret(text), drift, layout: Indent::default() };
+        let encoding = layout.get(layout::FILE, "").and_then(Encoding::named).unwrap_or_default();
+        let file = |text, drift| PlainFile {
+            format: self.format,
+            text: Text::secret(text),
+            drift,
+            layout: Indent::default(),
+            encoding,
+        };
         let opened = Opened { file: file(plain.text, plain.drift), warnings: plain.warnings };
         if layout.is_empty() || opening.says_the_same(&opened.file, &plain.mac) {
             return Ok(opened);
@@ -626,6 +644,7 @@ impl EncryptedFile {
             before: Some(tree),
             drift: &Drifts::new(),
             layout: edited.layout,
+            encoding: edited.encoding,
         };
         sealing.seal(edited.tree()?, metadata, clock)
     }
@@ -651,6 +670,7 @@ impl EncryptedFile {
             before: Some(self.tree()?),
             drift: &opened.drift,
             layout: opened.layout,
+            encoding: opened.encoding,
         };
         sealing.seal(opened.tree()?, metadata, clock)
     }

@@ -109,7 +109,9 @@ pub(super) fn comma(tree: &Tree, id: NodeId) -> &'static str {
     let node = tree.node(id);
     let is_behind_key =
         node.properties.is_empty() && node.key.as_ref().is_some_and(|it| it.span.end == node.span.start);
-    if node.span.is_empty() && !is_behind_key { " ," } else { "," }
+    let before = tree.source()[..node.span.range().start].rsplit(decode::is_blank_or_break).next();
+    let is_behind_tag = before.is_some_and(|it| it.contains('!'));
+    if node.span.is_empty() && (is_behind_tag || !is_behind_key) { " ," } else { "," }
 }
 
 /// Where the comma behind an entry in brackets stands, if there is one.

@@ -4,6 +4,7 @@ use zeroize::Zeroizing;
 
 use super::error;
 use crate::format::ParseError;
+use crate::tree::Encoding;
 
 /// The text of a file: UTF-8, or UTF-16 with its mark. Control characters are refused, as by
 /// go-yaml.
@@ -11,10 +12,10 @@ pub(super) fn decode_source(source: &[u8]) -> Result<Zeroizing<String>, ParseErr
     if source.len() >= u32::MAX as usize {
         return Err(error("the file is larger than 4 GiB".to_owned(), 0, 0));
     }
-    let text = match source {
-        [0xFF, 0xFE, rest @ ..] => decode_utf16(rest, u16::from_le_bytes)?,
-        [0xFE, 0xFF, rest @ ..] => decode_utf16(rest, u16::from_be_bytes)?,
-        _ => match std::str::from_utf8(source) {
+    let text = match Encoding::of(source) {
+        Encoding::Utf16Le => decode_utf16(&source[2..], u16::from_le_bytes)?,
+        Encoding::Utf16Be => decode_utf16(&source[2..], u16::from_be_bytes)?,
+        Encoding::Utf8 => match std::str::from_utf8(source) {
             Ok(text) => Zeroizing::new(text.to_owned()),
             Err(problem) => {
                 let (line, column) = end_of(&source[..problem.valid_up_to()]);
