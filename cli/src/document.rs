@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use leafseal::file::Census;
-use leafseal::format::Format;
+use leafseal::format::{Format, Layout};
 use leafseal::scope::{Scope, Selector};
 use leafseal::{DataKey, EncryptedFile, PlainFile};
 
@@ -163,16 +163,14 @@ fn distance(a: &str, b: &str) -> usize {
 ///
 /// If the other format cannot say it (exit 4).
 pub(crate) fn convert(
-    session: &Session,
-    file: &Path,
     plain: PlainFile,
     format: &'static dyn Format,
+    layout: impl FnOnce() -> Layout,
 ) -> Result<PlainFile, Failure> {
     if plain.format().name() == format.name() {
         return Ok(plain);
     }
-    let layout = config::layout(session, file, format.name());
-    let text = plain.print_as(format, &layout).map_err(|it| error::extract(&it, "Could not marshal tree"))?;
+    let text = plain.print_as(format, &layout()).map_err(|it| error::extract(&it, "Could not marshal tree"))?;
     PlainFile::parse(format, text.as_bytes()).map_err(|it| error::parse(&it))
 }
 

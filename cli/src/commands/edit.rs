@@ -93,7 +93,13 @@ pub(crate) fn run(session: &Session, args: Edit) -> Result<(), Failure> {
     if !is_new {
         document::check_legacy_rule(session, path)?;
     }
-    let recipe = if is_new { Some(config::recipe(session, path, format.name(), &seal)?) } else { None };
+    let recipe = match is_new {
+        true => {
+            let config = config::load(session, path)?;
+            Some(config::recipe(session, config.as_ref(), path, format.name(), &seal)?)
+        }
+        false => None,
+    };
     let bytes = if is_new { None } else { Some(source.read()?) };
     let before = match &bytes {
         Some(bytes) => Some(document::open(session, &source, format, bytes, &keys, ignore_mac)?),
