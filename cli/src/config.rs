@@ -302,6 +302,14 @@ impl Configuration {
         self.rules.place_of_rule(subject(&file.to_string_lossy(), folder.trim_end_matches('/')))
     }
 
+    /// As [`layout`], of this configuration.
+    pub(crate) fn layout(&self, session: &Session, format: &str) -> Layout {
+        match session.indent {
+            None => self.rules.stores().layout(format),
+            indent => Layout { indent },
+        }
+    }
+
     /// The first rule for `file`, which is absolute. `None` if there are no rules at all.
     ///
     /// # Errors
@@ -332,7 +340,7 @@ pub(crate) fn layout(session: &Session, file: &Path, format: &str) -> Layout {
     }
     let config = searches(session, file).and_then(|(ours, _)| ours.found.map(read).transpose());
     match config {
-        Ok(config) => config.map(|it| it.rules.stores().layout(format)).unwrap_or_default(),
+        Ok(config) => config.map(|it| it.layout(session, format)).unwrap_or_default(),
         Err(failure) => {
             session.warn(failure.reason(session.mode));
             Layout::default()
@@ -345,8 +353,14 @@ pub(crate) fn layout(session: &Session, file: &Path, format: &str) -> Layout {
 /// # Errors
 ///
 /// If nothing names a key, or both name selectors that exclude each other.
-pub(crate) fn recipe(session: &Session, file: &Path, format: &str, flags: &SealFlags) -> Result<Recipe, Failure> {
-    let rule = match load(session, file)? {
+pub(crate) fn recipe(
+    session: &Session,
+    config: Option<&Configuration>,
+    file: &Path,
+    format: &str,
+    flags: &SealFlags,
+) -> Result<Recipe, Failure> {
+    let rule = match config {
         Some(config) => config.rule_for(file)?,
         None => None,
     };

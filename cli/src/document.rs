@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use leafseal::file::{Leaves, OpenError, Opened};
-use leafseal::format::Format;
+use leafseal::format::{Format, Layout};
 use leafseal::scope::{Scope, Selector};
 use leafseal::{DataKey, EncryptedFile, PlainFile};
 
@@ -87,17 +87,11 @@ fn open_as<T>(
     keys: &Keys,
     how: impl Fn(&EncryptedFile, &DataKey) -> Result<(Opened, T), OpenError>,
 ) -> Result<(Document, T), Failure> {
-    let unusable = |failure: Failure| match source.path().and_then(files::interrupted) {
-        Some(backup) => {
-            failure.hint(format!("writing it was interrupted: what was in it before is in {}", backup.display()))
-        }
-        None => failure,
-    };
-    let encrypted = EncryptedFile::parse(format, bytes)
-        .map_err(|it| unusable(error::explain(error::load(&it).at(source.label()), bytes)))?;
+    let encrypted =
+        EncryptedFile::parse(format, bytes).map_err(|it| error::explain(error::load(&it).at(source.label()), bytes))?;
     let key = keys.unwrap(&source.label(), encrypted.metadata())?;
     let (opened, rest) = how(&encrypted, &key).map_err(|it| {
-        let failure = unusable(error::open(&it).at(source.label()));
+        let failure = error::open(&it).at(source.label());
         match it {
             OpenError::Leaf { .. } | OpenError::MacUnreadable(_) if encrypted.metadata().groups.len() > 1 => {
                 failure.hint("or the parts of the data key that its groups hold do not belong together")
@@ -222,16 +216,14 @@ fn distance(a: &str, b: &str) -> usize {
 ///
 /// If the other format cannot say it (exit 4).
 pub(crate) fn convert(
-    session: &Session,
-    file: &Path,
     plain: PlainFile,
     format: &'static dyn Format,
+    layout: impl FnOnce() -> Layout,
 ) -> Result<PlainFile, Failure> {
     if plain.format().name() == format.name() {
         return Ok(plain);
     }
-    let layout = config::layout(session, file, format.name());
-    let text = plain.print_as(format, &layout).map_err(|it| error::extract(&it, "Could not marshal tree"))?;
+    let text = plain.print_as(format, &layout()).map_err(|it| error::extract(&it, "Could not marshal tree"))?;
     PlainFile::parse(format, text.as_bytes()).map_err(|it| error::parse(&it))
 }
 
@@ -329,11 +321,14 @@ pub(crate) fn deliver(
                 warnings.iter().for_each(|it| session.warn(&format!("{}: {it}", path.display())));
                 Ok(())
             }
-            Err(it) => Err(Failure::new(code::WRITE, it.to_string()).at_path(path).sops(format!(
-                "Could not open output file for writing: open {}: {}",
-                path.display(),
-                why(&it)
-            ))),
+            Err(it) => {
+                let sops = format!("Could not open output file for writing: open {}: {}", path.display(), why(&it));
+                let failure = Failure::new(code::WRITE, it.to_string()).at_path(path).sops(sops);
+                Err(match it {
+                    ReplaceError::Linked(_) => failure.hint(own_file(&path.display().to_string())),
+                    _ => failure,
+                })
+            }
         },
         None => ui::out(result),
     }
@@ -377,6 +372,11 @@ pub(crate) fn refused(source: &Source, error: &ReplaceError) -> Failure {
         ReplaceError::Io { .. } | ReplaceError::Unsafe(_) => {
             failure.sops(format!("Could not open in-place file for writing: open {path}: {}", why(error)))
         }
+        ReplaceError::Linked(_) => {
+            let failure =
+                failure.sops(format!("Could not open in-place file for writing: open {path}: {}", why(error)));
+            failure.hint(own_file(&path))
+        }
         ReplaceError::Changed => failure.hint("nothing was written; run the command again"),
         ReplaceError::Unverified(_) => failure.hint("the file is as it was; please report this, without the secrets"),
     }
@@ -385,8 +385,19 @@ pub(crate) fn refused(source: &Source, error: &ReplaceError) -> Failure {
 fn why(error: &ReplaceError) -> String {
     match error {
         ReplaceError::Io { reason, .. } => error::reason(reason),
-        ReplaceError::Changed | ReplaceError::Unverified(_) | ReplaceError::Unsafe(_) => error.to_string(),
+        ReplaceError::Changed | ReplaceError::Unverified(_) | ReplaceError::Unsafe(_) | ReplaceError::Linked(_) => {
+            error.to_string()
+        }
     }
+}
+
+/// What to do about a file with several names.
+fn own_file(path: &str) -> String {
+    format!(
+        "to give this name a file of its own: cp -p {path:?} {:?} && mv {:?} {path:?}",
+        format!("{path}.own"),
+        format!("{path}.own")
+    )
 }
 
 /// Reads a file, has `change` say what becomes of it, and replaces it; once more from the start if

@@ -50,8 +50,8 @@ pub(crate) struct Scratch {
 /// How waiting for somebody ended.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Answer {
-    /// A line was given.
-    Enter,
+    /// A line was given; blanks around it do not count.
+    Line(String),
     /// There is nobody there.
     EndOfInput,
     /// A signal asks to stop.
@@ -94,6 +94,21 @@ impl Scratch {
         files::create_private(&self.file, text.as_bytes())
     }
 
+    /// Puts another text in the place of what the editor left.
+    ///
+    /// # Errors
+    ///
+    /// As for any write; what the editor left is there still.
+    pub(crate) fn rewrite(&self, text: &[u8]) -> io::Result<()> {
+        let mut name = OsString::from(".");
+        name.push(self.file.file_name().unwrap_or_default());
+        name.push(".new");
+        let new = self.file.with_file_name(name);
+        files::create_private(&new, text)?;
+        overwrite(&self.file);
+        fs::rename(new, &self.file)
+    }
+
     /// Reads what the editor left.
     ///
     /// # Errors
@@ -126,20 +141,23 @@ fn wipe(folder: &Path) {
         let Ok(kind) = entry.file_type() else { continue };
         if kind.is_dir() {
             wipe(&entry.path());
-        } else if kind.is_file()
-            && let Ok(mut file) = OpenOptions::new().write(true).open(entry.path())
-        {
-            let mut left = file.metadata().map_or(0, |it| it.len());
-            while left > 0 {
-                let n = left.min(4096);
-                if file.write_all(&[0; 4096][..n as usize]).is_err() {
-                    break;
-                }
-                left -= n;
-            }
-            _ = file.sync_data();
+        } else if kind.is_file() {
+            overwrite(&entry.path());
         }
     }
+}
+
+fn overwrite(file: &Path) {
+    let Ok(mut file) = OpenOptions::new().write(true).open(file) else { return };
+    let mut left = file.metadata().map_or(0, |it| it.len());
+    while left > 0 {
+        let n = left.min(4096);
+        if file.write_all(&[0; 4096][..n as usize]).is_err() {
+            break;
+        }
+        left -= n;
+    }
+    _ = file.sync_data();
 }
 
 fn private_folder(parent: &Path) -> io::Result<TempDir> {
@@ -282,17 +300,18 @@ fn describe(status: ExitStatus) -> String {
 }
 
 /// Waits for a line on stdin.
-pub(crate) fn wait_for_enter(held: &Held) -> Answer {
+pub(crate) fn wait_for_line(held: &Held) -> Answer {
     let (sender, receiver) = mpsc::channel();
     // A read cannot be interrupted, so it is left behind if a signal comes first: the program ends then.
     std::thread::spawn(move || {
         let mut line = String::new();
-        _ = sender.send(io::stdin().lock().read_line(&mut line).unwrap_or(0) > 0);
+        let read = io::stdin().lock().read_line(&mut line).unwrap_or(0);
+        _ = sender.send((read > 0).then(|| line.trim().to_owned()));
     });
     loop {
         match receiver.recv_timeout(Duration::from_millis(50)) {
-            Ok(true) => return Answer::Enter,
-            Ok(false) | Err(mpsc::RecvTimeoutError::Disconnected) => return Answer::EndOfInput,
+            Ok(Some(line)) => return Answer::Line(line),
+            Ok(None) | Err(mpsc::RecvTimeoutError::Disconnected) => return Answer::EndOfInput,
             Err(mpsc::RecvTimeoutError::Timeout) if held.arrived().is_some() => return Answer::Signal,
             Err(mpsc::RecvTimeoutError::Timeout) => {}
         }

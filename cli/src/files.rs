@@ -49,6 +49,12 @@ pub(crate) enum ReplaceError {
     /// It could be done, and not safely.
     #[error("{0}")]
     Unsafe(String),
+    /// It has several names. All of them would have to see the change, and only a file that is overwritten
+    /// where it is can do that: whoever reads it meanwhile, or after a crash, finds half of each.
+    #[error(
+        "the file has {0} names (hard links): it cannot be changed under all of them at once without the risk of losing it"
+    )]
+    Linked(u64),
 }
 
 fn io(step: &'static str) -> impl Fn(io::Error) -> ReplaceError {
@@ -168,14 +174,7 @@ pub(crate) fn replace(
     let path = resolve(path).map_err(io("cannot follow the link"))?;
     let folder = folder_of(&path);
     let lock = lock(folder);
-    let before = match fs::metadata(&path) {
-        Ok(it) if !it.is_file() => {
-            return Err(ReplaceError::Unsafe("it is no regular file, so it cannot be replaced".to_owned()));
-        }
-        Ok(it) => Some(it),
-        Err(it) if it.kind() == io::ErrorKind::NotFound => None,
-        Err(it) => return Err(io("cannot look at the file")(it)),
-    };
+    let before = look(&path)?;
     match (&before, expected) {
         (None, Expected::Nothing) => {}
         (Some(_), Expected::Bytes(bytes)) => {
@@ -188,12 +187,6 @@ pub(crate) fn replace(
     let _held = Held::new();
     if lock.is_some() {
         remove_leftovers(&path);
-    }
-    #[cfg(unix)]
-    if let Some(before) = &before
-        && before.nlink() > 1
-    {
-        return rewrite(&path, new, verify);
     }
     let mut temp = beside(&path)?;
     write_synced(temp.as_file_mut(), new)?;
@@ -214,6 +207,32 @@ pub(crate) fn replace(
     }
     sync_folder(folder);
     Ok(warnings)
+}
+
+/// Refuses what [`replace`] would refuse in any case, before anybody has put work into it.
+///
+/// # Errors
+///
+/// See [`ReplaceError`].
+pub(crate) fn check_replaceable(path: &Path) -> Result<(), ReplaceError> {
+    look(&resolve(path).map_err(io("cannot follow the link"))?).map(drop)
+}
+
+/// Looks at what is to be replaced, if there is something.
+fn look(path: &Path) -> Result<Option<fs::Metadata>, ReplaceError> {
+    let now = match fs::metadata(path) {
+        Ok(it) => it,
+        Err(it) if it.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(it) => return Err(io("cannot look at the file")(it)),
+    };
+    if !now.is_file() {
+        return Err(ReplaceError::Unsafe("it is no regular file, so it cannot be replaced".to_owned()));
+    }
+    #[cfg(unix)]
+    if now.nlink() > 1 {
+        return Err(ReplaceError::Linked(now.nlink()));
+    }
+    Ok(Some(now))
 }
 
 /// Writes what `--output` asks for: 0600 for a new file, the mode of an existing one stays; links
@@ -243,6 +262,9 @@ pub(crate) fn write_output(path: &Path, new: &[u8]) -> Result<Vec<String>, Repla
 fn straight(path: &Path, new: &[u8]) -> Result<Vec<String>, ReplaceError> {
     let mut file = OpenOptions::new().write(true).open(path).map_err(io("cannot open it for writing"))?;
     file.write_all(new).map_err(io("cannot write to it"))?;
+    if file.metadata().is_ok_and(|it| it.is_file()) {
+        file.set_len(new.len() as u64).map_err(io("cannot write to it"))?;
+    }
     Ok(Vec::new())
 }
 
@@ -290,7 +312,7 @@ fn no_room(path: &Path, reason: io::Error) -> ReplaceError {
 }
 
 /// Removes what a run that was killed has left beside `path`. Whoever makes such a file holds the lock
-/// of the folder as long as it is there, so the caller must hold it. A backup stays: it is somebody's text.
+/// of the folder as long as it is there, so the caller must hold it.
 fn remove_leftovers(path: &Path) {
     let prefix = prefix(path);
     for entry in fs::read_dir(folder_of(path)).into_iter().flatten().flatten() {
@@ -302,18 +324,6 @@ fn remove_leftovers(path: &Path) {
             _ = fs::remove_file(entry.path());
         }
     }
-}
-
-/// Where the bytes of a file with several names are kept while it is written.
-fn backup_of(path: &Path) -> PathBuf {
-    let mut name = prefix(path);
-    name.push("original");
-    folder_of(path).join(name)
-}
-
-/// The bytes that a file had before it was being written and that did not end well, if that is so.
-pub(crate) fn interrupted(path: &Path) -> Option<PathBuf> {
-    resolve(path).ok().map(|it| backup_of(&it)).filter(|it| it.exists())
 }
 
 fn write_synced(file: &mut File, bytes: &[u8]) -> Result<(), ReplaceError> {
@@ -329,55 +339,6 @@ fn verify_file(path: &Path, verify: &dyn Fn(&[u8]) -> Result<(), String>) -> Res
 fn sync_folder(folder: &Path) {
     // Not every file system can; the rename itself has happened.
     _ = File::open(folder).and_then(|it| it.sync_all());
-}
-
-/// Writes a file that has several names, all of which must see the change: the bytes that were there
-/// are kept beside it until the new ones are safe, and put back if they do not get there.
-#[cfg(unix)]
-fn rewrite(path: &Path, new: &[u8], verify: &dyn Fn(&[u8]) -> Result<(), String>) -> Result<Vec<String>, ReplaceError> {
-    verify(new).map_err(ReplaceError::Unverified)?;
-    let old = read(path).map_err(io("cannot read the file again"))?;
-    let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(io("cannot open it for writing"))?;
-    let backup = backup_of(path);
-    match create_private(&backup, &old) {
-        Ok(()) => {}
-        Err(it) if it.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(ReplaceError::Unsafe(format!(
-                "writing it was interrupted before, and what was in it then is in {}: put that back, or remove it",
-                backup.display()
-            )));
-        }
-        Err(it) => return Err(no_room(path, it)),
-    }
-    // From here on a crash leaves the backup with the old bytes.
-    sync_folder(folder_of(path));
-    let written = overwrite(&mut file, new)
-        .and_then(|()| verify_file(path, verify).map_err(|it| io::Error::other(it.to_string())));
-    match written {
-        Ok(()) => {
-            _ = fs::remove_file(&backup);
-            sync_folder(folder_of(path));
-            Ok(Vec::new())
-        }
-        Err(reason) => match overwrite(&mut file, &old) {
-            Ok(()) => {
-                _ = fs::remove_file(&backup);
-                Err(io("cannot write the file, which has several names; it is as it was")(reason))
-            }
-            Err(_) => Err(ReplaceError::Unsafe(format!(
-                "the file has several names and could not be written; what was in it is in {}",
-                backup.display()
-            ))),
-        },
-    }
-}
-
-#[cfg(unix)]
-fn overwrite(file: &mut File, bytes: &[u8]) -> io::Result<()> {
-    use std::os::unix::fs::FileExt as _;
-    file.write_all_at(bytes, 0)?;
-    file.set_len(bytes.len() as u64)?;
-    file.sync_all()
 }
 
 /// Gives the new file what the old one has beside its bytes. What cannot be given is done without if
@@ -523,17 +484,9 @@ mod tests {
     fn bytes_that_are_not_what_was_meant_never_get_there() {
         let folder = folder();
         let path = file(folder.path(), "a", 0o600);
-        let linked = file(folder.path(), "b", 0o600);
-        fs::hard_link(&linked, folder.path().join("c")).expect("links can be made");
-        for path in [path, linked] {
-            let verify = |_: &[u8]| Err("no".to_owned());
-            assert!(matches!(
-                replace(&path, Expected::Bytes(b"old"), b"new", &verify),
-                Err(ReplaceError::Unverified(_))
-            ));
-            assert_eq!(text(&path), "old");
-        }
-        assert_eq!(names(folder.path()), ["a", "b", "c"]);
+        let refused = replace(&path, Expected::Bytes(b"old"), b"new", &|_| Err("no".to_owned()));
+        assert!(matches!(refused, Err(ReplaceError::Unverified(_))));
+        assert_eq!((text(&path).as_str(), names(folder.path())), ("old", vec!["a".to_owned()]));
     }
 
     #[test]
@@ -566,16 +519,16 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_two_names_changes_under_both() {
+    fn a_file_with_two_names_is_not_touched() {
         let folder = folder();
         let path = file(folder.path(), "a", 0o600);
         let other = folder.path().join("b");
         fs::hard_link(&path, &other).expect("links can be made");
-        for new in ["a longer text", "new"] {
-            let before = text(&path);
-            replace(&path, Expected::Bytes(before.as_bytes()), new.as_bytes(), &all_right).expect("it can be replaced");
-            assert_eq!((text(&path).as_str(), text(&other).as_str()), (new, new));
-        }
+        let refused = |it: Result<Vec<String>, ReplaceError>| matches!(it, Err(ReplaceError::Linked(2)));
+        assert!(refused(replace(&path, Expected::Bytes(b"old"), b"new", &all_right)));
+        assert!(refused(write_output(&path, b"new")));
+        assert!(check_replaceable(&other).is_err());
+        assert_eq!((text(&path).as_str(), text(&other).as_str()), ("old", "old"));
         assert_eq!(names(folder.path()), ["a", "b"]);
     }
 
@@ -589,19 +542,6 @@ mod tests {
         replace(&path, Expected::Bytes(b"old"), b"new", &all_right).expect("it can be replaced");
         let left = [".a.leafseal-Ab3d", ".a.leafseal-b.leafseal-Ab3dE6", ".b.leafseal-Ab3dE6", "a"];
         assert_eq!(names(folder.path()), left);
-    }
-
-    #[test]
-    fn a_backup_is_never_written_over() {
-        let folder = folder();
-        let path = file(folder.path(), "a", 0o600);
-        fs::hard_link(&path, folder.path().join("b")).expect("links can be made");
-        assert_eq!(interrupted(&path), None);
-        let backup = file(folder.path(), ".a.leafseal-original", 0o600);
-        let error = replace(&path, Expected::Bytes(b"old"), b"new", &all_right).expect_err("there is a backup");
-        assert!(error.to_string().contains(".a.leafseal-original"), "{error}");
-        assert_eq!(interrupted(&path), Some(backup));
-        assert_eq!((text(&path).as_str(), names(folder.path()).len()), ("old", 3));
     }
 
     #[test]
@@ -630,22 +570,16 @@ mod tests {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let folder = folder();
         let path = file(folder.path(), "a", 0o600);
-        let linked = file(folder.path(), "b", 0o600);
-        fs::hard_link(&linked, folder.path().join("c")).expect("links can be made");
         crate::signals::survive_file_size_limit();
         let limit = getrlimit(Resource::Fsize);
         // Other tests write small files at the same time; they stay below the limit.
         setrlimit(Resource::Fsize, Rlimit { current: Some(1 << 20), ..limit }).expect("a limit can be lowered");
         let big = vec![b'x'; 2 << 20];
-        let results: Vec<_> =
-            [&path, &linked].iter().map(|it| replace(it, Expected::Bytes(b"old"), &big, &all_right)).collect();
+        let result = replace(&path, Expected::Bytes(b"old"), &big, &all_right);
         setrlimit(Resource::Fsize, limit).expect("a limit can be restored");
-        for result in results {
-            let error = result.expect_err("the file is too large").to_string();
-            assert!(error.contains("file too large"), "{error}");
-        }
-        assert_eq!((text(&path).as_str(), text(&linked).as_str()), ("old", "old"));
-        assert_eq!(names(folder.path()), ["a", "b", "c"]);
+        let error = result.expect_err("the file is too large").to_string();
+        assert!(error.contains("file too large"), "{error}");
+        assert_eq!((text(&path).as_str(), names(folder.path())), ("old", vec!["a".to_owned()]));
     }
 
     #[test]

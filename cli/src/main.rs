@@ -15,6 +15,7 @@ mod gpg;
 mod harden;
 mod identities;
 mod keys;
+mod merge;
 mod names;
 mod pgp_keys;
 mod prompt;

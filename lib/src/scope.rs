@@ -86,6 +86,14 @@ impl Selector {
         })
     }
 
+    /// True if a comment of this text decides about what follows it.
+    pub fn is_decided_by(&self, comment: &str) -> bool {
+        match self {
+            Self::UnencryptedCommentRegex(it) | Self::EncryptedCommentRegex(it) => it.is_match(comment),
+            _ => false,
+        }
+    }
+
     /// True if a comment spelt `ciphertext` would be read as one that leaves things unencrypted.
     /// Such a file could never be decrypted, so it must not be written (spec section 2.4).
     pub fn mistakes_for_comment(&self, ciphertext: &str) -> bool {

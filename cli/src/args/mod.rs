@@ -260,6 +260,23 @@ pub(crate) struct Edit {
     pub unwrap: UnwrapFlags,
 }
 
+/// What `set` and `unset` share.
+#[derive(Args, Debug)]
+pub(crate) struct ChangeFlags {
+    /// Read the file even if its MAC is wrong
+    #[arg(long)]
+    pub ignore_mac: bool,
+    /// Accepted for compatibility
+    #[arg(long, hide = true)]
+    pub shamir_secret_sharing_threshold: Option<usize>,
+    /// What it is.
+    #[command(flatten)]
+    pub types: TypeFlags,
+    /// How it is unwrapped.
+    #[command(flatten)]
+    pub unwrap: UnwrapFlags,
+}
+
 /// `set`.
 #[derive(Args, Debug)]
 pub(crate) struct Set {
@@ -278,18 +295,9 @@ pub(crate) struct Set {
     /// Accepted for compatibility: what changes nothing writes nothing
     #[arg(long, hide = true)]
     pub idempotent: bool,
-    /// Read the file even if its MAC is wrong
-    #[arg(long)]
-    pub ignore_mac: bool,
-    /// Accepted for compatibility
-    #[arg(long, hide = true)]
-    pub shamir_secret_sharing_threshold: Option<usize>,
-    /// What it is.
+    /// How the file is read.
     #[command(flatten)]
-    pub types: TypeFlags,
-    /// How it is unwrapped.
-    #[command(flatten)]
-    pub unwrap: UnwrapFlags,
+    pub change: ChangeFlags,
     /// More arguments than there is a use for
     #[arg(hide = true)]
     pub ignored: Vec<String>,
@@ -305,18 +313,9 @@ pub(crate) struct Unset {
     /// It is no error if nothing is there
     #[arg(long)]
     pub idempotent: bool,
-    /// Read the file even if its MAC is wrong
-    #[arg(long)]
-    pub ignore_mac: bool,
-    /// Accepted for compatibility
-    #[arg(long, hide = true)]
-    pub shamir_secret_sharing_threshold: Option<usize>,
-    /// What it is.
+    /// How the file is read.
     #[command(flatten)]
-    pub types: TypeFlags,
-    /// How it is unwrapped.
-    #[command(flatten)]
-    pub unwrap: UnwrapFlags,
+    pub change: ChangeFlags,
     /// More arguments than there is a use for
     #[arg(hide = true)]
     pub ignored: Vec<String>,

@@ -42,18 +42,22 @@ pub(crate) fn run(session: &Session, args: Decrypt) -> Result<(), Failure> {
     let document = document::open(session, &source, input, &before, &keys, ignore_mac)?;
     let layout = || config::layout(session, &name, format.name());
     let printed: Zeroizing<String>;
-    let text = if !at.0.is_empty() {
+    let encoded: Zeroizing<Vec<u8>>;
+    let result = if !at.0.is_empty() {
         printed = document
             .plain
             .extract(&at, format, &layout())
             .map_err(|it| error::extract(&it, "Error dumping tree").at(source.label()))?;
-        printed.as_str()
+        printed.as_bytes()
     } else if format.name() != input.name() || session.indent.is_some() {
         let print = document.plain.print_as(format, &layout());
         printed = print.map_err(|it| error::extract(&it, "Error dumping file").at(source.label()))?;
-        printed.as_str()
+        printed.as_bytes()
+    } else if let Some(it) = document.plain.utf16() {
+        encoded = it;
+        encoded.as_slice()
     } else {
-        document.plain.text()
+        document.plain.text().as_bytes()
     };
-    document::deliver(session, &output, &source, &before, text.as_bytes(), &|_| Ok(()))
+    document::deliver(session, &output, &source, &before, result, &|_| Ok(()))
 }

@@ -1,5 +1,6 @@
 //! `edit`: a file in somebody's editor, until it can be sealed.
 
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use leafseal::edge::Clock as _;
@@ -12,12 +13,13 @@ use zeroize::Zeroizing;
 
 use crate::args::Edit;
 use crate::config;
-use crate::document::{self, Before};
+use crate::document::{self, Before, Document};
 use crate::edge::{SystemClock, SystemRng};
 use crate::editor::{self, Answer, Scratch};
 use crate::error::{self, Failure, code};
-use crate::files::{Expected, ReplaceError};
+use crate::files::{self, Expected, ReplaceError};
 use crate::keys::Keys;
+use crate::merge::{self, Merged};
 use crate::session::Session;
 use crate::signals::Held;
 use crate::source::{Source, exists, format_for};
@@ -31,8 +33,13 @@ struct Task<'a> {
     keys: &'a Keys,
     shows_metadata: bool,
     allow_plaintext: bool,
+    ignore_mac: bool,
     /// The file as it was; a new one has none.
     before: Option<Before>,
+    /// Its bytes.
+    bytes: Option<Zeroizing<Vec<u8>>>,
+    /// True once the text is merged with what somebody else has written.
+    is_merging: bool,
     /// What a new file is sealed with.
     fresh: Option<(Metadata, DataKey)>,
 }
@@ -41,6 +48,19 @@ struct Task<'a> {
 struct Edited {
     sealed: EncryptedFile,
     plain: PlainFile,
+}
+
+/// What is to be done with the text.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Next {
+    /// It is edited.
+    Edit,
+    /// It is sealed and saved.
+    Save,
+    /// It stays where it is for later.
+    Keep,
+    /// It goes: a signal asks to stop.
+    Stop,
 }
 
 /// Why a text cannot be sealed yet: SOPS's words, and the reason.
@@ -67,12 +87,19 @@ pub(crate) fn run(session: &Session, args: Edit) -> Result<(), Failure> {
             .at("--output-type")
             .hint("to change the type, decrypt it with --output-type and encrypt that"));
     }
+    files::check_replaceable(path).map_err(|it| document::refused(&source, &it))?;
     let keys = Keys::new(&unwrap)?;
     let is_new = !exists(path);
     if !is_new {
         document::check_legacy_rule(session, path)?;
     }
-    let recipe = if is_new { Some(config::recipe(session, path, format.name(), &seal)?) } else { None };
+    let recipe = match is_new {
+        true => {
+            let config = config::load(session, path)?;
+            Some(config::recipe(session, config.as_ref(), path, format.name(), &seal)?)
+        }
+        false => None,
+    };
     let bytes = if is_new { None } else { Some(source.read()?) };
     let before = match &bytes {
         Some(bytes) => Some(document::open_to_change(session, &source, format, bytes, &keys, ignore_mac)?),
@@ -95,69 +122,160 @@ pub(crate) fn run(session: &Session, args: Edit) -> Result<(), Failure> {
         keys: &keys,
         shows_metadata: show_master_keys,
         allow_plaintext,
+        ignore_mac,
         before,
+        bytes,
+        is_merging: false,
         fresh,
     };
-    task.run(path, bytes.as_deref().map(Vec::as_slice))
+    task.run(path)
 }
 
 impl Task<'_> {
-    fn run(&self, path: &Path, before: Option<&[u8]>) -> Result<(), Failure> {
-        let shown = self.shown()?;
+    fn run(mut self, path: &Path) -> Result<(), Failure> {
+        let mut shown = self.shown(self.before.as_ref().map(|it| &it.document))?;
         let editor = editor::find()?;
         // Before the text is anywhere, so that no signal can leave it behind.
         let held = Held::new();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let cannot = |it: std::io::Error| {
-            Failure::new(code::WRITE, format!("no place for the text: {}", error::reason(&it)))
-                .sops(format!("Could not create temporary file: {}", error::reason(&it)))
-        };
-        let scratch = Scratch::new(&name).map_err(cannot)?;
+        let scratch = Scratch::new(&name).map_err(|it| no_place(&it))?;
         if !scratch.in_memory {
             self.session.warn("the text is edited on a disk: there is no place for it in memory");
         }
-        scratch.write(&shown).map_err(cannot)?;
-        let edited = loop {
-            if editor::run(&editor, scratch.file(), &held)?.is_none() {
-                held.forget();
-                return Err(canceled());
+        scratch.write(&shown).map_err(|it| no_place(&it))?;
+        let mut next = Next::Edit;
+        loop {
+            if next == Next::Edit {
+                match editor::run(&editor, scratch.file(), &held) {
+                    Ok(Some(())) => {}
+                    Ok(None) => {
+                        held.forget();
+                        return Err(canceled());
+                    }
+                    // What was written before the merge is not given up with it.
+                    Err(it) if self.is_merging => return Err(kept(it, scratch)),
+                    Err(it) => return Err(it),
+                }
             }
             let text = scratch.read().map_err(|it| {
                 Failure::new(code::READ, format!("cannot read what was edited: {}", error::reason(&it)))
                     .sops(format!("Could not read edited file: {}", error::reason(&it)))
             })?;
             if text.as_slice() == shown.as_bytes() {
+                if self.is_merging {
+                    return Ok(());
+                }
                 return Err(Failure::new(code::UNCHANGED, "the file has not changed")
                     .at(self.source.label())
                     .sops("File has not changed, exiting."));
             }
-            match self.seal(&text) {
-                Ok(it) => break it,
-                Err(again) => {
-                    self.tell(&again);
-                    match editor::wait_for_enter(&held) {
-                        Answer::Enter => {}
-                        Answer::Signal => {
-                            held.forget();
-                            return Err(canceled());
+            let again = match self.seal(&text) {
+                Ok(None) => return Ok(()),
+                Ok(Some(edited)) => match self.put(path, &edited) {
+                    Ok(()) => return Ok(()),
+                    Err(it @ ReplaceError::Changed) => {
+                        let refused = document::refused(self.source, &it);
+                        match self.merge(&mut shown, &text, &scratch, &held) {
+                            Ok(it @ (Next::Edit | Next::Save)) => next = it,
+                            Ok(Next::Keep) => {
+                                return Err(kept(
+                                    refused.hint("at a terminal, edit offers to merge both changes"),
+                                    scratch,
+                                ));
+                            }
+                            Ok(Next::Stop) => {
+                                held.forget();
+                                return Err(canceled());
+                            }
+                            Err(it) => return Err(kept(refused.hint(it.reason(self.session.mode)), scratch)),
                         }
-                        Answer::EndOfInput => return Err(kept(again.failure, scratch)),
+                        continue;
                     }
+                    Err(it) => return Err(kept(document::refused(self.source, &it), scratch)),
+                },
+                Err(again) => again,
+            };
+            self.tell(&again);
+            match editor::wait_for_line(&held) {
+                Answer::Line(_) => next = Next::Edit,
+                Answer::Signal => {
+                    held.forget();
+                    return Err(canceled());
                 }
+                Answer::EndOfInput => return Err(kept(again.failure, scratch)),
             }
-        };
-        let Some(Edited { sealed, plain }) = edited else { return Ok(()) };
-        let key = self.key();
-        let expected = before.map_or(Expected::Nothing, Expected::Bytes);
-        let known = self.before.as_ref().map(|it| (&it.document.encrypted, &it.leaves));
-        let verify = document::verifier(&plain, key, known);
-        match document::put(self.session, self.source, path, expected, sealed.text().as_bytes(), &verify) {
-            Ok(()) => Ok(()),
-            Err(it @ (ReplaceError::Changed | ReplaceError::Io { .. } | ReplaceError::Unsafe(_))) => {
-                Err(kept(document::refused(self.source, &it), scratch))
-            }
-            Err(it @ ReplaceError::Unverified(_)) => Err(kept(document::refused(self.source, &it), scratch)),
         }
+    }
+
+    fn put(&self, path: &Path, edited: &Edited) -> Result<(), ReplaceError> {
+        let expected = self.bytes.as_ref().map_or(Expected::Nothing, |it| Expected::Bytes(it));
+        let known = self.before.as_ref().map(|it| (&it.document.encrypted, &it.leaves));
+        let verify = document::verifier(&edited.plain, self.key(), known);
+        document::put(self.session, self.source, path, expected, edited.sealed.text().as_bytes(), &verify)
+    }
+
+    /// Merges what was edited with what somebody else has made of the file meanwhile, which is then what
+    /// there was before (guarantee B3). The scratch file holds the merged text unless it is to be kept.
+    fn merge(
+        &mut self,
+        shown: &mut Zeroizing<String>,
+        ours: &[u8],
+        scratch: &Scratch,
+        held: &Held,
+    ) -> Result<Next, Failure> {
+        let bytes = self.source.read()?;
+        let Self { session, source, format, keys, ignore_mac, .. } = *self;
+        let before = document::open_to_change(session, source, format, &bytes, keys, ignore_mac)?;
+        let theirs = self.shown(Some(&before.document))?;
+        let merged = merge::merge(shown.as_bytes(), ours, theirs.as_bytes());
+        // If only keys and readers have changed, the text is what it would have been.
+        let next = if theirs == *shown {
+            Next::Save
+        } else {
+            ui::note(&format!("{}: somebody else has changed the file meanwhile", self.source.label()));
+            self.tell_changes("you changed", shown.as_bytes(), ours);
+            self.tell_changes("they changed", shown.as_bytes(), theirs.as_bytes());
+            self.ask(&merged, held)
+        };
+        if matches!(next, Next::Keep | Next::Stop) {
+            return Ok(next);
+        }
+        scratch.rewrite(&merged.text).map_err(|it| no_place(&it))?;
+        *shown = theirs;
+        self.before = Some(before);
+        self.bytes = Some(bytes);
+        self.is_merging = true;
+        Ok(next)
+    }
+
+    /// Asks what is to be done with the merged text. Nobody is asked without a terminal.
+    fn ask(&self, merged: &Merged, held: &Held) -> Next {
+        if !io::stdin().is_terminal() {
+            return Next::Keep;
+        }
+        loop {
+            ui::note(match merged.has_conflicts {
+                true => "Some lines are changed in both. [e]dit them side by side, [k]eep your text for later?",
+                false => "The changes fit together. [s]ave both, [e]dit the result first, [k]eep your text for later?",
+            });
+            match editor::wait_for_line(held) {
+                Answer::Line(it) if it == "s" && !merged.has_conflicts => return Next::Save,
+                Answer::Line(it) if it == "e" => return Next::Edit,
+                Answer::Line(it) if it == "k" => return Next::Keep,
+                Answer::Line(_) => {}
+                Answer::EndOfInput => return Next::Keep,
+                Answer::Signal => return Next::Stop,
+            }
+        }
+    }
+
+    /// Says where two texts differ, not in what.
+    fn tell_changes(&self, who: &str, before: &[u8], after: &[u8]) {
+        let parsed = |text: &[u8]| PlainFile::parse(self.format, text).ok();
+        let (Some(before), Some(after)) = (parsed(before), parsed(after)) else { return };
+        let places = before.differences(&after);
+        let places = if places.is_empty() { "comments or layout".to_owned() } else { places.join(", ") };
+        ui::note(&format!("  {who}: {places}"));
     }
 
     fn key(&self) -> &DataKey {
@@ -168,10 +286,10 @@ impl Task<'_> {
         }
     }
 
-    /// The text that the editor shows.
-    fn shown(&self) -> Result<Zeroizing<String>, Failure> {
-        let (plain, metadata) = match (&self.before, &self.fresh) {
-            (Some(Before { document, .. }), _) => {
+    /// The text that the editor shows of a document, or of a new file.
+    fn shown(&self, document: Option<&Document>) -> Result<Zeroizing<String>, Failure> {
+        let (plain, metadata) = match (document, &self.fresh) {
+            (Some(document), _) => {
                 (Zeroizing::new(document.plain.text().to_owned()), Some(document.encrypted.metadata()))
             }
             (None, fresh) => {
@@ -190,6 +308,14 @@ impl Task<'_> {
         let syntax = "Could not load tree, probably due to invalid syntax.";
         let invalid = "Tree not valid for encryption.";
         let again = |sops: &'static str| move |failure: Failure| Again { sops, failure };
+        if self.is_merging
+            && let Some(line) = merge::marker(text)
+        {
+            let left = Failure::new(code::READ, format!("line {line} is a marker of a conflict"));
+            return Err(again(syntax)(
+                left.hint("choose between the two versions, or combine them; then remove the markers"),
+            ));
+        }
         let parse = |text: &[u8]| PlainFile::parse(self.format, text).map_err(|it| again(syntax)(error::parse(&it)));
         let label = self.source.label();
         let mut plain = document::parse_plain(self.session, &label, self.format, text).map_err(again(syntax))?;
@@ -227,6 +353,7 @@ impl Task<'_> {
                 if same_metadata && document.plain.text() == plain.text() {
                     return Ok(None);
                 }
+                plain = plain.stored_as(&document.plain);
                 document.encrypted.reseal(leaves, &plain, metadata, &document.key, &SystemClock, &mut rng)
             }
             None => {
@@ -277,6 +404,12 @@ impl Task<'_> {
             ui::note(next);
         }
     }
+}
+
+fn no_place(error: &io::Error) -> Failure {
+    let reason = error::reason(error);
+    Failure::new(code::WRITE, format!("no place for the text: {reason}"))
+        .sops(format!("Could not create temporary file: {reason}"))
 }
 
 fn canceled() -> Failure {

@@ -1,6 +1,7 @@
 //! `encrypt`: seals a file for the first time.
 
 use leafseal::edge::Clock as _;
+use leafseal::format::Layout;
 use leafseal::metadata::Metadata;
 use leafseal::rules::Recipe;
 
@@ -37,12 +38,17 @@ pub(crate) fn run(session: &Session, args: Encrypt) -> Result<(), Failure> {
     let wanted = if session.is_drop_in() { wanted } else { wanted.or(types.input_type.as_deref()) };
     let format = format_for(session, "--output-type", wanted, &name)?;
     let keys = Keys::new(&unwrap)?;
-    let Recipe { groups, shamir_threshold, scope, ignored: _ } = config::recipe(session, &name, input.name(), &seal)?;
+    let config = config::load(session, &name)?;
+    let Recipe { groups, shamir_threshold, scope, ignored: _ } =
+        config::recipe(session, config.as_ref(), &name, input.name(), &seal)?;
 
     let before = source.read()?;
     let plain = document::parse_plain(session, &source.label(), input, &before)?;
-    let layout = config::layout(session, &name, format.name());
-    let plain = document::convert(session, &name, plain, format)?.laid_out(layout);
+    let layout = match config {
+        Some(it) => it.layout(session, format.name()),
+        None => Layout { indent: session.indent },
+    };
+    let plain = document::convert(plain, format, || layout)?.laid_out(layout);
     if plain.has_metadata() {
         return Err(error::already_encrypted().at(source.label()));
     }

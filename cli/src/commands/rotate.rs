@@ -54,7 +54,7 @@ pub(crate) fn run(session: &Session, args: Rotate) -> Result<(), Failure> {
         .map_err(|it| it.at(source.label()))?;
     let Document { encrypted, plain, .. } = opened;
     let same = format.name() == input.name();
-    let plain = document::convert(session, &name, plain, format)?;
+    let plain = document::convert(plain, format, || config::layout(session, &name, format.name()))?;
     let sealed = match same {
         true => encrypted.rotate(&plain, metadata, &key, &SystemClock, &mut rng),
         false => plain.seal(metadata, &key, &SystemClock, &mut rng),

@@ -24,7 +24,7 @@ use crate::source::{Source, format_for};
 ///
 /// If the value does not fit; the file is as it was then.
 pub(crate) fn run(session: &Session, args: Set) -> Result<(), Failure> {
-    let Set { file, index, value, value_file, value_stdin, idempotent: _, ignore_mac, .. } = &args;
+    let Set { file, index, value, value_file, value_stdin, idempotent: _, .. } = &args;
     if *value_file && *value_stdin {
         return Err(Failure::new(code::GENERIC, "--value-file and --value-stdin exclude each other")
             .sops("Error: cannot use both --value-file and --value-stdin"));
@@ -39,7 +39,7 @@ pub(crate) fn run(session: &Session, args: Set) -> Result<(), Failure> {
     let path = source.path().expect("a file was named");
     document::check_legacy_rule(session, path)?;
     config::must_be_readable(session, path)?;
-    let input = format_for(session, "--input-type", args.types.input_type.as_deref(), path)?;
+    let input = format_for(session, "--input-type", args.change.types.input_type.as_deref(), path)?;
     let at = parse_path(index, "set", "Invalid set index format")?;
     let what = match value {
         Some(value) if *value_file => parse_value(session, &read_value(Path::new(value))?)?,
@@ -53,9 +53,9 @@ pub(crate) fn run(session: &Session, args: Set) -> Result<(), Failure> {
         }
         None => Wire::Leaf(Value::Str(ask(&at)?)),
     };
-    let keys = Keys::new(&args.unwrap)?;
+    let keys = Keys::new(&args.change.unwrap)?;
     document::update(session, &source, |before| {
-        let opened = document::open_to_change(session, &source, input, before, &keys, *ignore_mac)?;
+        let opened = document::open_to_change(session, &source, input, before, &keys, args.change.ignore_mac)?;
         document::refuse_duplicates(session, &source.label(), &opened.document.plain)?;
         let edited = opened.document.plain.set(&at, &what).map_err(|it| error::edit(&it).at(source.label()))?;
         let Some(edited) = edited else { return Ok(None) };

@@ -13,7 +13,7 @@ use crate::format::{Format, Layout as Indent, ParseError};
 use crate::mac;
 use crate::metadata::Metadata;
 use crate::secret::{DataKey, SecretText};
-use crate::tree::{Edits, METADATA_KEY, Tree};
+use crate::tree::{Edits, Encoding, METADATA_KEY, Tree};
 use crate::value::Value;
 
 impl EncryptedFile {
@@ -115,8 +115,14 @@ impl EncryptedFile {
             self.check_mac(&cipher, &plain.mac)?;
         }
         let leaves = opening.kept.take().unwrap_or_default();
-        let file =
-            |text, drift| PlainFile { format: self.format, text: Text::secret(text), drift, layout: Indent::default() };
+        let encoding = layout.get(layout::FILE, "").and_then(Encoding::named).unwrap_or_default();
+        let file = |text, drift| PlainFile {
+            format: self.format,
+            text: Text::secret(text),
+            drift,
+            layout: Indent::default(),
+            encoding,
+        };
         let opened = Opened { file: file(plain.text, plain.drift), warnings: plain.warnings };
         if layout.is_empty() || opening.says_the_same(&opened.file, &plain.mac) {
             return Ok((opened, leaves));
@@ -175,6 +181,7 @@ impl EncryptedFile {
             layout_before: self.layout(&cipher).zip(self.metadata.layout.as_deref()),
             drift: &Drifts::new(),
             layout: edited.layout,
+            encoding: edited.encoding,
         };
         sealing.seal(edited.tree()?, metadata, clock)
     }
@@ -201,6 +208,7 @@ impl EncryptedFile {
             layout_before: None,
             drift: &opened.drift,
             layout: opened.layout,
+            encoding: opened.encoding,
         };
         sealing.seal(opened.tree()?, metadata, clock)
     }

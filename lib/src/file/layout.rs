@@ -11,14 +11,22 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::format::{self, Layout as Indent};
-use crate::tree::{Entry, Wire};
+use crate::tree::{Document, Entry, Span, Wire};
 
 /// The additional data that it is sealed with.
 pub(super) const AAD: &str = "sops:leafseal_layout:";
 
+/// The place of the file as a whole: its encoding.
+pub(super) const FILE: &str = "";
+
 /// Where the alias stands that the key of the entry at `place` was.
 pub(super) fn key(place: &str) -> String {
     format!("{place}*")
+}
+
+/// All of a document: the first one starts where the file does.
+pub(super) fn whole(n: usize, document: &Document) -> Span {
+    if n == 0 { Span { start: 0, ..document.span } } else { document.span }
 }
 
 /// Spellings by place.

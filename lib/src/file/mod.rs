@@ -1,5 +1,6 @@
 //! A SOPS file, encrypted and plain, and the ways between the two.
 
+mod differences;
 mod encrypted;
 mod error;
 mod extract;
@@ -23,7 +24,7 @@ use crate::format::{Format, Layout as Indent, ParseError};
 use crate::key_path::KeyPath;
 use crate::mac::Mac;
 use crate::metadata::Metadata;
-use crate::tree::{Tree, Wire};
+use crate::tree::{Encoding, Tree, Wire};
 use crate::value::Value;
 
 /// A file as it is stored.
@@ -39,6 +40,7 @@ pub struct PlainFile {
     text: Text,
     drift: Drifts,
     layout: Indent,
+    encoding: Encoding,
 }
 
 /// A value that its spelling alone does not tell: SOPS spells the float 1 as `1`, which reads as an

@@ -197,9 +197,10 @@ impl<'o> Opening<'o> {
         for (n, document) in self.tree.documents().iter().enumerate() {
             let is_bare = self.tree.entries(document.root).count() <= 1;
             if is_bare && let Some(text) = layout.get(&n.to_string(), "") {
-                edits.replace(document.span, text);
+                let whole = layout::whole(n, document);
+                edits.replace(whole, text);
                 replaced.documents.insert(n);
-                replaced.spans.push(document.span);
+                replaced.spans.push(whole);
                 continue;
             }
             places(self.tree, n, |id, place| {

@@ -15,7 +15,7 @@ use crate::key_path::{KeyPath, Step};
 use crate::metadata::Metadata;
 use crate::scope::Scope;
 use crate::secret::DataKey;
-use crate::tree::{Edits, Entry, METADATA_KEY, NodeId, Tree, Wire};
+use crate::tree::{Edits, Encoding, Entry, METADATA_KEY, NodeId, Tree, Wire};
 use crate::value::Value;
 
 impl PlainFile {
@@ -25,12 +25,18 @@ impl PlainFile {
     ///
     /// See [`ParseError`].
     pub fn parse(format: &'static dyn Format, source: &[u8]) -> Result<Self, ParseError> {
-        Ok(Self { format, text: Text::parsed(format.parse(source)?), drift: Drifts::new(), layout: Indent::default() })
+        let text = Text::parsed(format.parse(source)?);
+        Ok(Self { format, text, drift: Drifts::new(), layout: Indent::default(), encoding: Encoding::of(source) })
     }
 
     /// The same file, of which newly made text, its metadata, is laid out as `layout` asks.
     pub fn laid_out(self, layout: Indent) -> Self {
         Self { layout, ..self }
+    }
+
+    /// The same file, stored as `other` is.
+    pub fn stored_as(self, other: &Self) -> Self {
+        Self { encoding: other.encoding, ..self }
     }
 
     /// The format.
@@ -41,6 +47,11 @@ impl PlainFile {
     /// The text.
     pub fn text(&self) -> &str {
         self.text.as_str()
+    }
+
+    /// The bytes of a file that is stored in UTF-16. Those of any other are its text's.
+    pub fn utf16(&self) -> Option<Zeroizing<Vec<u8>>> {
+        (self.encoding != Encoding::Utf8).then(|| self.encoding.encode(self.text()))
     }
 
     /// The parsed text.
@@ -146,6 +157,7 @@ impl PlainFile {
             layout_before: None,
             drift: &self.drift,
             layout: self.layout,
+            encoding: self.encoding,
         };
         sealing.seal(self.tree()?, metadata, clock)
     }
@@ -160,7 +172,7 @@ impl PlainFile {
         Ok(format.print(&self.wires()?, layout)?)
     }
 
-    fn wires(&self) -> Result<Vec<Wire>, ParseError> {
+    pub(super) fn wires(&self) -> Result<Vec<Wire>, ParseError> {
         let tree = self.tree()?;
         let documents = tree.documents().iter();
         let mut wires: Vec<Wire> = documents.map(|it| self.format.wire(tree, it.root)).collect::<Result<_, _>>()?;
@@ -207,8 +219,7 @@ impl PlainFile {
     /// The file after a change of its text, which must amount to `what` at `at`. Where a text is too
     /// tangled for that, it is laid out anew as SOPS does: what it says comes before how.
     fn edited(&self, edits: Edits, at: &KeyPath, what: Option<&Wire>) -> Result<Self, EditError> {
-        let file =
-            |text| Self { format: self.format, text: Text::secret(text), drift: Drifts::new(), layout: self.layout };
+        let file = |text| Self { text: Text::secret(text), drift: Drifts::new(), ..*self };
         let before = self.tree()?;
         let edited = file(edits.apply(self.text()));
         if edited.tree().is_ok_and(|it| same::but_for(self.format, before, it, &at.0, what)) {

@@ -136,7 +136,7 @@ fn same_value(one: &Value, other: &Value) -> bool {
     }
 }
 
-fn same_wire(one: &Wire, other: &Wire) -> bool {
+pub(super) fn same_wire(one: &Wire, other: &Wire) -> bool {
     match (one, other) {
         (Wire::Leaf(one), Wire::Leaf(other)) => same_value(one, other),
         (Wire::List(_), Wire::List(_)) => {

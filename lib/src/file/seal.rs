@@ -16,7 +16,7 @@ use crate::mac::Mac;
 use crate::metadata::Metadata;
 use crate::scope::{Coverage, Scope, Selector};
 use crate::secret::SecretText;
-use crate::tree::{Edits, Entry, Kind, NodeId, Style, Tree, Wire};
+use crate::tree::{Edits, Encoding, Entry, Kind, NodeId, Style, Tree, Wire};
 use crate::value::Value;
 
 pub(super) struct Sealing<'s> {
@@ -33,6 +33,8 @@ pub(super) struct Sealing<'s> {
     pub(super) drift: &'s Drifts,
     /// How text is laid out that is newly made.
     pub(super) layout: Indent,
+    /// How the file was stored. What is sealed is always UTF-8.
+    pub(super) encoding: Encoding,
 }
 
 impl Sealing<'_> {
@@ -46,6 +48,10 @@ impl Sealing<'_> {
         let mut mac = Mac::new(metadata.scope.mac_only_encrypted);
         let mut edits = Edits::public();
         let mut layout = Layout::default();
+        if self.encoding != Encoding::Utf8 {
+            layout.note(layout::FILE.to_owned(), "", self.encoding.name());
+        }
+        refuse_hidden_comments(format, tree, &metadata.scope.selector)?;
         let expanded = aliases_to_expand(format, tree, &metadata.scope)?;
         let mut covers_comments = false;
         walk(format, tree, &metadata.scope, |visit| {
@@ -73,7 +79,7 @@ impl Sealing<'_> {
             let bare = tree.entries(document.root).next().is_none();
             if bare && tree.node(document.root).style != Style::Flow {
                 // What has no content cannot show that it had none but for its spelling.
-                layout.note(n.to_string(), "", tree.text(document.span));
+                layout.note(n.to_string(), "", tree.text(layout::whole(n, document)));
             }
         }
         metadata.last_modified = clock.now();
@@ -256,6 +262,29 @@ impl Sealing<'_> {
         })?;
         Ok(edits.apply(tree.source()))
     }
+}
+
+/// In brackets, a comment on the line of the opening one or of a key is one that SOPS does not see: it must
+/// not decide.
+fn refuse_hidden_comments(format: &dyn Format, tree: &Tree, selector: &Selector) -> Result<(), SealError> {
+    if !selector.is_by_comment() {
+        return Ok(());
+    }
+    let all = || (0..tree.len() as u32).map(|it| (NodeId(it), tree.node(NodeId(it))));
+    for (id, comment) in all().filter(|(_, it)| matches!(it.kind, Kind::Comment { .. })) {
+        let start = comment.span.start;
+        let before = tree.source()[..start as usize].trim_end_matches([' ', '\t']);
+        let is_hidden = before.ends_with(['{', '[', ':'])
+            && all().any(|(_, it)| it.style == Style::Flow && it.span.start < start && start < it.span.end);
+        if is_hidden && format.str(tree, id).is_some_and(|it| selector.is_decided_by(&it)) {
+            let reason = "the comment stands where SOPS does not see it: put it directly above a key";
+            return Err(SealError::Leaf {
+                at: format!("line {}", tree.line_and_column(start).0),
+                reason: reason.to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A problem of one leaf, with its place.

@@ -144,7 +144,7 @@ fn layout_vectors() {
         ("a: \"1\"\nb: '@'\nc: &c \"\"\nd: *c\n", &[]),
         ("a: &a {x: 1}\nb: *a\n", &[("0[\"b\"]", " *a")]),
         ("a: x\n---\nb: \"\\x41\"\n", &[("1[\"b\"]", "\"\\x41\"")]),
-        ("--- # nothing\n", &[("0", " # nothing\n")]),
+        ("--- # nothing\n", &[("0", "--- # nothing\n")]),
     ] {
         let found = layout_of(text);
         let found: Vec<_> = found.iter().map(|(place, text)| (place.as_str(), text.as_str())).collect();

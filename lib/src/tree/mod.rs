@@ -7,6 +7,7 @@
 //! line comes before the value on that line (spec appendix B).
 
 mod edits;
+mod encoding;
 mod wire;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use std::ops::Range;
 use zeroize::{Zeroize, Zeroizing};
 
 pub use edits::Edits;
+pub use encoding::Encoding;
 pub use wire::{Entry, Wire};
 
 /// A place in a text, in bytes. Texts are smaller than 4 GiB.

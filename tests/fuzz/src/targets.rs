@@ -198,7 +198,12 @@ fn edits(input: &[u8]) {
             continue;
         }
         attach_and_detach(*format, &tree);
-        spell(*format, &tree);
+        // For go-yaml, a comment behind a tab may follow a plain scalar and nothing else.
+        let is_behind_tab =
+            |it: &str| it.split_once('#').is_some_and(|(before, _)| before.trim().is_empty() && before.contains('\t'));
+        if !tree.source().lines().any(is_behind_tab) {
+            spell(*format, &tree);
+        }
     }
 }
 
@@ -208,11 +213,6 @@ fn attach_and_detach(format: &dyn Format, tree: &Tree) {
         .map(|it| tree.node(NodeId(it)))
         .any(|it| matches!(it.style, Style::Literal | Style::Folded) && it.span.range().end == tree.source().len());
     if ends_in_block {
-        return;
-    }
-    // Known and open: a tagged key without text, last in a root in brackets, gets a comma too many.
-    let is_flow = |root: NodeId| tree.node(root).style == Style::Flow;
-    if tree.source().contains('!') && tree.documents().iter().any(|it| is_flow(it.root)) {
         return;
     }
     // A document without content becomes an empty mapping, unless the layout says what it was.
@@ -248,10 +248,9 @@ fn spell(format: &dyn Format, tree: &Tree) {
         walk(tree, document.root, &mut |id| {
             let node = tree.node(id);
             let is_bare = node.kind == Kind::Scalar && node.properties.is_empty() && !node.span.is_empty();
-            // This word is spelt with a tag.
             if is_bare
-                && tree.text(node.span) != "<<"
                 && let Ok(value) = format.value(tree, id)
+                && !is_merge_key(&value)
             {
                 format.replace(tree, id, &format.spell(tree, id, &value), &mut edits);
                 values.push(value);
@@ -265,13 +264,18 @@ fn spell(format: &dyn Format, tree: &Tree) {
         walk(&again, document.root, &mut |id| {
             let node = again.node(id);
             let is_bare = node.kind == Kind::Scalar && node.properties.is_empty() && !node.span.is_empty();
-            if is_bare && again.text(node.span) != "<<" {
-                read.extend(format.value(&again, id).ok());
+            if is_bare {
+                read.extend(format.value(&again, id).ok().filter(|it| !is_merge_key(it)));
             }
         });
     }
     let same = values.len() == read.len() && values.iter().zip(&read).all(|(a, b)| is_same(a, b));
     assert!(same, "a value is not what it was after it was spelt");
+}
+
+/// This word is spelt with a tag.
+fn is_merge_key(value: &Value) -> bool {
+    *value.canonical() == *b"<<"
 }
 
 /// As SOPS does, a float that is a whole number is spelt without a point, and reads as an integer.

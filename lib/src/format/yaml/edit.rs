@@ -1,11 +1,12 @@
 //! `set` and `unset` in the text: what is not named stays as it is (spec section 8.9).
 
-use super::print::{self, Parent};
-use super::{
-    Yaml, before_break, close_block, comma, comma_behind, decode, end_of_value, ends_line, entry_start,
-    has_comment_behind, is_block, keep_out, last_leaf, line_break, line_start, next_line, replace_scalar, replace_span,
-    skip_comments,
+use super::place::{
+    before_break, comma, comma_behind, end_of_value, ends_line, entry_start, has_comment_behind, is_block, last_leaf,
+    line_break, line_start, next_line, skip_comments,
 };
+use super::print::{self, Parent};
+use super::replace::{close_block, keep_out, replace_scalar, replace_span};
+use super::{Yaml, decode};
 use zeroize::Zeroizing;
 
 use crate::format::{EditError, Format, structure};

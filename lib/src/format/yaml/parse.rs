@@ -578,7 +578,9 @@ impl<'s> Parser<'s> {
     fn flow_sequence_pair_key(&mut self) -> Parse<Event> {
         let token = self.peek()?;
         match token.kind {
-            TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowSequenceEnd => {
+            // go-yaml takes the bracket for the key's and waits for another one: no text can be put into that.
+            TokenKind::FlowSequenceEnd => error("did not find a key behind '?'", self.opened.last().copied(), token),
+            TokenKind::Value | TokenKind::FlowEntry => {
                 // go-yaml takes the token here, so `[? : a]` has no value.
                 self.scanner.take();
                 self.state = State::FlowSequencePairValue;

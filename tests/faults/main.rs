@@ -1,6 +1,8 @@
 //! What is left when something goes wrong: kills, full disks, other writers, signals, odd files (guarantees
 //! B1 to B4, C1, C2 and C7).
 
+mod editor;
+
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -8,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use leafseal_tests::{KEYS, Outcome, Place, leafseal, not_run};
+use leafseal_tests::{KEYS, Outcome, Place, SOPS, leafseal, not_run, peer};
 use rustix::fs::XattrFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -144,35 +146,6 @@ fn a_kill_at_any_call_leaves_the_old_file_or_the_new_one() {
     place.write("f.yaml", &commands[0].1);
     assert_eq!(place.leafseal(&["set", "f.yaml", "[\"b\"]", "\"new\""]).code, 0);
     assert_eq!(names(&place), ["f.yaml"]);
-}
-
-#[test]
-fn a_kill_leaves_a_file_with_two_names_whole_or_a_copy_of_it() {
-    if !exists("strace") {
-        return;
-    }
-    let place = Place::new();
-    let sealed = seal(&place, "sealed.yaml", &small());
-    let file = place.work().join("f.yaml");
-    let copy = place.work().join(".f.yaml.leafseal-original");
-    let prepare = || {
-        for name in names(&place) {
-            fs::remove_file(place.work().join(name)).expect("it is there");
-        }
-        place.write("f.yaml", &sealed);
-        fs::hard_link(&file, place.work().join("other.yaml")).expect("links can be made");
-    };
-    let check = |at: &str| {
-        assert_eq!(place.read("f.yaml"), place.read("other.yaml"), "{at}");
-        let bytes = place.read("f.yaml");
-        let outcome = place.leafseal(&["decrypt", "f.yaml"]);
-        if bytes != sealed && outcome.code != 0 {
-            assert_eq!(fs::read(&copy).expect("the old bytes are kept"), sealed, "{at}");
-            assert!(outcome.stderr.contains(".f.yaml.leafseal-original"), "{at}: {}", outcome.stderr);
-        }
-        assert!(holding(&root(&place), SECRET).is_empty(), "{at}");
-    };
-    kill_everywhere(&place, &["leafseal", "set", "f.yaml", "[\"b\"]", "\"longer than before\""], &prepare, &check);
 }
 
 #[test]
@@ -449,15 +422,41 @@ fn a_file_of_somebody_else_is_never_more_open_afterwards() {
 }
 
 #[test]
-fn a_file_with_two_names_changes_under_both() {
-    let place = Place::new();
-    seal(&place, "f.yaml", &small());
-    fs::hard_link(place.work().join("f.yaml"), place.work().join("other.yaml")).expect("links can be made");
-    for value in ["a value that is longer than the one before", "x"] {
-        assert_eq!(place.leafseal(&["set", "f.yaml", "[\"b\"]", &format!("{value:?}")]).code, 0);
-        assert_eq!(opened(&place, "other.yaml"), small().replace("two", value));
+fn a_file_with_two_names_is_refused_and_the_way_out_works() {
+    for program in ["leafseal", "sops"] {
+        let (place, sealed) = writers_place();
+        let plain = place.read("plain.yaml");
+        place.write("out.yaml", "old");
+        let links = [("f.yaml", "linked-f"), ("plain.yaml", "linked-plain"), ("out.yaml", "linked-out")];
+        for (name, other) in links {
+            fs::hard_link(place.work().join(name), place.work().join(other)).expect("links can be made");
+        }
+        let before = names(&place);
+        for writer in WRITERS {
+            let outcome = Place::finish(place.command(program).args(*writer).env("EDITOR", "sh append.sh"), b"");
+            assert_eq!(outcome.code, 3, "{writer:?}: {}", outcome.stderr);
+            assert!(outcome.stderr.contains("has 2 names (hard links)"), "{writer:?}: {}", outcome.stderr);
+            assert!(!outcome.stderr.contains("in plain text, in"), "the editor is not even started");
+            assert!(place.read("f.yaml") == sealed && place.read("plain.yaml") == plain, "{writer:?}");
+            assert_eq!((place.read("out.yaml").as_slice(), names(&place)), (b"old".as_slice(), before.clone()));
+            let way_out = outcome.stderr.split("a file of its own: ").nth(1).expect("there is one").trim().to_owned();
+            let done = Place::finish(place.command("/bin/sh").args(["-c", &way_out]), b"");
+            assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{way_out}");
+            let outcome = Place::finish(place.command(program).args(*writer).env("EDITOR", "sh append.sh"), b"");
+            assert_eq!(outcome.code, 0, "{writer:?}: {}", outcome.stderr);
+            for (name, other) in links {
+                let content: &[u8] = match name {
+                    "f.yaml" => &sealed,
+                    "plain.yaml" => &plain,
+                    _ => b"old",
+                };
+                assert!(place.read(other) == content, "{writer:?}: {other}");
+                place.write(name, content);
+                fs::remove_file(place.work().join(other)).expect("it is there");
+                fs::hard_link(place.work().join(name), place.work().join(other)).expect("links can be made");
+            }
+        }
     }
-    assert_eq!(names(&place), ["f.yaml", "other.yaml"]);
 }
 
 #[test]
@@ -477,201 +476,6 @@ fn two_writers_at_once_lose_nothing() {
         assert_eq!(opened(&place, "f.yaml"), format!("a: \"{round}\"\nb: \"{round}\"\nn: 3\nnew: \"{round}\"\n"));
     }
     assert_eq!(names(&place), ["f.yaml"]);
-}
-
-/// A folder in memory for the scratch files of one test, so that nothing else is in it.
-fn memory() -> Option<TempDir> {
-    let folder = tempfile::Builder::new().prefix("leafseal-test-").tempdir_in("/dev/shm").ok();
-    if folder.is_none() {
-        not_run("there is no /dev/shm");
-    }
-    folder
-}
-
-fn is_empty(folder: &TempDir) -> bool {
-    fs::read_dir(folder.path()).expect("it is there").next().is_none()
-}
-
-fn edit(place: &Place, memory: &TempDir, program: &str, editor: &str, args: &[&str]) -> Outcome {
-    let mut command = place.command(program);
-    command.env("XDG_RUNTIME_DIR", memory.path()).env("EDITOR", editor).arg("edit").args(args);
-    Place::finish(&mut command, b"")
-}
-
-#[test]
-fn a_file_that_changes_while_it_is_edited_is_noticed_and_the_text_kept() {
-    let Some(memory) = memory() else { return };
-    let place = Place::new();
-    let other = seal(&place, "other.yaml", "a: other\n");
-    place.write("race.sh", "echo 'added: mine' >> \"$1\"; cp other.yaml f.yaml\n");
-    for program in ["leafseal", "sops"] {
-        seal(&place, "f.yaml", &small());
-        let outcome = edit(&place, &memory, program, "sh race.sh", &["f.yaml"]);
-        assert_eq!(outcome.code, 3, "{}", outcome.stderr);
-        assert!(outcome.stderr.contains("changed by somebody else"), "{}", outcome.stderr);
-        assert_eq!(place.read("f.yaml"), other);
-        assert_eq!(remove_kept(&outcome.stderr), Some(format!("{}added: mine\n", small())));
-        assert!(!outcome.stderr.contains(SECRET) && is_empty(&memory));
-    }
-    // A new file that somebody else has made meanwhile is somebody else's.
-    let args = ["--age", KEYS[0].recipient, "new.yaml"];
-    place.write("race.sh", "echo 'added: mine' > \"$1\"; cp other.yaml new.yaml\n");
-    let outcome = edit(&place, &memory, "leafseal", "sh race.sh", &args);
-    assert_eq!((outcome.code, place.read("new.yaml")), (3, other), "{}", outcome.stderr);
-    assert_eq!(remove_kept(&outcome.stderr).as_deref(), Some("added: mine\n"));
-}
-
-#[test]
-fn a_text_that_cannot_be_sealed_is_kept_at_the_end_of_input() {
-    let Some(memory) = memory() else { return };
-    let place = Place::new();
-    let sealed = seal(&place, "f.yaml", &small());
-    place.write("break.sh", "printf 'a: [\\nmine: yes' > \"$1\"\n");
-    for program in ["leafseal", "sops"] {
-        let outcome = edit(&place, &memory, program, "sh break.sh", &["f.yaml"]);
-        assert_ne!(outcome.code, 0);
-        assert_eq!(remove_kept(&outcome.stderr).as_deref(), Some("a: [\nmine: yes"), "{}", outcome.stderr);
-        assert_eq!(place.read("f.yaml"), sealed);
-        assert!(is_empty(&memory));
-    }
-}
-
-/// Starts an editor session and waits until the editor is there.
-fn session(place: &Place, memory: &TempDir) -> Child {
-    _ = fs::remove_file(place.work().join("ready"));
-    let mut command = place.command("leafseal");
-    command.env("XDG_RUNTIME_DIR", memory.path()).env("EDITOR", "sh hang.sh").args(["edit", "f.yaml"]);
-    let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
-    let started = Instant::now();
-    while fs::read_to_string(place.work().join("ready")).is_ok_and(|it| it.ends_with('\n')).eq(&false) {
-        assert!(started.elapsed() < Duration::from_secs(20), "the editor does not start");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child
-}
-
-fn send(child: &Child, signal: Signal) {
-    let pid = Pid::from_raw(child.id().cast_signed()).expect("a process has a number");
-    kill_process(pid, signal).expect("it is ours");
-}
-
-#[test]
-fn signals_during_an_edit_leave_no_text_behind() {
-    let Some(memory) = memory() else { return };
-    let place = Place::new();
-    let sealed = seal(&place, "f.yaml", &small());
-    let editors = [
-        "echo 'mine: yes' >> \"$1\"; cp \"$1\" \"$1~\"; echo $$ > ready; exec sleep 60\n",
-        "trap '' TERM INT HUP QUIT; echo $$ > ready; while :; do sleep 0.1; done\n",
-    ];
-    for editor in editors {
-        place.write("hang.sh", editor);
-        for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
-            let child = session(&place, &memory);
-            let started = Instant::now();
-            send(&child, signal);
-            let output = child.wait_with_output().expect("it was started");
-            assert!(!output.status.success(), "{signal:?}");
-            assert!(started.elapsed() < Duration::from_secs(10), "{signal:?}");
-            assert!(is_empty(&memory), "{signal:?}: the text is still there");
-            assert_eq!(place.read("f.yaml"), sealed, "{signal:?}");
-            assert_eq!(holding(&root(&place), SECRET), Vec::<PathBuf>::new(), "{signal:?}");
-            let editor = String::from_utf8(place.read("ready")).expect("it is a number");
-            let state = fs::read_to_string(format!("/proc/{}/cmdline", editor.trim())).unwrap_or_default();
-            assert!(!state.contains("hang.sh") && !state.contains("sleep"), "{signal:?}: the editor is still there");
-        }
-    }
-}
-
-#[test]
-fn a_kill_during_an_edit_leaves_no_text_on_a_disk() {
-    let Some(memory) = memory() else { return };
-    let place = Place::new();
-    let sealed = seal(&place, "f.yaml", &small());
-    place.write("hang.sh", "echo $$ > ready; exec sleep 60\n");
-    let mut child = session(&place, &memory);
-    child.kill().expect("it is ours");
-    child.wait().expect("it was started");
-    let editor = String::from_utf8(place.read("ready")).expect("it is a number");
-    let editor = Pid::from_raw(editor.trim().parse().expect("it is a number")).expect("it is one");
-    kill_process(editor, Signal::KILL).expect("it is ours");
-    assert_eq!(place.read("f.yaml"), sealed);
-    assert_eq!(holding(&root(&place), SECRET), Vec::<PathBuf>::new());
-}
-
-#[test]
-fn the_text_in_an_editor_is_private_and_in_memory_and_so_is_what_the_editor_leaves() {
-    let Some(memory) = memory() else { return };
-    let place = Place::new();
-    seal(&place, "f.yaml", &small());
-    place.write(
-        "look.sh",
-        "stat -c '%a' \"$1\" \"$(dirname \"$1\")\" > modes; stat -f -c '%T' \"$1\" >> modes; echo \"$1\" > where\n\
-         cp \"$1\" \"$1~\"; mkdir \"$(dirname \"$1\")/sub\"; cp \"$1\" \"$(dirname \"$1\")/sub/copy\"\n\
-         echo 'added: new' >> \"$1\"\n",
-    );
-    let outcome = edit(&place, &memory, "leafseal", "sh look.sh", &["f.yaml"]);
-    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
-    assert_eq!(String::from_utf8_lossy(&place.read("modes")), "600\n700\ntmpfs\n");
-    let file = String::from_utf8(place.read("where")).expect("it is a path");
-    assert!(file.starts_with(&memory.path().display().to_string()) && file.ends_with("/f.yaml\n"), "{file}");
-    assert!(is_empty(&memory));
-    assert_eq!(opened(&place, "f.yaml"), format!("{}added: new\n", small()));
-    assert_eq!(holding(&root(&place), SECRET), Vec::<PathBuf>::new());
-}
-
-#[test]
-fn editors_are_started_with_their_copies_off() {
-    let Some(memory) = memory() else { return };
-    let place = Place::new();
-    seal(&place, "f.yaml", &small());
-    place.write("fake", "#!/bin/sh\nprintf '%s\\n' \"$@\" > argv\n");
-    fs::set_permissions(place.work().join("fake"), Permissions::from_mode(0o755)).expect("it is ours");
-    let vim: &[&str] = &["-n", "-i", "NONE", "set nobackup nowritebackup noswapfile noundofile"];
-    let cases: [(&str, &[&str]); 6] = [
-        ("vim", vim),
-        ("nvim", vim),
-        ("vi", vim),
-        ("nano", &["--restricted"]),
-        ("emacs", &["(setq make-backup-files nil auto-save-default nil create-lockfiles nil)"]),
-        ("code", &["--wait"]),
-    ];
-    for (editor, wanted) in cases {
-        if editor == "vi" {
-            // `vi` is a link to whatever it really is.
-            place.program("vi", &root(&place).join("bin/vim"));
-            _ = fs::remove_file(root(&place).join("bin/vim"));
-            fs::copy(place.work().join("fake"), root(&place).join("bin/vim")).expect("there is room for tests");
-        } else {
-            place.program(editor, &place.work().join("fake"));
-        }
-        let outcome = edit(&place, &memory, "sops", &format!("{editor} -x"), &["f.yaml"]);
-        assert_eq!(outcome.code, 200, "{editor}: {}", outcome.stderr);
-        let argv = String::from_utf8(place.read("argv")).expect("arguments are text");
-        let argv: Vec<_> = argv.lines().collect();
-        assert!(wanted.iter().all(|it| argv.contains(it)), "{editor}: {argv:?}");
-        assert!(argv.contains(&"-x") && argv.last().is_some_and(|it| it.ends_with("/f.yaml")), "{editor}: {argv:?}");
-    }
-}
-
-#[test]
-fn the_real_vim_leaves_nothing() {
-    let Some(memory) = memory() else { return };
-    if !exists("vim") {
-        return;
-    }
-    let place = Place::new();
-    seal(&place, "f.yaml", &small());
-    fs::write(
-        root(&place).join("home/.vimrc"),
-        "set backup writebackup undofile swapfile\nset backupdir=~ undodir=~ directory=~\n",
-    )
-    .expect("the home is writable");
-    let outcome = edit(&place, &memory, "leafseal", "vim -es -c '$put =\\\"added: new\\\"' -c wq", &["f.yaml"]);
-    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    assert_eq!(opened(&place, "f.yaml"), format!("{}added: new\n", small()));
-    assert_eq!(holding(&root(&place), SECRET), Vec::<PathBuf>::new());
-    assert!(is_empty(&memory));
 }
 
 #[test]

@@ -1,0 +1,132 @@
+//! Where things stand in a text: lines, entries, commas.
+
+use super::decode;
+use crate::tree::{Node, NodeId, Span, Style, Tree};
+
+/// The line break that a text uses first.
+pub(super) fn line_break(tree: &Tree) -> &'static str {
+    match memchr::memchr(b'\n', tree.source().as_bytes()) {
+        Some(at) if at > 0 && tree.source().as_bytes()[at - 1] == b'\r' => "\r\n",
+        _ => "\n",
+    }
+}
+
+pub(super) fn ends_line(text: &str) -> bool {
+    text.is_empty() || text.ends_with(decode::BREAKS) || text == "\u{feff}"
+}
+
+/// Where the line that `at` is on starts.
+pub(super) fn line_start(source: &str, at: usize) -> usize {
+    source[..at].trim_end_matches(|c| !decode::BREAKS.contains(&c)).len()
+}
+
+/// Where the line before the one that starts at `line` ends.
+pub(super) fn before_break(source: &str, line: usize) -> usize {
+    let text = &source[..line];
+    text.strip_suffix("\r\n").or_else(|| text.strip_suffix(decode::BREAKS)).unwrap_or(text).len()
+}
+
+/// Where the line that `at` is on ends, before its break.
+pub(super) fn line_end(source: &str, at: usize) -> usize {
+    let rest = &source[at..];
+    let line = memchr::memchr2(b'\n', b'\r', rest.as_bytes()).map_or(rest, |it| &rest[..it]);
+    at + if line.is_ascii() { line.len() } else { line.find(decode::BREAKS).unwrap_or(line.len()) }
+}
+
+/// Where the line after the one that `at` is on starts. `None` if that has no break.
+pub(super) fn next_line(source: &str, at: usize) -> Option<usize> {
+    let end = line_end(source, at);
+    decode::line_break(&source[end..]).map(|(n, _)| end + n)
+}
+
+/// True if a comment follows on the line where `span` ends.
+pub(super) fn has_comment_behind(tree: &Tree, span: Span) -> bool {
+    tree.source()[span.range().end..].trim_start_matches([' ', '\t']).starts_with('#')
+}
+
+/// Where an entry of a block mapping or list starts: with its indicator, or with the tag, the anchor
+/// or the text of its key. That is where the line, or one before it, has something in the
+/// container's column.
+pub(super) fn entry_start(tree: &Tree, id: NodeId) -> usize {
+    let node = tree.node(id);
+    let source = tree.source();
+    let from = match &node.key {
+        Some(key) => key.span.range().start,
+        None => node.span.range().start.min(node.properties.range().start),
+    };
+    let mut line = line_start(source, from);
+    loop {
+        let mark = usize::from(line == 0 && source.starts_with('\u{feff}'));
+        let found = source[line..].char_indices().nth(mark + node.column as usize).map(|(at, c)| (line + at, c));
+        match found {
+            Some((at, c)) if at <= from && c != '#' && !decode::is_blank_or_break(c) => return at,
+            _ if line == 0 => return from,
+            _ => line = line_start(source, before_break(source, line)),
+        }
+    }
+}
+
+/// The lines of an entry of a block mapping: from the start of its key's line to the break behind
+/// its value.
+pub(super) fn entry_lines(tree: &Tree, id: NodeId) -> Span {
+    let node = tree.node(id);
+    let source = tree.source();
+    let key = key_start(node);
+    let line = line_start(source, key);
+    let before = source[line..key].trim_start_matches('\u{feff}').trim();
+    let start = if before.is_empty() || before == "?" { line } else { key };
+    // A mark of the encoding stays where it is.
+    let start = if source[start..].starts_with('\u{feff}') { start + '\u{feff}'.len_utf8() } else { start };
+    let end = next_line(source, node.span.range().end).unwrap_or(source.len());
+    Span::new(start, end)
+}
+
+/// The value that ends the text of a container.
+pub(super) fn last_leaf(tree: &Tree, mut id: NodeId) -> NodeId {
+    while let Some(last) = tree.entries(id).last() {
+        id = last;
+    }
+    id
+}
+
+pub(super) fn is_block(node: &Node) -> bool {
+    matches!(node.style, Style::Literal | Style::Folded)
+}
+
+pub(super) fn key_start(node: &Node) -> usize {
+    node.key.as_ref().map_or(node.span, |it| it.span).range().start
+}
+
+/// Where an entry ends: behind its value, or behind what stands for it if nothing spells that.
+pub(super) fn end_of_value(tree: &Tree, id: NodeId) -> usize {
+    let node = tree.node(id);
+    node.span.range().end.max(node.properties.range().end)
+}
+
+/// What separates an entry in brackets from the next one. Without the blank the comma would be part
+/// of a tag, or the colon part of a key.
+pub(super) fn comma(tree: &Tree, id: NodeId) -> &'static str {
+    let node = tree.node(id);
+    let is_behind_key =
+        node.properties.is_empty() && node.key.as_ref().is_some_and(|it| it.span.end == node.span.start);
+    let before = tree.source()[..node.span.range().start].rsplit(decode::is_blank_or_break).next();
+    let is_behind_tag = before.is_some_and(|it| it.contains('!'));
+    if node.span.is_empty() && (is_behind_tag || !is_behind_key) { " ," } else { "," }
+}
+
+/// Where the comma behind an entry in brackets stands, if there is one.
+pub(super) fn comma_behind(tree: &Tree, at: usize) -> Option<usize> {
+    let at = skip_comments(tree.source(), at);
+    tree.source()[at..].starts_with(',').then_some(at)
+}
+
+/// Where the next thing is that is neither blank nor break nor comment.
+pub(super) fn skip_comments(source: &str, mut at: usize) -> usize {
+    loop {
+        at = source.len() - source[at..].trim_start_matches(decode::is_blank_or_break).len();
+        if !source[at..].starts_with('#') {
+            return at;
+        }
+        at = line_end(source, at);
+    }
+}
