@@ -434,6 +434,18 @@ fn homes_and_sockets_are_found_wherever_they_lie() {
     let told = here.refuses(Path::new("/nonexistent"), "f.yaml", &[("LEAFSEAL_GNUPG_HOMES", "/none")]);
     assert!(told.contains("by GnuPG in /nonexistent, /none\n"), "{told}");
 
+    // An agent that serves another machine, as through SSH: it tells less, and takes no options.
+    let extra = String::from_utf8(home.run("gpgconf", &["--list-dirs", "agent-extra-socket"], b"")).expect("text");
+    let away = Home::new();
+    away.gpg(&["--import"], &home.gpg(&["--export", &fingerprint], b""));
+    away.end_agent();
+    drop(fs::remove_file(away.path.join("S.gpg-agent")));
+    away.write("S.gpg-agent", &format!("%Assuan%\nsocket={}\n", extra.trim().replace("%20", " ")));
+    here.calls();
+    here.decrypts(&away.path, "f.yaml", &[]);
+    assert!(here.calls().is_empty());
+    fs::remove_file(away.path.join("S.gpg-agent")).expect("it is ours");
+
     home.end_agent();
     let elsewhere = tempfile::Builder::new().prefix("lg").tempdir_in("/tmp").expect("/tmp is writable");
     home.write("S.gpg-agent", "%Assuan%\nsocket=${ELSEWHERE}/s\n");

@@ -124,6 +124,8 @@ struct Talk {
     connection: Connection,
     /// The agent knows where somebody can be asked.
     is_told: bool,
+    /// It says so when it asks somebody. One that serves another machine does not.
+    is_notifying: bool,
     /// Somebody was asked and did not want to answer: nobody is asked again.
     is_cancelled: bool,
     /// Keys that the agent does not have, which is asked for every hidden recipient.
@@ -187,13 +189,16 @@ impl Agent {
                 None => talk.tell("OPTION pinentry-mode=error")?,
             }
             talk.say(&format!("SETKEY {grip}"))?;
+            let patience = match description {
+                Some(_) if !talk.is_notifying => PATIENCE_WITH_KEYS.max(self.for_people),
+                _ => PATIENCE_WITH_KEYS,
+            };
             let mut prompts = 0..PROMPTS;
-            let answer =
-                talk.connection.command("PKDECRYPT", PATIENCE_WITH_KEYS, &mut |what| match what.split(' ').next() {
-                    Some("CIPHERTEXT") => Reply::Data(ciphertext),
-                    Some("PINENTRY_LAUNCHED") if prompts.next().is_some() => Reply::Wait(self.for_people),
-                    _ => Reply::Cancel,
-                });
+            let answer = talk.connection.command("PKDECRYPT", patience, &mut |what| match what.split(' ').next() {
+                Some("CIPHERTEXT") => Reply::Data(ciphertext),
+                Some("PINENTRY_LAUNCHED") if prompts.next().is_some() => Reply::Wait(self.for_people),
+                _ => Reply::Cancel,
+            });
             let is_cancelled = matches!(answer, Err(AssuanError::Refused { code: 99 | 198, .. }));
             talk.is_cancelled |= is_cancelled && description.is_some();
             sexp::value(&answer?.data).ok_or(AssuanError::Garbled("a decrypted value that is none"))
@@ -219,9 +224,13 @@ impl Agent {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Untried = *state {
             *state = match self.connect(grip) {
-                Ok(Some(connection)) => {
-                    State::Connected(Talk { connection, is_told: false, is_cancelled: false, absent: HashSet::new() })
-                }
+                Ok(Some(connection)) => State::Connected(Talk {
+                    is_notifying: false,
+                    connection,
+                    is_told: false,
+                    is_cancelled: false,
+                    absent: HashSet::new(),
+                }),
                 Ok(None) => return Ok(None),
                 Err(it) => State::Broken(it),
             };
@@ -330,6 +339,11 @@ impl Talk {
     fn prepare_to_ask(&mut self, description: &str) -> Result<(), AssuanError> {
         self.tell(if self.is_cancelled { "OPTION pinentry-mode=cancel" } else { "OPTION pinentry-mode=ask" })?;
         if !self.is_told {
+            self.is_notifying = match self.say("OPTION allow-pinentry-notify") {
+                Ok(_) => true,
+                Err(AssuanError::Refused { .. }) => false,
+                Err(it) => return Err(it),
+            };
             options(&env::any).iter().try_for_each(|it| self.tell(it))?;
             self.is_told = true;
         }
@@ -383,7 +397,7 @@ fn key_info(answer: &Answer) -> Holding {
 fn options(lookup: &dyn Fn(&str) -> Option<OsString>) -> Vec<String> {
     let text = |name: &str| lookup(name)?.into_string().ok().filter(|it| is_line(it));
     let first = |names: &[&str]| names.iter().find_map(|it| text(it).filter(|it| !it.is_empty()));
-    let mut lines = vec!["OPTION allow-pinentry-notify".to_owned(), "OPTION agent-awareness=2.1.0".to_owned()];
+    let mut lines = vec!["OPTION agent-awareness=2.1.0".to_owned()];
     for (option, names) in OPTIONS {
         let value = match *option {
             "ttyname" => first(names).or_else(terminal),
@@ -457,7 +471,6 @@ mod tests {
         assert_eq!(
             options(&lookup),
             [
-                "OPTION allow-pinentry-notify",
                 "OPTION agent-awareness=2.1.0",
                 "OPTION ttyname=/dev/pts/7",
                 "OPTION ttytype=xterm",
