@@ -430,7 +430,10 @@ fn what_is_huge_is_sealed_or_refused_in_bounded_memory() {
     place.write("many.yaml", many);
     place.write("line.yaml", format!("a: {}\n", "x".repeat(8 << 20)));
     place.write("line.json", format!("{{\"a\": \"{}\"}}\n", "x".repeat(8 << 20)));
-    for file in ["many.yaml", "line.yaml", "line.json"] {
+    place.write("escapes.json", format!("{{\"a\": \"{}\"}}\n", "\\u00e9".repeat(1 << 16)));
+    place.write("comments.yaml", format!("a: one\n{}", "# note\n".repeat(5000)));
+    place.write("aliases.yaml", format!("a: &a one\nl:\n{}", "- *a\n".repeat(3000)));
+    for file in ["many.yaml", "line.yaml", "line.json", "escapes.json", "comments.yaml", "aliases.yaml"] {
         let before = place.read(file);
         for args in [&["encrypt", "-i", "--age", KEYS[0].recipient, file][..], &["decrypt", "-i", file]] {
             let (outcome, took) = bounded(&place, "leafseal", args);
