@@ -9,6 +9,9 @@ use leafseal_tests::{Place, SOPS, difference, peer, workspace};
 /// How README.md calls the program in a fresh clone.
 const FROM_THE_CLONE: &str = "cargo run -q -p leafseal-cli --bin leafseal --";
 
+/// All that the examples need beside the shell and the program itself: no gpg, no age.
+const PROGRAMS: [&str; 3] = ["grep", "head", "sed"];
+
 /// A copy of the examples to work in, with their identity and their configuration.
 fn copy() -> Place {
     let place = Place::new();
@@ -44,6 +47,7 @@ fn commands(text: &str) -> Vec<(String, String)> {
 fn follow(file: &Path) {
     let text = std::fs::read_to_string(file).expect("the document is there");
     let place = copy();
+    PROGRAMS.iter().for_each(|it| place.program(it, &Path::new("/usr/bin").join(it)));
     let commands = commands(&text);
     assert!(!commands.is_empty(), "{} shows no command", file.display());
     let mut exports = String::new();
@@ -53,7 +57,8 @@ fn follow(file: &Path) {
             continue;
         }
         let line = exports.clone() + &command.replace(FROM_THE_CLONE, "leafseal");
-        let outcome = Place::finish(place.command("/bin/sh").args(["-c", &line]), b"");
+        let mut shell = place.command("/bin/sh");
+        let outcome = Place::finish(shell.env("PATH", place.work().join("../bin")).args(["-c", &line]), b"");
         assert_eq!(outcome.code, 0, "{command}\n{}", outcome.stderr);
         // A terminal does not show whether the last line ends.
         let (want, got) = (printed.trim_end_matches('\n').as_bytes(), outcome.stdout.trim_ascii_end());
@@ -69,6 +74,11 @@ fn the_readme_does_what_it_says() {
 #[test]
 fn the_gitops_example_does_what_it_says() {
     follow(&workspace().join("examples/gitops/README.md"));
+}
+
+#[test]
+fn the_deployment_example_does_what_it_says() {
+    follow(&workspace().join("examples/deployment/README.md"));
 }
 
 #[test]

@@ -415,11 +415,11 @@ fn sops_and_we_read_each_other() {
         let ours: &[&[(&str, &str)]] = &[
             &[("GNUPGHOME", &home)],
             &[("GNUPGHOME", &old_home), ("SOPS_GPG_EXEC", "/bin/false")],
-            &[("GNUPGHOME", "/nonexistent"), ("LEAFSEAL_PGP_CERT_FILE", "nothing:public.pgp")],
-            &[("GNUPGHOME", "/nonexistent"), ("LEAFSEAL_PGP_KEY_FILE", "secret.pgp")],
+            &[("GNUPGHOME", "/nonexistent"), ("LEAFSEAL_PGP_CERTS", "nothing:public.pgp")],
+            &[("GNUPGHOME", "/nonexistent"), ("LEAFSEAL_PGP_KEYS", "secret.pgp")],
         ];
         let opening: &[&[(&str, &str)]] = &[
-            &[("GNUPGHOME", "/nonexistent"), ("LEAFSEAL_PGP_KEY_FILE", "secret.pgp:nothing")],
+            &[("GNUPGHOME", "/nonexistent"), ("LEAFSEAL_PGP_KEYS", "secret.pgp:nothing")],
             &[("GNUPGHOME", &old_home), ("SOPS_GPG_EXEC", "/bin/false")],
         ];
         for sops in SOPS {

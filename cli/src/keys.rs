@@ -132,7 +132,7 @@ impl Keys {
             return Vec::new();
         }
         let places = self.gnupg.places();
-        let looked = format!("looked for OpenPGP keys in LEAFSEAL_PGP_KEY, LEAFSEAL_PGP_KEY_FILE and {places}");
+        let looked = format!("looked for OpenPGP keys in LEAFSEAL_PGP_KEY, LEAFSEAL_PGP_KEYS and {places}");
         [looked].into_iter().chain(self.gnupg.hints().into_iter().map(str::to_owned)).collect()
     }
 

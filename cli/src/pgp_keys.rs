@@ -14,9 +14,9 @@ use crate::files;
 use crate::gpg::home::GnupgHome;
 use crate::prompt::Terminal;
 
-const CERT_FILE: &str = "LEAFSEAL_PGP_CERT_FILE";
+const CERTS: &str = "LEAFSEAL_PGP_CERTS";
 const KEY: &str = "LEAFSEAL_PGP_KEY";
-const KEY_FILE: &str = "LEAFSEAL_PGP_KEY_FILE";
+const KEYS: &str = "LEAFSEAL_PGP_KEYS";
 const PASSPHRASE_FILE: &str = "LEAFSEAL_PGP_PASSPHRASE_FILE";
 
 /// The program that users of SOPS put in the place of gpg. Who names one wants it to be asked.
@@ -48,20 +48,20 @@ impl PgpKeys {
         (self.lookup)(name).filter(|it| !it.is_empty())
     }
 
-    /// Named files come first, then the public halves of secret keys that are named, then what
-    /// GnuPG has.
+    /// Named files come first, then what stands in files of secret keys, whose public halves are
+    /// certificates too, then what GnuPG has.
     fn read_certificates(&self) -> Certificates {
         let mut found = Certificates::default();
-        match self.var(CERT_FILE) {
+        match self.var(CERTS) {
             Some(paths) => std::env::split_paths(&paths).for_each(|path| match files::read_keys(&path, RING_LIMIT) {
                 Ok(mut bytes) => found.read(&path.to_string_lossy(), std::mem::take(&mut *bytes)),
                 Err(it) => found.fault(format!("open {}: {}", path.display(), reason(&it))),
             }),
-            None => found.not_at(CERT_FILE),
+            None => found.not_at(CERTS),
         }
         let secret_keys = self.secret_keys();
-        if !secret_keys.is_empty() {
-            found.read(KEY_FILE, secret_keys.certificates().to_vec());
+        if !secret_keys.certificates().is_empty() {
+            found.read(KEYS, secret_keys.certificates().to_vec());
         }
         for home in GnupgHome::all(&*self.lookup) {
             home.read_old_keyring(&mut found);
@@ -78,14 +78,14 @@ impl PgpKeys {
             Some(text) => found.read(KEY, &Zeroizing::new(text.into_encoded_bytes())),
             None => found.not_at(KEY),
         }
-        match self.var(KEY_FILE) {
+        match self.var(KEYS) {
             Some(paths) => {
                 std::env::split_paths(&paths).for_each(|path| match files::read_keys(&path, KEY_FILE_LIMIT) {
                     Ok(bytes) => found.read(&path.to_string_lossy(), &bytes),
                     Err(it) => found.fault(format!("open {}: {}", path.display(), reason(&it))),
                 })
             }
-            None => found.not_at(KEY_FILE),
+            None => found.not_at(KEYS),
         }
         for home in GnupgHome::all(&*self.lookup) {
             home.read_old_secret_keys(&mut found);
