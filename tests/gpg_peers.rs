@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use leafseal_tests::gnupg::Gnupg;
 use leafseal_tests::{Outcome, Place, SOPS, peer};
 use tempfile::TempDir;
 
@@ -28,102 +29,9 @@ const KINDS: &[&str] = &[
     "brainpoolP512r1",
 ];
 
-/// A GnuPG home with a short path. Its agent ends with it.
-struct Home {
-    dir: TempDir,
-    /// The home itself, which may lie deeper.
-    path: PathBuf,
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        // A stopped agent would not hear of its end.
-        drop(
-            Command::new("timeout")
-                .args(["10", "gpgconf", "--homedir"])
-                .arg(&self.path)
-                .args(["--kill", "all"])
-                .status(),
-        );
-    }
-}
-
-impl Home {
-    fn new() -> Self {
-        Self::called("")
-    }
-
-    fn called(name: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("lg").tempdir_in("/tmp").expect("/tmp is writable");
-        let path = if name.is_empty() { dir.path().to_owned() } else { dir.path().join(name) };
-        fs::create_dir_all(&path).expect("a new folder is writable");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("it is ours");
-        Self { dir, path }
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path.join(name), text).expect("a new folder is writable");
-    }
-
-    /// Writes a program.
-    fn script(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.dir.path().join(name);
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a new folder is writable");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
-        path
-    }
-
-    fn run(&self, program: &str, args: &[&str], input: &[u8]) -> Vec<u8> {
-        let mut command = Command::new(program);
-        command.arg("--homedir").arg(&self.path).args(args).env_remove("GPG_TTY");
-        let outcome = Place::finish(&mut command, input);
-        outcome.ok().unwrap_or_else(|it| panic!("{program} {args:?}: {it}"))
-    }
-
-    fn gpg(&self, args: &[&str], input: &[u8]) -> Vec<u8> {
-        let always = ["--batch", "--quiet", "--no-tty", "--trust-model", "always", "--pinentry-mode", "loopback"];
-        self.run("gpg", &[&always, args].concat(), input)
-    }
-
-    /// Makes a key with a subkey of this kind; its fingerprint is returned.
-    fn key(&self, kind: &str, passphrase: &str) -> String {
-        let user = format!("{kind} <{kind}@example.org>");
-        let secret = ["--passphrase", passphrase];
-        if kind == "elgamal" {
-            let protection = match passphrase {
-                "" => "%no-protection".to_owned(),
-                it => format!("Passphrase: {it}"),
-            };
-            let parameters = format!(
-                "{protection}\nKey-Type: DSA\nKey-Length: 1024\nSubkey-Type: ELG-E\nSubkey-Length: 1024\n\
-                 Name-Real: elgamal\nName-Email: elgamal@example.org\n%commit\n"
-            );
-            self.gpg(&["--gen-key"], parameters.as_bytes());
-        } else {
-            self.gpg(&[&secret[..], &["--quick-gen-key", &user, "ed25519", "cert", "never"]].concat(), b"");
-        }
-        let listing = self.gpg(&["--with-colons", "--list-keys", &format!("={user}")], b"");
-        let listing = String::from_utf8(listing).expect("a listing is text");
-        let fingerprint = listing.lines().find_map(|it| it.strip_prefix("fpr:::::::::")).expect("there is a key");
-        let fingerprint = fingerprint.trim_end_matches(':').to_owned();
-        if kind != "elgamal" {
-            self.gpg(&[&secret[..], &["--quick-add-key", &fingerprint, kind, "encr", "never"]].concat(), b"");
-        }
-        fingerprint
-    }
-
-    fn end_agent(&self) {
-        self.run("gpgconf", &["--kill", "gpg-agent"], b"");
-    }
-
-    /// The name that the agent has for the subkey.
-    fn grip(&self, fingerprint: &str) -> String {
-        let listing = self.gpg(&["--with-colons", "--with-keygrip", "--list-keys", fingerprint], b"");
-        let listing = String::from_utf8(listing).expect("a listing is text");
-        let mut grips = listing.lines().filter_map(|it| it.strip_prefix("grp:::::::::"));
-        let grip = grips.next_back().expect("there is a subkey");
-        grip.trim_end_matches(':').to_owned()
-    }
+/// A GnuPG home for the `gpg` of the search path.
+fn new_home() -> Gnupg {
+    Gnupg::new(Path::new("gpg"))
 }
 
 /// A place whose programs are ours, those of GnuPG that are named, and a `gpg` that notes its
@@ -216,34 +124,38 @@ fn peers() -> Option<Vec<PathBuf>> {
 #[test]
 fn every_kind_of_key_opens_through_the_agent_the_program_and_a_named_program() {
     let Some(sops) = peers() else { return };
-    let home = Home::new();
+    let home = new_home();
     // The same keys in a keyring that only gpg knows of.
-    let other = Home::new();
-    other.write("gpg.conf", &format!("no-default-keyring\nkeyring {}\n", other.path.join("mine.kbx").display()));
+    let other = new_home();
+    other.write("gpg.conf", &format!("no-default-keyring\nkeyring {}\n", other.path().join("mine.kbx").display()));
     let without = Here::new(&["gpg-agent"]);
     let with = Here::new(&["gpg", "gpg-agent"]);
     let named = with.bin.path().join("gpg");
     let named = ("SOPS_GPG_EXEC", named.to_str().expect("UTF-8"));
     for kind in KINDS {
-        let fingerprint = home.key(kind, "");
-        let secret = home.gpg(&["--export-secret-keys", &fingerprint], b"");
-        other.gpg(&["--import"], &secret);
+        let fingerprint = home.encryption_key(kind, "");
+        let secret = home.ok(&["--export-secret-keys", &fingerprint], b"");
+        other.ok(&["--import"], &secret);
         for sops in &sops {
-            with.encrypt(sops, &home.path, &fingerprint, "f.yaml");
+            with.encrypt(sops, home.path(), &fingerprint, "f.yaml");
             fs::copy(with.place.work().join("f.yaml"), without.place.work().join("f.yaml")).expect("copies");
-            without.decrypts(&home.path, "f.yaml", &[]);
-            with.decrypts(&other.path, "f.yaml", &[]);
-            assert_eq!(with.calls(), ["gpg --batch --with-colons --list-secret-keys", "gpg -d"], "{kind}");
-            with.decrypts(&home.path, "f.yaml", &[named]);
+            without.decrypts(home.path(), "f.yaml", &[]);
+            with.decrypts(other.path(), "f.yaml", &[]);
+            let twice = ["gpg --batch --with-colons --list-secret-keys", "gpg -d"];
+            assert_eq!(with.calls(), twice, "{kind}");
+            let more = [("LEAFSEAL_GNUPG_HOMES", other.path().to_str().expect("UTF-8"))];
+            with.decrypts(Path::new("/nonexistent"), "f.yaml", &more);
+            assert!(with.calls().ends_with(&twice.map(str::to_owned)), "{kind}");
+            with.decrypts(home.path(), "f.yaml", &[named]);
             assert_eq!(with.calls(), ["gpg -d"], "{kind}");
         }
-        let encrypts = |here: &Here, home: &Home, variables: &[(&str, &str)]| {
-            let sealed = here.leafseal(&home.path, &["encrypt", "--pgp", &fingerprint, "p.yaml"], variables);
+        let encrypts = |here: &Here, home: &Gnupg, variables: &[(&str, &str)]| {
+            let sealed = here.leafseal(home.path(), &["encrypt", "--pgp", &fingerprint, "p.yaml"], variables);
             assert_eq!(sealed.code, 0, "{kind}: {}", sealed.stderr);
             here.place.write("g.yaml", sealed.stdout);
             for sops in &sops {
                 let mut command = here.place.command(sops);
-                let opened = Place::finish(command.env("GNUPGHOME", &home.path).args(["decrypt", "g.yaml"]), b"");
+                let opened = Place::finish(command.env("GNUPGHOME", home.path()).args(["decrypt", "g.yaml"]), b"");
                 assert_eq!(
                     opened.ok().map(|it| String::from_utf8_lossy(&it).into_owned()),
                     Ok(PLAIN.to_owned()),
@@ -270,31 +182,31 @@ fn every_kind_of_key_opens_through_the_agent_the_program_and_a_named_program() {
 #[test]
 fn an_agent_is_started_where_a_key_lies_and_nowhere_else() {
     let Some(sops) = peers() else { return };
-    let home = Home::new();
-    let fingerprint = home.key("cv25519", "");
+    let home = new_home();
+    let fingerprint = home.encryption_key("cv25519", "");
     let here = Here::new(&["gpg", "gpg-agent", "gpgconf", "gpg-connect-agent"]);
-    here.encrypt(&sops[1], &home.path, &fingerprint, "f.yaml");
+    here.encrypt(&sops[1], home.path(), &fingerprint, "f.yaml");
     home.end_agent();
-    here.decrypts(&home.path, "f.yaml", &[("SOPS_AGE_KEY", "not for others"), ("LEAFSEAL_X", "nor this")]);
-    let start = format!("gpg-agent --homedir {} --use-standard-socket --daemon", home.path.display());
+    here.decrypts(home.path(), "f.yaml", &[("SOPS_AGE_KEY", "not for others"), ("LEAFSEAL_X", "nor this")]);
+    let start = format!("gpg-agent --homedir {} --use-standard-socket --daemon", home.path().display());
     assert_eq!(here.calls(), [start]);
-    here.decrypts(&home.path, "f.yaml", &[]);
+    here.decrypts(home.path(), "f.yaml", &[]);
     assert!(here.calls().is_empty(), "it runs");
     // What it was started with may hold our secrets: not those that are known to.
-    let pid = String::from_utf8(home.run("gpg-connect-agent", &["GETINFO pid", "/bye"], b"")).expect("text");
+    let pid = String::from_utf8(home.tool("gpg-connect-agent", &["GETINFO pid", "/bye"])).expect("text");
     let pid = pid.trim_start_matches("D ").lines().next().unwrap_or_default().to_owned();
     let environment = fs::read(format!("/proc/{pid}/environ")).expect("the agent is ours");
     assert!(!String::from_utf8_lossy(&environment).contains("not for others"));
     home.end_agent();
     home.write("gpg.conf", "no-autostart\n");
-    let told = here.refuses(&home.path, "f.yaml", &[]);
+    let told = here.refuses(home.path(), "f.yaml", &[]);
     assert!(told.contains("`no-autostart` forbids to start one"), "{told}");
     here.calls();
     // Somebody who has the certificate only.
-    let reader = Home::new();
-    reader.gpg(&["--import"], &home.gpg(&["--export", &fingerprint], b""));
+    let reader = new_home();
+    reader.ok(&["--import"], &home.ok(&["--export", &fingerprint], b""));
     reader.end_agent();
-    for path in [reader.path.clone(), reader.path.join("none")] {
+    for path in [reader.path().to_owned(), reader.path().join("none")] {
         let told = here.refuses(&path, "f.yaml", &[]);
         assert!(told.contains(&format!("in {}", path.display())), "{told}");
         assert!(told.contains("no secret key for "), "{told}");
@@ -305,20 +217,20 @@ fn an_agent_is_started_where_a_key_lies_and_nowhere_else() {
 #[test]
 fn two_thousand_readers_none_of_whom_is_here_cost_no_process() {
     let Some(sops) = peers() else { return };
-    let home = Home::new();
-    let fingerprint = home.key("cv25519", "");
+    let home = new_home();
+    let fingerprint = home.encryption_key("cv25519", "");
     let here = Here::new(&["gpg", "gpg-agent"]);
-    here.encrypt(&sops[1], &home.path, &fingerprint, "f.yaml");
+    here.encrypt(&sops[1], home.path(), &fingerprint, "f.yaml");
     let text = String::from_utf8(here.place.read("f.yaml")).expect("YAML is text");
     here.place.write("f.yaml", repeated(&text, 2000));
-    let reader = Home::new();
-    reader.gpg(&["--import"], &home.gpg(&["--export", &fingerprint], b""));
+    let reader = new_home();
+    reader.ok(&["--import"], &home.ok(&["--export", &fingerprint], b""));
     let since = Instant::now();
-    here.refuses(&reader.path, "f.yaml", &[]);
+    here.refuses(reader.path(), "f.yaml", &[]);
     assert!(here.calls().is_empty(), "nothing is started in vain");
     // In a keyring that only gpg knows, it is asked once which keys it has.
-    reader.write("gpg.conf", &format!("keyring {}\n", reader.path.join("mine.kbx").display()));
-    here.refuses(&reader.path, "f.yaml", &[]);
+    reader.write("gpg.conf", &format!("keyring {}\n", reader.path().join("mine.kbx").display()));
+    here.refuses(reader.path(), "f.yaml", &[]);
     assert_eq!(here.calls(), ["gpg --batch --with-colons --list-secret-keys"]);
     assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
 }
@@ -331,11 +243,11 @@ fn repeated(text: &str, times: usize) -> String {
 }
 
 /// A pinentry that answers questions for a passphrase with this line, and notes that it was started.
-fn pinentry(home: &Home, answer: &str) -> PathBuf {
+fn pinentry(home: &Gnupg, answer: &str) -> PathBuf {
     let text = format!(
         "echo asked >> '{0}/asked'\necho OK\nwhile read -r line; do\n  case \"$line\" in\n    SETDESC*) echo \"$line\" >> \
          '{0}/desc'; echo OK;;\n    GETPIN) {answer};;\n    BYE) echo OK; exit;;\n    *) echo OK;;\n  esac\ndone",
-        home.dir.path().display()
+        home.folder().display()
     );
     home.script("pinentry", &text)
 }
@@ -343,14 +255,14 @@ fn pinentry(home: &Home, answer: &str) -> PathBuf {
 #[test]
 fn a_passphrase_is_asked_for_once_and_what_becomes_of_it_is_told() {
     let Some(sops) = peers() else { return };
-    let home = Home::new();
+    let home = new_home();
     let here = Here::new(&["gpg", "gpg-agent"]);
-    let fingerprint = home.key("rsa2048", "correct horse");
-    here.encrypt(&sops[1], &home.path, &fingerprint, "f.yaml");
+    let fingerprint = home.encryption_key("rsa2048", "correct horse");
+    here.encrypt(&sops[1], home.path(), &fingerprint, "f.yaml");
     let text = String::from_utf8(here.place.read("f.yaml")).expect("YAML is text");
     here.place.write("many.yaml", repeated(&text, 50));
     let asked = || {
-        let path = home.dir.path().join("asked");
+        let path = home.folder().join("asked");
         let count = fs::read_to_string(&path).unwrap_or_default().lines().count();
         drop(fs::remove_file(path));
         count
@@ -363,13 +275,13 @@ fn a_passphrase_is_asked_for_once_and_what_becomes_of_it_is_told() {
     let only_the_agent = |what: &str| assert!(here.calls().iter().all(|it| it.starts_with("gpg-agent ")), "{what}");
 
     configure(&pinentry(&home, "echo 'D correct horse'; echo OK"));
-    here.decrypts(&home.path, "f.yaml", &[]);
+    here.decrypts(home.path(), "f.yaml", &[]);
     assert_eq!(asked(), 1);
-    let description = fs::read_to_string(home.dir.path().join("desc")).expect("there was a question");
-    for part in ["rsa2048 <rsa2048@example.org>", "2048-bit RSA key, ID ", "(main key ID "] {
+    let description = fs::read_to_string(home.folder().join("desc")).expect("there was a question");
+    for part in ["rsa2048%22", "2048-bit RSA key, ID ", "(main key ID "] {
         assert!(description.contains(part), "{description}");
     }
-    here.decrypts(&home.path, "f.yaml", &[]);
+    here.decrypts(home.path(), "f.yaml", &[]);
     assert_eq!(asked(), 0, "the agent remembers");
     only_the_agent("right");
 
@@ -379,21 +291,21 @@ fn a_passphrase_is_asked_for_once_and_what_becomes_of_it_is_told() {
         ("sleep 30; echo 'D wrong'; echo OK", "1", "no answer within 1 s"),
     ] {
         configure(&pinentry(&home, answer));
-        let told = here.refuses(&home.path, "many.yaml", &[("LEAFSEAL_GPG_TIMEOUT", seconds)]);
+        let told = here.refuses(home.path(), "many.yaml", &[("LEAFSEAL_GPG_TIMEOUT", seconds)]);
         assert!(told.contains(expected), "{told}");
         assert_eq!(asked(), 1, "{expected}");
         only_the_agent(expected);
     }
 
     configure(Path::new("/nonexistent/pinentry"));
-    let told = here.refuses(&home.path, "f.yaml", &[]);
+    let told = here.refuses(home.path(), "f.yaml", &[]);
     assert!(told.contains("gpg-agent found no program that asks"), "{told}");
     assert!(told.contains("hint: gpg-agent asks with a `pinentry`"), "{told}");
     only_the_agent("no pinentry");
 
     if Path::new("/usr/bin/pinentry-curses").exists() {
         configure(Path::new("/usr/bin/pinentry-curses"));
-        let told = here.refuses(&home.path, "f.yaml", &[]);
+        let told = here.refuses(home.path(), "f.yaml", &[]);
         assert!(told.contains("there is no terminal"), "{told}");
         assert!(told.contains("export GPG_TTY=$(tty)"), "{told}");
         only_the_agent("no terminal");
@@ -402,74 +314,74 @@ fn a_passphrase_is_asked_for_once_and_what_becomes_of_it_is_told() {
     // As in a pipeline: the agent is told beforehand, and can ask nobody.
     home.write("gpg-agent.conf", "allow-preset-passphrase\npinentry-program /bin/false\n");
     home.end_agent();
-    home.run("gpgconf", &["--launch", "gpg-agent"], b"");
+    home.tool("gpgconf", &["--launch", "gpg-agent"]);
     let mut preset = Command::new("/usr/lib/gnupg/gpg-preset-passphrase");
-    preset.env("GNUPGHOME", &home.path).args(["--preset", &home.grip(&fingerprint)]);
+    preset.env("GNUPGHOME", home.path()).args(["--preset", &home.grip(&fingerprint)]);
     Place::finish(&mut preset, b"correct horse").ok().expect("it is taken");
-    here.decrypts(&home.path, "f.yaml", &[]);
+    here.decrypts(home.path(), "f.yaml", &[]);
     only_the_agent("preset");
 
     // Or gpg is: the agent is not to ask then.
     configure(Path::new("/bin/false"));
     home.write("secret", "correct horse\n");
-    let file = home.path.join("secret");
+    let file = home.path().join("secret");
     home.write("gpg.conf", &format!("batch\npinentry-mode loopback\npassphrase-file {}\n", file.display()));
-    here.decrypts(&home.path, "f.yaml", &[]);
+    here.decrypts(home.path(), "f.yaml", &[]);
     assert!(here.calls().contains(&"gpg -d".to_owned()));
 }
 
 #[test]
 fn homes_and_sockets_are_found_wherever_they_lie() {
     let Some(sops) = peers() else { return };
-    let home = Home::called("a home");
-    let fingerprint = home.key("cv25519", "");
+    let home = Gnupg::called(Path::new("gpg"), "a home");
+    let fingerprint = home.encryption_key("cv25519", "");
     let here = Here::new(&["gpg-agent"]);
-    here.encrypt(&sops[1], &home.path, &fingerprint, "f.yaml");
-    here.decrypts(&home.path, "f.yaml", &[]);
-    std::os::unix::fs::symlink(&home.path, here.place.work().join("gnupg")).expect("a new folder is writable");
+    here.encrypt(&sops[1], home.path(), &fingerprint, "f.yaml");
+    here.decrypts(home.path(), "f.yaml", &[]);
+    std::os::unix::fs::symlink(home.path(), here.place.work().join("gnupg")).expect("a new folder is writable");
     here.decrypts(Path::new("gnupg"), "f.yaml", &[]);
     here.decrypts(Path::new("gnupg/"), "f.yaml", &[]);
-    let more = home.path.to_str().expect("UTF-8");
+    let more = home.path().to_str().expect("UTF-8");
     here.decrypts(Path::new("/nonexistent"), "f.yaml", &[("LEAFSEAL_GNUPG_HOMES", more)]);
     let told = here.refuses(Path::new("/nonexistent"), "f.yaml", &[("LEAFSEAL_GNUPG_HOMES", "/none")]);
     assert!(told.contains("by GnuPG in /nonexistent, /none\n"), "{told}");
 
     // An agent that serves another machine, as through SSH: it tells less, and takes no options.
-    let extra = String::from_utf8(home.run("gpgconf", &["--list-dirs", "agent-extra-socket"], b"")).expect("text");
-    let away = Home::new();
-    away.gpg(&["--import"], &home.gpg(&["--export", &fingerprint], b""));
+    let extra = String::from_utf8(home.tool("gpgconf", &["--list-dirs", "agent-extra-socket"])).expect("text");
+    let away = new_home();
+    away.ok(&["--import"], &home.ok(&["--export", &fingerprint], b""));
     away.end_agent();
-    drop(fs::remove_file(away.path.join("S.gpg-agent")));
+    drop(fs::remove_file(away.path().join("S.gpg-agent")));
     away.write("S.gpg-agent", &format!("%Assuan%\nsocket={}\n", extra.trim().replace("%20", " ")));
     here.calls();
-    here.decrypts(&away.path, "f.yaml", &[]);
+    here.decrypts(away.path(), "f.yaml", &[]);
     assert!(here.calls().is_empty());
-    fs::remove_file(away.path.join("S.gpg-agent")).expect("it is ours");
+    fs::remove_file(away.path().join("S.gpg-agent")).expect("it is ours");
 
     home.end_agent();
     let elsewhere = tempfile::Builder::new().prefix("lg").tempdir_in("/tmp").expect("/tmp is writable");
     home.write("S.gpg-agent", "%Assuan%\nsocket=${ELSEWHERE}/s\n");
     let elsewhere_path = elsewhere.path().to_str().expect("UTF-8");
     let mut launch = Command::new("gpg-agent");
-    launch.arg("--homedir").arg(&home.path).arg("--daemon").env("ELSEWHERE", elsewhere_path);
+    launch.arg("--homedir").arg(home.path()).arg("--daemon").env("ELSEWHERE", elsewhere_path);
     launch.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     assert!(launch.status().expect("gpg-agent runs").success());
     assert!(elsewhere.path().join("s").exists(), "the agent follows the redirection");
     here.calls();
-    here.decrypts(&home.path, "f.yaml", &[("ELSEWHERE", elsewhere_path)]);
+    here.decrypts(home.path(), "f.yaml", &[("ELSEWHERE", elsewhere_path)]);
     assert!(here.calls().is_empty());
     let mut end = Command::new("gpg-connect-agent");
-    end.arg("--homedir").arg(&home.path).args(["--no-autostart", "KILLAGENT", "/bye"]).env("ELSEWHERE", elsewhere_path);
+    end.arg("--homedir").arg(home.path()).args(["--no-autostart", "KILLAGENT", "/bye"]).env("ELSEWHERE", elsewhere_path);
     Place::finish(&mut end, b"").ok().expect("it ends");
 }
 
 #[test]
 fn an_agent_that_misbehaves_is_told_of_and_not_waited_for() {
     let Some(sops) = peers() else { return };
-    let home = Home::new();
-    let fingerprint = home.key("cv25519", "");
+    let home = new_home();
+    let fingerprint = home.encryption_key("cv25519", "");
     let here = Here::new(&["gpg-agent"]);
-    here.encrypt(&sops[1], &home.path, &fingerprint, "f.yaml");
+    here.encrypt(&sops[1], home.path(), &fingerprint, "f.yaml");
     home.end_agent();
     let grip = home.grip(&fingerprint);
     home.end_agent();
@@ -486,22 +398,22 @@ fn an_agent_that_misbehaves_is_told_of_and_not_waited_for() {
         (greeting, "ERR 67109139 Unknown IPC command <GPG Agent>\n", "gpg-agent refuses: Unknown IPC command"),
         (greeting, "ERR 100663408 Card not present <SCD>\n", "the card is not there"),
     ] {
-        let socket = home.path.join("S.gpg-agent");
+        let socket = home.path().join("S.gpg-agent");
         drop(fs::remove_file(&socket));
         let listener = UnixListener::bind(&socket).expect("a short path");
         let (greets, answers, info) =
             (greeting.to_owned(), answer.to_owned(), format!("S KEYINFO {grip} D - - - C - - -\nOK\n"));
         thread::spawn(move || listener.incoming().flatten().for_each(|it| serve(it, &greets, &info, &answers)));
         let since = Instant::now();
-        let told = here.refuses(&home.path, "f.yaml", &[]);
+        let told = here.refuses(home.path(), "f.yaml", &[]);
         assert!(told.contains(expected), "{expected}: {told}");
         assert!(since.elapsed() < Duration::from_secs(15), "{expected}");
         assert!(here.calls().is_empty(), "no second agent is started beside it");
     }
     // A socket that somebody who has gone left behind.
-    drop(fs::remove_file(home.path.join("S.gpg-agent")));
-    drop(UnixListener::bind(home.path.join("S.gpg-agent")));
-    here.decrypts(&home.path, "f.yaml", &[]);
+    drop(fs::remove_file(home.path().join("S.gpg-agent")));
+    drop(UnixListener::bind(home.path().join("S.gpg-agent")));
+    here.decrypts(home.path(), "f.yaml", &[]);
 }
 
 /// Plays an agent: greets, knows every key, answers to the decryption, and goes if that answer has

@@ -1,7 +1,15 @@
 //! What people call keys, from whoever knows.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use leafseal::keyservice::pgp::{self, Finder};
 use leafseal::metadata::MasterKey;
 use leafseal::rules::KeyNames;
+
+use crate::env;
+use crate::pgp_keys::PgpKeys;
 
 /// Knows the names of some keys.
 type Lookup = Box<dyn Fn(&MasterKey) -> Option<String>>;
@@ -15,7 +23,7 @@ pub(crate) struct Names {
 impl Names {
     /// Takes the names of configurations. Who else is asked, in this order, is one line each.
     pub(crate) fn new(configured: Vec<KeyNames>) -> Self {
-        Self { configured, others: vec![Box::new(ssh_comment)] }
+        Self { configured, others: vec![Box::new(ssh_comment), Box::new(user_ids(PgpKeys::new(env::var)))] }
     }
 
     /// What a key is called: different configurations may have different names for it.
@@ -40,6 +48,19 @@ fn ssh_comment(key: &MasterKey) -> Option<String> {
     let is_ssh = key.kind == "age" && words.next().is_some_and(|it| it.starts_with("ssh-")) && words.next().is_some();
     let comment = words.collect::<Vec<_>>().join(" ");
     (is_ssh && !comment.is_empty()).then_some(comment)
+}
+
+/// Whose OpenPGP keys these are, as far as there are certificates that say so. They are looked for
+/// when the first such key is asked for, and once for each.
+fn user_ids(finder: impl Finder) -> impl Fn(&MasterKey) -> Option<String> {
+    let known: RefCell<HashMap<String, Option<String>>> = RefCell::default();
+    move |key| {
+        if key.kind != pgp::KIND.name {
+            return None;
+        }
+        let look_up = |it: &String| finder.certificates().user_id(it, SystemTime::now());
+        known.borrow_mut().entry(key.id()).or_insert_with_key(look_up).clone()
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,6 @@ const OTHER_PASSPHRASES: &[&str] = &["passphrase", "passphrase-fd", "passphrase-
 pub(super) struct Keys {
     agents: Vec<Agent>,
     certificates: Arc<Certificates>,
-    places: String,
     /// There may be keys that only `gpg` sees.
     is_incomplete: bool,
     /// Passphrases are to come to `gpg`, not to its agent.
@@ -40,18 +39,12 @@ impl Keys {
     pub(super) fn new(homes: &[GnupgHome], certificates: Arc<Certificates>, for_people: Duration) -> Self {
         let any = |options: &[&str]| homes.iter().any(|home| options.iter().any(|it| is_set(home.path(), it)));
         let (is_incomplete, gpg_asks) = (any(OTHER_KEYS), any(OTHER_PASSPHRASES));
-        let places: Vec<String> = homes.iter().map(|it| it.path().display().to_string()).collect();
         let agents = homes.iter().map(|it| Agent::new(it.clone(), for_people)).collect();
-        Self { agents, certificates, places: places.join(", "), is_incomplete, gpg_asks }
+        Self { agents, certificates, is_incomplete, gpg_asks }
     }
 
     pub(super) fn certificates(&self) -> &Certificates {
         &self.certificates
-    }
-
-    /// Where keys are looked for.
-    pub(super) fn places(&self) -> &str {
-        &self.places
     }
 
     /// Whether `gpg` may have keys that are not seen here.

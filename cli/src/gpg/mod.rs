@@ -41,15 +41,21 @@ const GUESSES: usize = 16;
 ///
 /// Nothing is read, connected to or started until a message has to be opened.
 pub(crate) struct GnuPg {
-    program: Program,
+    /// For GnuPG's own home, then for every other one.
+    programs: Vec<Listed>,
     for_people: Duration,
     homes: Vec<GnupgHome>,
     finder: Box<dyn Finder>,
     #[cfg(unix)]
     keys: OnceLock<keys::Keys>,
-    /// The ids of the secret keys that `gpg` lists, once somebody has asked.
-    listed: OnceLock<Result<Vec<String>, String>>,
     memory: Mutex<Memory>,
+}
+
+/// The program for one home.
+struct Listed {
+    program: Program,
+    /// The ids of the secret keys that it lists, once somebody has asked.
+    ids: OnceLock<Result<Vec<String>, String>>,
 }
 
 /// The same, as far as nobody has to be asked for anything.
@@ -66,6 +72,7 @@ struct Memory {
 
 /// Why a message was not opened directly.
 struct Failed {
+    /// Empty if there just is no key.
     text: String,
     /// Whether `gpg` may know better.
     is_open: bool,
@@ -79,21 +86,25 @@ impl GnuPg {
     pub(crate) fn new(finder: impl Finder + 'static, lookup: &dyn Fn(&str) -> Option<OsString>) -> Self {
         let seconds = lookup(TIMEOUT).and_then(|it| it.to_str()?.parse().ok()).filter(|it| *it > 0);
         let for_people = seconds.map_or(FOR_PEOPLE, Duration::from_secs);
+        let program = Program::new(lookup(program::VARIABLE), for_people);
+        let homes = GnupgHome::all(lookup);
+        let others = homes.iter().skip(usize::from(GnupgHome::find(lookup).is_some()));
+        let others = others.filter(|_| !program.is_named()).map(|it| program.in_home(it.path()));
+        let programs = [program.clone()].into_iter().chain(others);
         Self {
-            program: Program::new(lookup(program::VARIABLE), for_people),
+            programs: programs.map(|program| Listed { program, ids: OnceLock::new() }).collect(),
             for_people,
-            homes: GnupgHome::all(lookup),
+            homes,
             finder: Box::new(finder),
             #[cfg(unix)]
             keys: OnceLock::new(),
-            listed: OnceLock::new(),
             memory: Mutex::default(),
         }
     }
 
     /// True if the environment names the program: then nothing else may touch OpenPGP keys.
     pub(crate) fn is_exclusive(&self) -> bool {
-        self.program.is_named()
+        self.programs.iter().any(|it| it.program.is_named())
     }
 
     /// Returns advice about what has failed so far.
@@ -110,13 +121,14 @@ impl GnuPg {
         format!("by GnuPG in {}", homes.join(", "))
     }
 
+    /// The text of an error goes on where that of [`pgp::Pgp`] ends, who was asked before. It is empty
+    /// if there is nothing to add.
     fn unwrap_now(&self, enc: &str) -> Result<KeyPart, String> {
-        let fail = |it: String| format!("could not decrypt data key with PGP key: {it}");
         let key = match self.is_exclusive() {
-            true => self.run(|it| it.decrypt(enc)).map_err(fail)?,
+            true => self.for_each_home(|it| self.run(it, |it| it.decrypt(enc)))?,
             false => match self.direct(enc, true) {
                 Ok(key) => key,
-                Err(failed) => self.fall_back(enc, failed).map_err(fail)?,
+                Err(failed) => self.fall_back(enc, failed)?,
             },
         };
         let wrong = || format!("the data key is {} bytes long, which no file is encrypted with", key.len());
@@ -147,11 +159,7 @@ impl GnuPg {
                 | MessageError::Content(_) => (false, false),
             };
             let text = match &error {
-                MessageError::NoKey(_) if faults.is_empty() => format!("{error} in {}", keys.places()),
-                MessageError::NoKey(_) => {
-                    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                    format!("{error}: {}", faults.join("; "))
-                }
+                MessageError::NoKey(_) => faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
                 _ => error.to_string(),
             };
             Failed { text, is_open, for_any }
@@ -169,16 +177,41 @@ impl GnuPg {
         if !failed.is_open {
             return Err(failed.text);
         }
-        let join = |it: String| format!("{}; GnuPG binary error: {it}", failed.text);
-        let is_guess = failed.for_any && !self.is_for_listed(enc).map_err(join)?;
-        if is_guess {
-            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-            memory.guesses += 1;
-            if memory.guesses > GUESSES {
-                return Err(failed.text);
+        let tried = self.for_each_home(|it| {
+            let is_guess = failed.for_any && !self.is_for_listed(it, enc)?;
+            if is_guess && !self.may_guess() {
+                return Err("too many messages that gpg does not open".to_owned());
+            }
+            self.run(it, |it| it.decrypt(enc))
+        });
+        tried.map_err(|it| match failed.text.as_str() {
+            "" => it,
+            text => format!("{text}; {it}"),
+        })
+    }
+
+    /// Tries one home after the other.
+    ///
+    /// # Errors
+    ///
+    /// What was said for each, if it worked for none, in the words of SOPS.
+    fn for_each_home<T>(&self, act: impl Fn(&Listed) -> Result<T, String>) -> Result<T, String> {
+        let mut said: Vec<String> = Vec::new();
+        for it in &self.programs {
+            match act(it) {
+                Ok(it) => return Ok(it),
+                Err(it) if said.contains(&it) => (),
+                Err(it) => said.push(it),
             }
         }
-        self.run(|it| it.decrypt(enc)).map_err(join)
+        Err(format!("GnuPG binary error: {}", said.join("; ")))
+    }
+
+    /// Counts messages of which nobody knows whether `gpg` opens them.
+    fn may_guess(&self) -> bool {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.guesses += 1;
+        memory.guesses <= GUESSES
     }
 
     /// Whether the message is for a secret key that `gpg` lists; `false` if nobody can tell.
@@ -186,11 +219,11 @@ impl GnuPg {
     /// # Errors
     ///
     /// If it is for others.
-    fn is_for_listed(&self, enc: &str) -> Result<bool, String> {
+    fn is_for_listed(&self, gpg: &Listed, enc: &str) -> Result<bool, String> {
         let Ok(recipients) = pgp::recipients(enc) else { return Ok(false) };
         let ids: Option<Vec<String>> = recipients.into_iter().map(|Recipient { id }| id).collect();
         let Some(ids) = ids else { return Ok(false) };
-        let listed = self.listed.get_or_init(|| self.run(Program::secret_keys)).clone()?;
+        let listed = gpg.ids.get_or_init(|| self.run(gpg, Program::secret_keys)).clone()?;
         match ids.iter().any(|it| listed.contains(it)) {
             true => Ok(true),
             false => Err("gpg has no secret key for it either".to_owned()),
@@ -198,11 +231,11 @@ impl GnuPg {
     }
 
     /// Runs the program, unless it is known not to work.
-    fn run<T>(&self, act: impl FnOnce(&Program) -> Result<T, ProgramError>) -> Result<T, String> {
+    fn run<T>(&self, gpg: &Listed, act: impl FnOnce(&Program) -> Result<T, ProgramError>) -> Result<T, String> {
         if let Some(it) = &self.memory.lock().unwrap_or_else(PoisonError::into_inner).useless {
             return Err(it.clone());
         }
-        act(&self.program).map_err(|error| {
+        act(&gpg.program).map_err(|error| {
             let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
             if !matches!(error, ProgramError::Failed(_)) {
                 memory.useless = Some(error.to_string());
@@ -212,7 +245,7 @@ impl GnuPg {
     }
 
     fn wrap_now(&self, id: &str, part: &KeyPart) -> Result<String, String> {
-        self.run(|it| it.encrypt(id, part)).map_err(|it| format!("could not encrypt data key with PGP key: {it}"))
+        self.for_each_home(|it| self.run(it, |it| it.encrypt(id, part)))
     }
 }
 
@@ -235,7 +268,11 @@ impl KeyService for GnuPg {
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> Answer<'a, KeyPart> {
         Box::pin(async move {
             let enc = key.enc.as_deref().unwrap_or_default();
-            (key.kind == pgp::KIND.name).then(|| self.unwrap_now(enc).map_err(KeyError))
+            if key.kind != pgp::KIND.name {
+                return None;
+            }
+            let result = self.unwrap_now(enc);
+            (!result.as_ref().is_err_and(String::is_empty)).then(|| result.map_err(KeyError))
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -26,10 +27,12 @@ const COMPLAINT_LIMIT: usize = 1 << 11;
 const GRACE: Duration = Duration::from_millis(500);
 
 /// How to start the program.
+#[derive(Clone)]
 pub(super) struct Program {
     name: OsString,
     is_named: bool,
     patience: Duration,
+    home: Option<PathBuf>,
 }
 
 /// Why the program did not do what it was started for.
@@ -69,7 +72,12 @@ impl Program {
     /// The program that the environment names, or else `gpg`.
     pub(super) fn new(named: Option<OsString>, patience: Duration) -> Self {
         let named = named.filter(|it| !it.is_empty());
-        Self { is_named: named.is_some(), name: named.unwrap_or_else(|| "gpg".into()), patience }
+        Self { is_named: named.is_some(), name: named.unwrap_or_else(|| "gpg".into()), patience, home: None }
+    }
+
+    /// The same for a home that is not GnuPG's own.
+    pub(super) fn in_home(&self, home: &Path) -> Self {
+        Self { home: Some(home.to_owned()), ..self.clone() }
     }
 
     /// True if the environment names the program: then nothing else is to be used.
@@ -137,6 +145,7 @@ impl Program {
         failure: &str,
     ) -> Result<Zeroizing<Vec<u8>>, ProgramError> {
         let mut child = Command::new(&self.name)
+            .envs(self.home.iter().map(|it| ("GNUPGHOME", it)))
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

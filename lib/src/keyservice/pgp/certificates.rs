@@ -165,6 +165,12 @@ impl Certificates {
         Err(error)
     }
 
+    /// The first certificate that fits a name.
+    pub(super) fn named(&self, name: &str) -> Option<&RawCert<'static>> {
+        let wanted = Name::parse(name)?;
+        self.certs().find(|raw| raw.keys().any(|it| wanted.handle.fits(&it.key_handle())))
+    }
+
     pub(super) fn certs(&self) -> impl Iterator<Item = &RawCert<'static>> {
         self.rings.iter().flat_map(|it| &it.read().certs)
     }
@@ -271,7 +277,7 @@ fn encrypts(key: &Valid<'_>) -> bool {
 }
 
 /// What GnuPG 2.2 accepts.
-fn lenient(now: SystemTime) -> StandardPolicy<'static> {
+pub(super) fn lenient(now: SystemTime) -> StandardPolicy<'static> {
     let mut policy = any_kind(now);
     for hash in [HashAlgorithm::SHA1, HashAlgorithm::RipeMD] {
         policy.accept_hash(hash);

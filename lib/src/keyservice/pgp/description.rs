@@ -1,4 +1,4 @@
-//! A key as people know it, for the question for its passphrase.
+//! A key as people know it: whose it is, and the question for its passphrase.
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -7,12 +7,24 @@ use sequoia_openpgp::cert::Cert;
 use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::types::PublicKeyAlgorithm;
 
+use super::certificates::lenient;
 use super::{Certificates, PublicKey};
 
 /// The most of a user id that is shown: it may be a long text, and the question a line of a protocol.
 const SHOWN: usize = 100;
 
 impl Certificates {
+    /// Returns the user id that the certificate called `name` shows first at that time, `None` if there
+    /// is no such certificate, or nobody's name in it. It is text from a file: it may hold anything.
+    pub fn user_id(&self, name: &str, now: SystemTime) -> Option<String> {
+        let cert = Cert::from_bytes(self.named(name)?.as_bytes()).ok()?;
+        let policy = lenient(now);
+        let valid = cert.with_policy(&policy, now).ok();
+        let primary = valid.and_then(|it| it.primary_userid().ok()).map(|it| it.userid().clone());
+        let user_id = primary.or_else(|| cert.userids().next().map(|it| it.userid().clone()))?;
+        Some(String::from_utf8_lossy(user_id.value()).trim().to_owned()).filter(|it| !it.is_empty())
+    }
+
     /// Returns whose key it is, what kind, since when, and what the certificate is called that it
     /// belongs to: the lines that GnuPG shows.
     pub fn describe(&self, key: &PublicKey) -> String {

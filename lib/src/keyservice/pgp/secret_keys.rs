@@ -125,7 +125,7 @@ impl SecretKey {
     fn unlocked(&self, prompt: Option<&dyn Prompt>) -> &Result<KeyPair, String> {
         self.unlocked.get_or_init(|| {
             let id = self.public.id();
-            let wrong = |what: &str| format!("the OpenPGP key {id} in '{}' {what}", self.location);
+            let wrong = |what: &str| format!("the key in '{}' {what}", self.location);
             if self.is_stub() {
                 return Err(wrong("has no secret half there"));
             }

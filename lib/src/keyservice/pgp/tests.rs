@@ -440,7 +440,7 @@ fn secret_keys_that_cannot_be_used_say_so() {
         let text = block_on(pgp.unwrap(&key)).expect("an OpenPGP key").expect_err("it is locked").0;
         assert_eq!(
             text,
-            format!("could not decrypt data key with PGP key: {id}: the OpenPGP key {id} in 'a file' {error}")
+            format!("could not decrypt data key with PGP key: {id}: the key in 'a file' {error}")
         );
     }
     for (source, error) in [
