@@ -142,7 +142,8 @@ impl Gnupg {
     /// from parameters, and without a passphrase. Its user id is the kind.
     pub fn encryption_key(&self, kind: &str, passphrase: &str) -> String {
         if kind == "elgamal" {
-            return self.generate_from(kind, "Key-Type: DSA\nKey-Length: 1024\nSubkey-Type: ELG-E\nSubkey-Length: 1024");
+            return self
+                .generate_from(kind, "Key-Type: DSA\nKey-Length: 1024\nSubkey-Type: ELG-E\nSubkey-Length: 1024");
         }
         let fingerprint = self.generate(&[], kind, ["ed25519", "cert", "never"], passphrase);
         self.add(&[], &fingerprint, [kind, "encr", "never"], passphrase);
@@ -157,7 +158,8 @@ impl Gnupg {
     pub fn grip(&self, fingerprint: &str) -> String {
         let listing = self.ok(&["--with-colons", "--with-keygrip", "--list-keys", fingerprint], b"");
         let listing = String::from_utf8_lossy(&listing).into_owned();
-        let grip = listing.lines().filter(|it| it.starts_with("grp:")).filter_map(|it| it.split(':').nth(9)).next_back();
+        let grip =
+            listing.lines().filter(|it| it.starts_with("grp:")).filter_map(|it| it.split(':').nth(9)).next_back();
         grip.expect("there is a subkey").to_owned()
     }
 

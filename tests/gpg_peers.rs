@@ -371,7 +371,10 @@ fn homes_and_sockets_are_found_wherever_they_lie() {
     here.decrypts(home.path(), "f.yaml", &[("ELSEWHERE", elsewhere_path)]);
     assert!(here.calls().is_empty());
     let mut end = Command::new("gpg-connect-agent");
-    end.arg("--homedir").arg(home.path()).args(["--no-autostart", "KILLAGENT", "/bye"]).env("ELSEWHERE", elsewhere_path);
+    end.arg("--homedir")
+        .arg(home.path())
+        .args(["--no-autostart", "KILLAGENT", "/bye"])
+        .env("ELSEWHERE", elsewhere_path);
     Place::finish(&mut end, b"").ok().expect("it ends");
 }
 

@@ -438,10 +438,7 @@ fn secret_keys_that_cannot_be_used_say_so() {
         let enc = armoured(&[wrapped(&public(&file)[0], false, &block()), sealed(&literal(&[4; 32]))].concat());
         let key = MasterKey { kind: "pgp".to_owned(), fields: Vec::new(), enc: Some(enc) };
         let text = block_on(pgp.unwrap(&key)).expect("an OpenPGP key").expect_err("it is locked").0;
-        assert_eq!(
-            text,
-            format!("could not decrypt data key with PGP key: {id}: the key in 'a file' {error}")
-        );
+        assert_eq!(text, format!("could not decrypt data key with PGP key: {id}: the key in 'a file' {error}"));
     }
     for (source, error) in [
         (&b""[..], "\nDid not find keys in location 'a file'."),
