@@ -1,6 +1,9 @@
 //! Key groups in both directions with real sops: any enough of them open a file, fewer do not.
 
-use leafseal_tests::{Place, SOPS, difference, named, peer};
+use std::path::Path;
+
+use leafseal_tests::gnupg::Gnupg;
+use leafseal_tests::{Outcome, Place, SOPS, difference, named, peer};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// The most groups that are tried.
@@ -23,6 +26,7 @@ fn main() {
                 add(name, Box::new(move || open(version, extension, groups)));
             }
             add(format!("change {version} {extension}"), Box::new(move || change(version, extension)));
+            add(format!("mixed {version} {extension}"), Box::new(move || mixed(version, extension)));
         }
     }
     add("layout".to_owned(), Box::new(layout));
@@ -75,11 +79,16 @@ impl Scene {
         self.place.write(".sops.yaml", rule);
     }
 
-    fn run(&self, program: &str, args: &[&str], keys: &[usize]) -> leafseal_tests::Outcome {
+    fn run(&self, program: &str, args: &[&str], keys: &[usize]) -> Outcome {
+        self.run_with(program, args, keys, &[])
+    }
+
+    fn run_with(&self, program: &str, args: &[&str], keys: &[usize], variables: &[(&str, &Path)]) -> Outcome {
         let identities: Vec<_> = keys.iter().flat_map(|n| self.place.read(&format!("key{n}"))).collect();
         self.place.write("keys", identities);
         let mut command = self.place.command(self.place.work().join("../bin").join(program));
-        Place::finish(command.env("SOPS_AGE_KEY_FILE", self.place.work().join("keys")).args(args), b"")
+        command.env("SOPS_AGE_KEY_FILE", self.place.work().join("keys")).envs(variables.iter().copied());
+        Place::finish(command.args(args), b"")
     }
 
     fn ask(&self, program: &str, args: &[&str], keys: &[usize]) -> Result<Vec<u8>, String> {
@@ -132,6 +141,67 @@ fn open(version: &str, extension: &str, groups: usize) -> Result<(), String> {
             };
             let failed = |error| format!("{writer} to {reader}, {threshold} of {groups}: {error}");
             scene.opens(reader, groups, needed).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// OpenPGP and age keys in groups of their own and in one: each opens its group, whoever wrote it.
+fn mixed(version: &str, extension: &str) -> Result<(), String> {
+    let (Some(scene), Some(gpg)) = (Scene::new(version, extension), peer("gpg")) else { return Ok(()) };
+    // Both certificates are everywhere; whose secret keys are there is in the name.
+    let [both, one, other, none] = [(); 4].map(|()| Gnupg::new(&gpg));
+    let fingerprints = ["one", "other"].map(|it| both.generate(&[], it, ["ed25519", "cert", "never"], ""));
+    fingerprints.iter().for_each(|it| both.add(&[], it, ["cv25519", "encr", "never"], ""));
+    for home in [&one, &other, &none] {
+        home.ok(&["--import"], &both.ok(&["--export"], b""));
+    }
+    one.ok(&["--import"], &both.secret(&fingerprints[0], ""));
+    other.ok(&["--import"], &both.secret(&fingerprints[1], ""));
+    let [pgp_0, pgp_1] = &fingerprints;
+    let [age_0, age_2, ..] = &scene.recipients[..] else { unreachable!("there are five") };
+    let groups = [
+        format!("      - pgp: [{pgp_0}]\n        age: [{age_0}]\n"),
+        format!("      - pgp: [{pgp_1}]\n"),
+        format!("      - age: [{age_2}]\n"),
+    ];
+    let run = |program: &str, home: &Gnupg, keys: &[usize], args: &[&str]| {
+        scene.run_with(program, args, keys, &[("GNUPGHOME", home.path())])
+    };
+    for (count, threshold) in [(1, 0), (2, 0), (2, 2), (3, 0), (3, 2), (3, 3)] {
+        let mut rule = "creation_rules:\n  - key_groups:\n".to_owned() + &groups[..count].concat();
+        if threshold > 0 {
+            rule += &format!("    shamir_threshold: {threshold}\n");
+        }
+        scene.place.write(".sops.yaml", rule);
+        let needed = if threshold == 0 { count } else { threshold };
+        for (writer, reader) in DIRECTIONS {
+            let sealed = run(writer, &none, &[], &["encrypt", &scene.file]).ok()?;
+            scene.place.write(&scene.sealed(), sealed);
+            for (home, keys, opened) in [
+                (&both, &[0, 1][..], [true, true, true]),
+                (&both, &[], [true, true, false]),
+                (&one, &[], [true, false, false]),
+                (&one, &[1], [true, false, true]),
+                (&other, &[0], [true, true, false]),
+                (&other, &[1], [false, true, true]),
+                (&none, &[0, 1], [true, false, true]),
+                (&none, &[], [false, false, false]),
+            ] {
+                let opens = opened[..count].iter().filter(|it| **it).count() >= needed;
+                let outcome = run(reader, home, keys, &["decrypt", &scene.sealed()]);
+                let is_right = if opens { outcome.stdout == scene.plain.as_bytes() } else { outcome.code == 128 };
+                if !is_right {
+                    let what = format!("{writer} to {reader}, {needed} of {count}, {opened:?}");
+                    return Err(format!("{what}: exit {}: {}", outcome.code, outcome.stderr));
+                }
+            }
+            // What the reader rotates, the writer opens.
+            run(reader, &both, &[0, 1], &["rotate", "-i", &scene.sealed()]).ok()?;
+            let text = run(writer, &both, &[0, 1], &["decrypt", &scene.sealed()]).ok()?;
+            if text != scene.plain.as_bytes() {
+                return Err(format!("rotated by {reader} for {writer}: {}", String::from_utf8_lossy(&text)));
+            }
         }
     }
     Ok(())
