@@ -321,7 +321,6 @@ fn the_key_is_the_one_that_gpg_takes() {
     for fingerprint in all.iter().flat_map(|it| gpg.fingerprints(it)) {
         let id = &fingerprint[24..];
         names.extend([fingerprint.clone(), format!("{fingerprint}!"), format!("0x{id}!"), id.to_lowercase()]);
-        names.extend([fingerprint[32..].to_owned(), format!("0x{}!", &fingerprint[32..])]);
     }
     names.extend(
         ["0000000000000000", "0000000000000000000000000000000000000000", "several", "nobody"].map(str::to_owned),
@@ -340,7 +339,7 @@ fn the_key_is_the_one_that_gpg_takes() {
             (Ok(_), Err(theirs)) => panic!("{name}: {theirs}"),
         }
     }
-    assert!(opened > 60, "{opened}");
+    assert!(opened > 40, "{opened}");
     for (fingerprint, error) in [
         (&all[3], "has a key for encryption, but it has expired"),
         (&all[4], "has expired"),

@@ -14,7 +14,7 @@ use sequoia_openpgp::packet::{Key, key};
 use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::policy::{AsymmetricAlgorithm, StandardPolicy};
 use sequoia_openpgp::types::{HashAlgorithm, RevocationStatus};
-use sequoia_openpgp::{Fingerprint, KeyHandle, KeyID};
+use sequoia_openpgp::{KeyHandle, KeyID};
 
 use super::{PublicKey, armour, keybox};
 use crate::keyservice::in_vain;
@@ -53,7 +53,7 @@ type Valid<'a> = ValidKeyAmalgamation<'a, key::PublicParts, key::UnspecifiedRole
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ChoiceError {
     /// The name is no key id and no fingerprint.
-    #[error("{0:?} is no fingerprint and no key id")]
+    #[error("{0:?} is no fingerprint and no key id of 16 digits")]
     Name(String),
     /// No keyring has it.
     #[error("key with fingerprint '{0}' is not available in keyring")]
@@ -75,15 +75,9 @@ pub(super) struct Choice {
 
 /// What people call a key.
 struct Name {
-    handle: Handle,
+    handle: KeyHandle,
     /// This key and no other: the name ends with an exclamation mark.
     exact: bool,
-}
-
-enum Handle {
-    Full(KeyHandle),
-    /// The last four bytes of the key id.
-    Short(Vec<u8>),
 }
 
 impl Certificates {
@@ -138,13 +132,13 @@ impl Certificates {
     /// (`finish_lookup` in GnuPG's `g10/getkey.c`).
     pub(super) fn choose(&self, name: &str, now: SystemTime) -> Result<Choice, ChoiceError> {
         let wanted = Name::parse(name).ok_or_else(|| ChoiceError::Name(name.to_owned()))?;
-        let mut certs: Vec<(Cert, Vec<Fingerprint>)> = Vec::new();
-        for raw in self.certs().filter(|raw| raw.keys().any(|it| wanted.handle.fits(&it.key_handle()))) {
+        let mut certs: Vec<(Cert, Vec<Public>)> = Vec::new();
+        for raw in self.certs().filter(|raw| raw.keys().any(|it| wanted.handle.aliases(it.key_handle()))) {
             let Ok(cert) = Cert::from_bytes(raw.as_bytes()) else { continue };
             // The same certificate may stand in several keyrings, in different states.
             match certs.iter_mut().find(|(it, _)| it.fingerprint() == cert.fingerprint()) {
                 Some((it, _)) => *it = it.clone().merge_public(cert).unwrap_or_else(|_| it.clone()),
-                None => certs.push((cert, raw.keys().map(|it| it.fingerprint()).collect())),
+                None => certs.push((cert, raw.keys().collect())),
             }
         }
         let mut error = ChoiceError::Missing(name.to_owned());
@@ -168,7 +162,7 @@ impl Certificates {
     /// The first certificate that fits a name.
     pub(super) fn named(&self, name: &str) -> Option<&RawCert<'static>> {
         let wanted = Name::parse(name)?;
-        self.certs().find(|raw| raw.keys().any(|it| wanted.handle.fits(&it.key_handle())))
+        self.certs().find(|raw| raw.keys().any(|it| wanted.handle.aliases(it.key_handle())))
     }
 
     pub(super) fn certs(&self) -> impl Iterator<Item = &RawCert<'static>> {
@@ -194,7 +188,8 @@ impl Ring {
 }
 
 impl Name {
-    /// Reads a fingerprint or a key id as GnuPG does (`classify_user_id` in `common/userids.c`).
+    /// Reads a fingerprint or a key id as GnuPG does (`classify_user_id` in `common/userids.c`), but for
+    /// ids of 8 digits: anybody can make another key with such an id, and SOPS takes none.
     fn parse(name: &str) -> Option<Self> {
         let name: String = name.split_whitespace().collect();
         let (name, exact) = match name.strip_suffix('!') {
@@ -205,21 +200,18 @@ impl Name {
         let digits = prefixed.unwrap_or(name);
         // One zero may stand before what has as many digits as it should.
         let digits = match digits.len() {
-            9 | 17 | 41 if prefixed.is_none() => digits.strip_prefix('0')?,
+            17 | 41 if prefixed.is_none() => digits.strip_prefix('0')?,
             _ => digits,
         };
-        let bytes = sequoia_openpgp::fmt::hex::decode(digits).ok()?;
         let handle = match digits.len() {
-            8 => Handle::Short(bytes),
-            16 => Handle::Full(KeyID::from_bytes(&bytes).into()),
-            40 | 64 => Handle::Full(digits.parse().ok()?),
+            16 | 40 | 64 => digits.parse().ok()?,
             _ => return None,
         };
         Some(Self { handle, exact })
     }
 
     /// `order` is how the keys stand in the keyring: of two that are as new, GnuPG takes the first.
-    fn choose(&self, cert: &Cert, order: &[Fingerprint], now: SystemTime) -> Result<Choice, ChoiceError> {
+    fn choose(&self, cert: &Cert, order: &[Public], now: SystemTime) -> Result<Choice, ChoiceError> {
         let id = || cert.fingerprint().to_hex();
         let lenient = lenient(now);
         let unusable = |what| ChoiceError::Unusable(id(), what);
@@ -233,16 +225,26 @@ impl Name {
             _ => (),
         }
         let primary = valid.primary_key().key().fingerprint();
-        let may = |it: &Valid<'_>| encrypts(it) && (!self.exact || self.handle.fits(&it.key().key_handle()));
-        let keys: Vec<_> = valid.keys().filter(may).collect();
+        let named = |it: &Public| !self.exact || self.handle.aliases(it.key_handle());
+        let keys: Vec<_> = valid.keys().filter(|it| encrypts(it) && named(it.key())).collect();
         let usable =
             |it: &Valid<'_>| it.alive().is_ok() && !matches!(it.revocation_status(), RevocationStatus::Revoked(_));
         let rank = |it: &Valid<'_>| {
             let fingerprint = it.key().fingerprint();
-            let place = order.iter().position(|it| *it == fingerprint).unwrap_or(order.len());
+            let place = order.iter().position(|it| it.fingerprint() == fingerprint).unwrap_or(order.len());
             (fingerprint != primary, it.key().creation_time(), Reverse(place))
         };
         let newest = keys.iter().filter(|it| usable(it)).max_by_key(|it| rank(it));
+        // A subkey that may sign as well has signed that it belongs here, which is not to be checked with
+        // every kind of key: GnuPG may take it.
+        let newer =
+            |it: &Public| newest.is_none_or(|newest| (true, it.creation_time()) >= (rank(newest).0, rank(newest).1));
+        let unchecked = |it: &Public| valid.keys().all(|key| key.key().fingerprint() != it.fingerprint());
+        let mut others =
+            order.iter().filter(|it| it.pk_algo().for_encryption() && named(it) && newer(it) && unchecked(it));
+        if let Some(kind) = others.find_map(unsupported) {
+            return Err(ChoiceError::Unsupported(id(), kind));
+        }
         let Some(chosen) = newest else {
             return Err(match keys.last() {
                 None if self.exact => ChoiceError::Unusable(id(), "has no such key for encryption"),
@@ -257,15 +259,6 @@ impl Name {
         }
         let warning = weakness(cert, key, now);
         Ok(Choice { key: PublicKey(key.clone()), warning })
-    }
-}
-
-impl Handle {
-    fn fits(&self, key: &KeyHandle) -> bool {
-        match self {
-            Self::Full(it) => it.aliases(key),
-            Self::Short(it) => KeyID::from(key).as_bytes().ends_with(it),
-        }
     }
 }
 

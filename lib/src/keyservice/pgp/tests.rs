@@ -390,11 +390,12 @@ fn what_cannot_be_encrypted_to_is_named() {
     };
     let start = "could not encrypt data key with PGP key";
     for (name, error) in [
-        ("ABCDEF", "\"ABCDEF\" is no fingerprint and no key id".to_owned()),
-        ("a@b", "\"a@b\" is no fingerprint and no key id".to_owned()),
-        ("", "\"\" is no fingerprint and no key id".to_owned()),
-        ("!", "\"!\" is no fingerprint and no key id".to_owned()),
-        ("1123456789ABCDEF0", "\"1123456789ABCDEF0\" is no fingerprint and no key id".to_owned()),
+        ("ABCDEF", "\"ABCDEF\" is no fingerprint and no key id of 16 digits".to_owned()),
+        ("a@b", "\"a@b\" is no fingerprint and no key id of 16 digits".to_owned()),
+        ("", "\"\" is no fingerprint and no key id of 16 digits".to_owned()),
+        ("!", "\"!\" is no fingerprint and no key id of 16 digits".to_owned()),
+        ("6C424C8B", "\"6C424C8B\" is no fingerprint and no key id of 16 digits".to_owned()),
+        ("1123456789ABCDEF0", "\"1123456789ABCDEF0\" is no fingerprint and no key id of 16 digits".to_owned()),
         (
             "0123456789ABCDEF",
             "key with fingerprint '0123456789ABCDEF' is not available in keyring\nDid not find keys in location 'there'.".to_owned(),
@@ -403,6 +404,26 @@ fn what_cannot_be_encrypted_to_is_named() {
         (&fingerprint, "the OpenPGP key 338EBA157FBDFBFEF2394B9687AAB04E6C424C8B has no valid signature of its own".to_owned()),
     ] {
         assert_eq!(early(name), format!("{start}: {error}"));
+    }
+}
+
+/// Its own signature is of a kind that is not checked here: no older key may take its place.
+#[test]
+fn a_subkey_that_signs_too_is_not_passed_over() {
+    let mut certificates = Certificates::default();
+    certificates.read("a file", include_bytes!("../../../testdata/pgp/rsa8192.asc").to_vec());
+    let now = std::time::UNIX_EPOCH + std::time::Duration::from_hours(24 * 365 * 60);
+    for (name, chosen) in [
+        ("FB2A648C847A21752F8B2915847458C55F17672B", Err("RSA with 8192 bits")),
+        ("312BBC6644F8FA73!", Err("RSA with 8192 bits")),
+        ("847458C55F17672B!", Ok("847458C55F17672B")),
+    ] {
+        let choice = certificates.choose(name, now).map(|it| it.key.id()).map_err(|it| it.to_string());
+        match (choice, chosen) {
+            (Ok(id), Ok(expected)) => assert_eq!(id, expected, "{name}"),
+            (Err(error), Err(kind)) => assert!(error.contains(kind), "{error}"),
+            (choice, _) => panic!("{name}: {choice:?}"),
+        }
     }
 }
 
