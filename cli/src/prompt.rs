@@ -26,7 +26,7 @@ impl Prompt for Terminal {
 pub(crate) fn anybody(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> impl Prompt {
     #[cfg(unix)]
     {
-        crate::gpg::passphrase::AgentFirst::new(lookup)
+        crate::gpg::passphrase::AgentFirst::new(lookup, Terminal)
     }
     #[cfg(not(unix))]
     {

@@ -15,7 +15,6 @@ use super::assuan::{AssuanError, word};
 use super::home::GnupgHome;
 use super::{for_people, socket};
 use crate::env;
-use crate::prompt::Terminal;
 
 /// The socket of an agent, up to a colon. GnuPG no longer minds this variable, SOPS does: if it is
 /// empty, there is no agent.
@@ -30,9 +29,10 @@ const UNANSWERED: &[u32] = &[62, 99, 114, 198, 277];
 /// Reads an environment variable.
 type Lookup = Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
 
-/// The agent for what it may remember; the terminal for all else, and if no agent is of use.
-pub(crate) struct AgentFirst {
+/// The agent for what it may remember; others for all else, and if no agent is of use.
+pub(crate) struct AgentFirst<P> {
     lookup: Lookup,
+    others: P,
     /// No agent is of use: for this reason, if one runs.
     useless: OnceLock<Option<String>>,
 }
@@ -45,10 +45,10 @@ enum Failed {
     Unanswered(String),
 }
 
-impl AgentFirst {
+impl<P: Prompt> AgentFirst<P> {
     /// `lookup` reads a variable.
-    pub(crate) fn new(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Self {
-        Self { lookup: Box::new(lookup), useless: OnceLock::new() }
+    pub(crate) fn new(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static, others: P) -> Self {
+        Self { lookup: Box::new(lookup), others, useless: OnceLock::new() }
     }
 
     /// Gets what is remembered as `id` from the agent, which asks `what` if that is nothing.
@@ -88,9 +88,9 @@ impl AgentFirst {
     }
 }
 
-impl Prompt for AgentFirst {
+impl<P: Prompt> Prompt for AgentFirst<P> {
     fn passphrase(&self, what: &str) -> Option<SecretText> {
-        Terminal.passphrase(what)
+        self.others.passphrase(what)
     }
 
     fn remembered(&self, what: &str, id: &str) -> Result<Option<SecretText>, String> {
@@ -102,7 +102,7 @@ impl Prompt for AgentFirst {
                 Err(Failed::Useless(it)) => drop(self.useless.set(it)),
             }
         }
-        match (Terminal.passphrase(what), self.useless.get()) {
+        match (self.others.passphrase(what), self.useless.get()) {
             (None, Some(Some(it))) => Err(format!("{}, and there is nobody else to ask", errored(it))),
             (answer, _) => Ok(answer),
         }
