@@ -1,7 +1,7 @@
 //! Certificates: public keys as keyrings hold them, and which of a certificate's keys to encrypt to.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -42,6 +42,8 @@ struct Ring {
 /// What is in a keyring.
 struct Read {
     certs: Vec<RawCert<'static>>,
+    /// Which of them have a key with this id.
+    places: HashMap<KeyID, Vec<usize>>,
     /// All keys in it that can be encrypted to.
     keys: Vec<PublicKey>,
 }
@@ -133,7 +135,7 @@ impl Certificates {
     pub(super) fn choose(&self, name: &str, now: SystemTime) -> Result<Choice, ChoiceError> {
         let wanted = Name::parse(name).ok_or_else(|| ChoiceError::Name(name.to_owned()))?;
         let mut certs: Vec<(Cert, Vec<Public>)> = Vec::new();
-        for raw in self.certs().filter(|raw| raw.keys().any(|it| wanted.handle.aliases(it.key_handle()))) {
+        for raw in self.with_key(&wanted.handle) {
             let Ok(cert) = Cert::from_bytes(raw.as_bytes()) else { continue };
             // The same certificate may stand in several keyrings, in different states.
             match certs.iter_mut().find(|(it, _)| it.fingerprint() == cert.fingerprint()) {
@@ -161,12 +163,17 @@ impl Certificates {
 
     /// The first certificate that fits a name.
     pub(super) fn named(&self, name: &str) -> Option<&RawCert<'static>> {
-        let wanted = Name::parse(name)?;
-        self.certs().find(|raw| raw.keys().any(|it| wanted.handle.aliases(it.key_handle())))
+        self.with_key(&Name::parse(name)?.handle).next()
     }
 
-    pub(super) fn certs(&self) -> impl Iterator<Item = &RawCert<'static>> {
-        self.rings.iter().flat_map(|it| &it.read().certs)
+    /// The certificates that have this key.
+    pub(super) fn with_key(&self, handle: &KeyHandle) -> impl Iterator<Item = &RawCert<'static>> {
+        let id = KeyID::from(handle);
+        let found = self.rings.iter().flat_map(move |ring| {
+            let Read { certs, places, .. } = ring.read();
+            places.get(&id).into_iter().flatten().map(|it| &certs[*it])
+        });
+        found.filter(move |raw| raw.keys().any(|it| handle.aliases(it.key_handle())))
     }
 }
 
@@ -180,9 +187,14 @@ impl Ring {
                 true => keybox::keys(&self.bytes).into_iter().flat_map(certs).collect(),
                 false => armour::blocks(&self.bytes).iter().flat_map(|it| certs(it)).collect(),
             };
-            let keys = certs.iter().flat_map(RawCert::keys).filter(|it| it.pk_algo().for_encryption());
-            let keys = keys.map(PublicKey).collect();
-            Read { certs, keys }
+            let (mut keys, mut places) = (Vec::new(), HashMap::<KeyID, Vec<usize>>::new());
+            for (n, key) in certs.iter().enumerate().flat_map(|(n, it)| it.keys().map(move |key| (n, key))) {
+                places.entry(key.keyid()).or_default().push(n);
+                if key.pk_algo().for_encryption() {
+                    keys.push(PublicKey(key));
+                }
+            }
+            Read { certs, places, keys }
         })
     }
 }

@@ -28,8 +28,7 @@ impl Certificates {
     /// Returns whose key it is, what kind, since when, and what the certificate is called that it
     /// belongs to: the lines that GnuPG shows.
     pub fn describe(&self, key: &PublicKey) -> String {
-        let fingerprint = key.0.fingerprint();
-        let cert = self.certs().find(|cert| cert.keys().any(|it| it.fingerprint() == fingerprint));
+        let cert = self.with_key(&key.0.key_handle()).next();
         let cert = cert.and_then(|it| Cert::from_bytes(it.as_bytes()).ok());
         let mut text = String::new();
         if let Some(user_id) = cert.as_ref().and_then(|it| it.userids().next()) {
