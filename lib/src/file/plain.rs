@@ -124,7 +124,7 @@ impl PlainFile {
         while let Some(id) = stack.pop() {
             for child in tree.children(id) {
                 stack.push(child);
-                if tree.node(child).key.is_some() && seen.insert(tree.key(child)) {
+                if tree.key_of(child).is_some() && seen.insert(tree.key(child)) {
                     keys.push(tree.key(child).to_owned());
                 }
             }

@@ -180,7 +180,10 @@ impl Parser {
             expect = match (expect, byte) {
                 (Expect::FirstKey | Expect::Key, b'"') => {
                     let span = self.string()?;
-                    let decoded = Some(unquote(self.tree.text(span)).into());
+                    let decoded = match unquote(self.tree.text(span)) {
+                        Cow::Owned(it) => Some(it.into()),
+                        Cow::Borrowed(_) => None,
+                    };
                     key = Some(Key { span, decoded, not_a_string: None });
                     Expect::Colon
                 }
@@ -232,9 +235,10 @@ impl Parser {
         if self.tree.is_empty() && self.root == Root::Object && byte != b'{' {
             return Err(self.not_an_object(byte));
         }
-        let mut node = Node::new(kind, style, span);
-        node.key = key;
-        let id = self.tree.add(node);
+        let id = self.tree.add(Node::new(kind, style, span));
+        if let Some(key) = key {
+            self.tree.set_key(id, key);
+        }
         if let Some(parent) = self.open.last() {
             self.tree.append(*parent, id);
         }

@@ -191,6 +191,7 @@ impl<'s> Composer<'s> {
             let meaning = decode::scalar(source, event.span, style, self.open.last().map_or(0, |it| it.column));
             check_tag(&event, tag, &meaning, style == Style::Plain)?;
         }
+        let mut key = None;
         let place = match self.open.last_mut() {
             None => return self.root(source, parser, event, node, is_leaf),
             Some(frame) => {
@@ -199,7 +200,7 @@ impl<'s> Composer<'s> {
                 let parent = frame.node;
                 match frame.key.take() {
                     Some(pending) => {
-                        node.key = Some(pending.key);
+                        key = Some(pending.key);
                         comments(&mut self.tree, parent, &pending.head, false);
                         comments(&mut self.tree, parent, &pending.inline, false);
                         if is_leaf {
@@ -219,6 +220,9 @@ impl<'s> Composer<'s> {
         };
         let parent = self.open.last().expect("checked above").node;
         let id = self.tree.push(parent, node);
+        if let Some(key) = key {
+            self.tree.set_key(id, key);
+        }
         if let Some(tag) = tag {
             self.tree.set_tag(id, tag);
         }
@@ -517,7 +521,7 @@ fn duplicate_keys(tree: &Tree, map: NodeId, problems: &mut Vec<(usize, String)>)
 }
 
 fn is_merge(tree: &Tree, id: NodeId) -> bool {
-    tree.node(id).key.as_ref().is_some_and(|key| key.decoded.is_none() && tree.text(key.span) == "<<")
+    tree.key_of(id).is_some_and(|key| key.decoded.is_none() && tree.text(key.span) == "<<")
 }
 
 fn merges_mappings(tree: &Tree, id: NodeId) -> bool {

@@ -152,7 +152,7 @@ impl Format for Yaml {
     }
 
     fn aliased_key(&self, tree: &Tree, at: NodeId) -> Option<Zeroizing<String>> {
-        let key = tree.node(at).key.as_ref()?;
+        let key = tree.key_of(at)?;
         tree.text(key.span).starts_with('*').then(|| scalar::spell_flow(&Value::str(tree.key(at))).1)
     }
 
@@ -291,7 +291,7 @@ impl Yaml {
                 continue;
             };
             top.next = tree.next_sibling(child);
-            let key = tree.node(child).key.as_ref().map(|_| tree.key(child).to_owned());
+            let key = tree.key_of(child).map(|_| tree.key(child).to_owned());
             if !is_leaf(child) {
                 stack.push(open(child, key));
                 continue;
@@ -330,7 +330,7 @@ fn spell(tree: &Tree, at: NodeId, value: &Value, style: Style) -> Zeroizing<Stri
     }
     let column = node.column as usize;
     let unit = tree.indent_unit;
-    let inside = if node.key.is_some() { unit * ((column + unit) / unit) } else { column + 2 };
+    let inside = if tree.key_of(at).is_some() { unit * ((column + unit) / unit) } else { column + 2 };
     scalar::spell(value, column, inside).1
 }
 
