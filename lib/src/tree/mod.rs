@@ -304,9 +304,19 @@ impl Tree {
         self.source = std::mem::take(&mut *source);
     }
 
+    /// Takes the text back. Nothing else can be asked of the tree then.
+    pub fn take_source(&mut self) -> String {
+        std::mem::take(&mut self.source)
+    }
+
     /// Says that the text is that of an encrypted file, in which nothing is secret.
     pub fn set_public(&mut self) {
         self.is_public = true;
+    }
+
+    /// True for the text of an encrypted file.
+    pub fn is_public(&self) -> bool {
+        self.is_public
     }
 
     /// The documents, in order.

@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 
 use self::place::line_start;
 use self::replace::{commented_header, replace_scalar, restore_span, without_tag};
-use self::source::decode_source;
+use self::source::{check_characters, decode_source};
 use super::{EditError, Format, Layout, ParseError, ParseErrorKind, PrintError};
 use crate::key_path::KeyPath;
 use crate::secret::SecretText;
@@ -45,17 +45,25 @@ impl Format for Yaml {
         &[".yaml", ".yml"]
     }
 
-    fn parse(&self, source: &[u8]) -> Result<Tree, ParseError> {
+    fn read(&self, source: &mut Vec<u8>) -> Result<Tree, ParseError> {
         if source.is_empty() {
             let message = "File cannot be completely empty, it must contain at least one document".to_owned();
             return Err(ParseError { message, line: 0, column: 0, kind: ParseErrorKind::Empty });
         }
-        let mut tree = compose::compose(decode_source(source)?)?;
-        tree.indent_unit = find_unit(&tree);
-        if tree.documents().is_empty() {
-            return Err(error("EOF".to_owned(), 0, 0));
+        let mut text = decode_source(source)?;
+        let read = check_characters(&text).and_then(|()| compose::compose(&mut text));
+        match read {
+            Ok(mut tree) => {
+                tree.indent_unit = find_unit(&tree);
+                Ok(tree)
+            }
+            Err(problem) => {
+                if source.is_empty() {
+                    *source = std::mem::take(&mut *text).into_bytes();
+                }
+                Err(problem)
+            }
         }
-        Ok(tree)
     }
 
     fn value(&self, tree: &Tree, id: NodeId) -> Result<Value, ParseError> {

@@ -107,8 +107,7 @@ pub(super) fn end_of_value(tree: &Tree, id: NodeId) -> usize {
 /// of a tag, or the colon part of a key.
 pub(super) fn comma(tree: &Tree, id: NodeId) -> &'static str {
     let node = tree.node(id);
-    let is_behind_key =
-        node.properties.is_empty() && tree.key_of(id).is_some_and(|it| it.span.end == node.span.start);
+    let is_behind_key = node.properties.is_empty() && tree.key_of(id).is_some_and(|it| it.span.end == node.span.start);
     let before = tree.source()[..node.span.range().start].rsplit(decode::is_blank_or_break).next();
     let is_behind_tag = before.is_some_and(|it| it.contains('!'));
     if node.span.is_empty() && (is_behind_tag || !is_behind_key) { " ," } else { "," }
