@@ -443,3 +443,35 @@ fn what_is_huge_is_sealed_or_refused_in_bounded_memory() {
         assert!(place.read(file) == before, "{file}");
     }
 }
+
+/// Memory is asked for, not only used: what a tree or a text may still grow by counts.
+#[test]
+fn every_command_takes_memory_in_proportion_to_the_file() {
+    /// What the program takes for a file of a few lines, in KiB, and how often a file may be in memory.
+    const PROGRAM: usize = 22 << 10;
+    const TIMES: usize = 7;
+    let place = Place::new();
+    place.write("list.json", format!("{{\"a\": \"x\", \"l\": [{}]}}\n", vec!["123456789"; 40_000].join(", ")));
+    place.write("comments.yaml", format!("a: x\n{}", "# a note about nothing\n".repeat(24_000)));
+    for file in ["list.json", "comments.yaml"] {
+        place.leafseal(&["encrypt", "-i", "--age", KEYS[0].recipient, file]).ok().expect("it is sealed");
+        place.write(".sops.yaml", format!("creation_rules:\n  - age: {},{}\n", KEYS[0].recipient, KEYS[1].recipient));
+        let limit = PROGRAM + TIMES * place.read(file).len() / 1024;
+        for args in [
+            &["decrypt", file][..],
+            &["decrypt", "--extract", "[\"a\"]", file],
+            &["set", file, "[\"a\"]", "\"y\""],
+            &["set", file, "[\"b\"]", "[1, 2]"],
+            &["unset", file, "[\"b\"]"],
+            &["edit", file],
+            &["rotate", "-i", file],
+            &["updatekeys", "-y", file],
+            &["recipients", file],
+        ] {
+            let mut command = place.command("/bin/sh");
+            command.args(["-c", &format!("ulimit -v {limit}; exec leafseal \"$@\""), "sh"]).args(args);
+            let outcome = Place::finish(command.env("EDITOR", "sed -i s/y/z/"), b"");
+            assert_eq!(outcome.code, 0, "{args:?}: {}", outcome.stderr);
+        }
+    }
+}

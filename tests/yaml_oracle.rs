@@ -37,7 +37,7 @@ fn describe(tree: &Tree, id: NodeId, events: &mut String) {
     };
     events.push_str(open);
     for child in tree.children(id) {
-        if let Some(key) = &tree.node(child).key {
+        if let Some(key) = tree.key_of(child) {
             let is_plain = !tree.text(key.span).starts_with(['\'', '"', '|', '>']);
             scalar(tree.key(child), is_plain, events);
         }

@@ -7,6 +7,7 @@ use leafseal::file::{Leaves, OpenError, Opened};
 use leafseal::format::{Format, Layout};
 use leafseal::scope::{Scope, Selector};
 use leafseal::{DataKey, EncryptedFile, PlainFile};
+use zeroize::Zeroizing;
 
 use crate::args::OutputFlags;
 use crate::config;
@@ -22,10 +23,24 @@ use crate::ui;
 pub(crate) struct Document {
     /// As it is stored.
     pub encrypted: EncryptedFile,
+    /// The bytes that it was read from, where they are not its text.
+    pub bytes: Vec<u8>,
     /// As it is read.
     pub plain: PlainFile,
     /// What opens it.
     pub key: DataKey,
+}
+
+impl Document {
+    /// The bytes that it was read from.
+    pub(crate) fn stored(&self) -> &[u8] {
+        stored(&self.bytes, self.encrypted.text())
+    }
+}
+
+/// The bytes that a file was read from, which it has taken over as its `text` or `left`.
+pub(crate) fn stored<'a>(left: &'a [u8], text: &'a str) -> &'a [u8] {
+    if left.is_empty() { text.as_bytes() } else { left }
 }
 
 /// A file that has been opened to be changed.
@@ -38,10 +53,26 @@ pub(crate) struct Before {
 
 /// A file that has been changed.
 pub(crate) struct Changed {
-    /// As it is to be.
-    pub document: Document,
-    /// As it was, and what its ciphertexts said.
-    pub before: (EncryptedFile, Leaves),
+    /// As it is to be stored.
+    sealed: EncryptedFile,
+    /// As it is to be read.
+    plain: PlainFile,
+    key: DataKey,
+    /// As it was stored: the file, its bytes where they are not its text, what its ciphertexts said.
+    before: (EncryptedFile, Vec<u8>, Leaves),
+}
+
+/// Reads an encrypted file. The bytes are taken over if they are its text.
+///
+/// # Errors
+///
+/// If they are no encrypted file.
+pub(crate) fn load(
+    source: &Source,
+    format: &'static dyn Format,
+    bytes: &mut Vec<u8>,
+) -> Result<EncryptedFile, Failure> {
+    EncryptedFile::read(format, bytes).map_err(|it| error::explain(error::load(&it).at(source.label()), bytes))
 }
 
 /// Opens `bytes`, which came from `source`.
@@ -53,7 +84,7 @@ pub(crate) fn open(
     session: &Session,
     source: &Source,
     format: &'static dyn Format,
-    bytes: &[u8],
+    bytes: Vec<u8>,
     keys: &Keys,
     ignore_mac: bool,
 ) -> Result<Document, Failure> {
@@ -70,7 +101,7 @@ pub(crate) fn open_to_change(
     session: &Session,
     source: &Source,
     format: &'static dyn Format,
-    bytes: &[u8],
+    bytes: Vec<u8>,
     keys: &Keys,
     ignore_mac: bool,
 ) -> Result<Before, Failure> {
@@ -83,12 +114,13 @@ fn open_as<T>(
     session: &Session,
     source: &Source,
     format: &'static dyn Format,
-    bytes: &[u8],
+    bytes: Vec<u8>,
     keys: &Keys,
     how: impl Fn(&EncryptedFile, &DataKey) -> Result<(Opened, T), OpenError>,
 ) -> Result<(Document, T), Failure> {
-    let encrypted =
-        EncryptedFile::parse(format, bytes).map_err(|it| error::explain(error::load(&it).at(source.label()), bytes))?;
+    // It may turn out not to be encrypted.
+    let mut bytes = Zeroizing::new(bytes);
+    let encrypted = load(source, format, &mut bytes)?;
     let key = keys.unwrap(&source.label(), encrypted.metadata())?;
     let (opened, rest) = how(&encrypted, &key).map_err(|it| {
         let failure = error::open(&it).at(source.label());
@@ -102,10 +134,10 @@ fn open_as<T>(
     for warning in &opened.warnings {
         session.warn(&format!("{}: {warning}", source.label()));
     }
-    Ok((Document { encrypted, plain: opened.file, key }, rest))
+    Ok((Document { encrypted, bytes: std::mem::take(&mut *bytes), plain: opened.file, key }, rest))
 }
 
-/// Reads a document that is to be sealed.
+/// Reads a document that is to be sealed. The bytes are taken over if they are its text.
 ///
 /// # Errors
 ///
@@ -115,10 +147,10 @@ pub(crate) fn parse_plain(
     session: &Session,
     label: &str,
     format: &'static dyn Format,
-    bytes: &[u8],
+    bytes: &mut Vec<u8>,
 ) -> Result<PlainFile, Failure> {
-    let plain = PlainFile::parse(format, bytes).map_err(|it| error::explain(error::parse(&it).at(label), bytes))?;
     let is_utf16 = bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]);
+    let plain = PlainFile::read(format, bytes).map_err(|it| error::explain(error::parse(&it).at(label), bytes))?;
     if !session.is_drop_in()
         && !is_utf16
         && let Err(problem) = std::str::from_utf8(bytes)
@@ -233,10 +265,10 @@ pub(crate) fn verifier<'a>(
     meant: &'a PlainFile,
     key: &'a DataKey,
     before: Option<(&'a EncryptedFile, &'a Leaves)>,
-) -> impl Fn(&[u8]) -> Result<(), String> + 'a {
+) -> impl Fn(&mut Vec<u8>) -> Result<(), String> + 'a {
     move |bytes| {
         let wrong = |why: &str| format!("the result was not written, because it does not read back as meant: {why}");
-        let file = EncryptedFile::parse(meant.format(), bytes).map_err(|it| wrong(&it.to_string()))?;
+        let file = EncryptedFile::read(meant.format(), bytes).map_err(|it| wrong(&it.to_string()))?;
         let opened = match before {
             Some((before, leaves)) => file.open_changed(key, before, leaves),
             None => file.open(key),
@@ -248,10 +280,10 @@ pub(crate) fn verifier<'a>(
 
 /// Checks bytes that are about to replace a file of which only the keys change: the leaves are the same
 /// bytes as before.
-pub(crate) fn same_leaves(before: &EncryptedFile) -> impl Fn(&[u8]) -> Result<(), String> + '_ {
+pub(crate) fn same_leaves(before: &EncryptedFile) -> impl Fn(&mut Vec<u8>) -> Result<(), String> + '_ {
     |bytes| {
         let wrong = |why: String| format!("the result was not written, because it does not read back: {why}");
-        let file = EncryptedFile::parse(before.format(), bytes).map_err(|it| wrong(it.to_string()))?;
+        let file = EncryptedFile::read(before.format(), bytes).map_err(|it| wrong(it.to_string()))?;
         if file.same_leaves(before) { Ok(()) } else { Err(wrong("a value differs".to_owned())) }
     }
 }
@@ -261,12 +293,14 @@ pub(crate) fn same_leaves(before: &EncryptedFile) -> impl Fn(&[u8]) -> Result<()
 /// # Errors
 ///
 /// If it cannot be sealed.
-pub(crate) fn reseal(source: &Source, opened: Before, edited: PlainFile) -> Result<Changed, Failure> {
-    let Before { document: Document { encrypted, key, .. }, leaves } = opened;
+pub(crate) fn reseal(source: &Source, opened: Before, mut edited: PlainFile) -> Result<Changed, Failure> {
+    let Before { document: Document { encrypted, bytes, plain, key }, leaves } = opened;
+    drop(plain);
     let metadata = encrypted.metadata().clone();
     let sealed = encrypted.reseal(&leaves, &edited, metadata, &key, &SystemClock, &mut SystemRng::new());
     let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
-    Ok(Changed { document: Document { encrypted: sealed, plain: edited, key }, before: (encrypted, leaves) })
+    edited.shed();
+    Ok(Changed { sealed, plain: edited, key, before: (encrypted, bytes, leaves) })
 }
 
 /// Refuses flags that exclude each other.
@@ -310,7 +344,7 @@ pub(crate) fn deliver(
     source: &Source,
     before: &[u8],
     result: &[u8],
-    verify: &dyn Fn(&[u8]) -> Result<(), String>,
+    verify: &dyn Fn(&mut Vec<u8>) -> Result<(), String>,
 ) -> Result<(), Failure> {
     if let (true, Some(path)) = (output.in_place, source.path()) {
         return put(session, source, path, Expected::Bytes(before), result, verify).map_err(|it| refused(source, &it));
@@ -345,7 +379,7 @@ pub(crate) fn put(
     path: &Path,
     expected: Expected<'_>,
     result: &[u8],
-    verify: &dyn Fn(&[u8]) -> Result<(), String>,
+    verify: &dyn Fn(&mut Vec<u8>) -> Result<(), String>,
 ) -> Result<(), ReplaceError> {
     for warning in files::replace(path, expected, result, verify)? {
         session.warn(&format!("{}: {warning}", source.label()));
@@ -410,18 +444,18 @@ fn own_file(path: &str) -> String {
 pub(crate) fn update(
     session: &Session,
     source: &Source,
-    change: impl Fn(&[u8]) -> Result<Option<Changed>, Failure>,
+    change: impl Fn(Vec<u8>) -> Result<Option<Changed>, Failure>,
 ) -> Result<(), Failure> {
     /// Somebody who writes more often than this does so in a loop.
     const ATTEMPTS: usize = 100;
     let path = source.path().expect("only files are updated");
     for attempt in 1.. {
         let before = source.read_encrypted()?;
-        let Some(changed) = change(&before)? else { return Ok(()) };
-        let Document { encrypted, plain, key } = &changed.document;
-        let (file, leaves) = &changed.before;
+        let Some(changed) = change(before)? else { return Ok(()) };
+        let Changed { sealed, plain, key, before: (file, bytes, leaves) } = &changed;
         let verify = verifier(plain, key, Some((file, leaves)));
-        let result = put(session, source, path, Expected::Bytes(&before), encrypted.text().as_bytes(), &verify);
+        let expected = Expected::Bytes(stored(bytes, file.text()));
+        let result = put(session, source, path, expected, sealed.text().as_bytes(), &verify);
         match result {
             Ok(()) => break,
             Err(ReplaceError::Changed) if attempt < ATTEMPTS => {}

@@ -169,7 +169,7 @@ pub(crate) fn replace(
     path: &Path,
     expected: Expected<'_>,
     new: &[u8],
-    verify: &dyn Fn(&[u8]) -> Result<(), String>,
+    verify: &dyn Fn(&mut Vec<u8>) -> Result<(), String>,
 ) -> Result<Vec<String>, ReplaceError> {
     let path = resolve(path).map_err(io("cannot follow the link"))?;
     let folder = folder_of(&path);
@@ -331,9 +331,9 @@ fn write_synced(file: &mut File, bytes: &[u8]) -> Result<(), ReplaceError> {
     file.sync_all().map_err(io("cannot sync the new file"))
 }
 
-fn verify_file(path: &Path, verify: &dyn Fn(&[u8]) -> Result<(), String>) -> Result<(), ReplaceError> {
-    let bytes = read(path).map_err(io("cannot read the new file back"))?;
-    verify(&bytes).map_err(ReplaceError::Unverified)
+fn verify_file(path: &Path, verify: &dyn Fn(&mut Vec<u8>) -> Result<(), String>) -> Result<(), ReplaceError> {
+    let mut bytes = read(path).map_err(io("cannot read the new file back"))?;
+    verify(&mut bytes).map_err(ReplaceError::Unverified)
 }
 
 fn sync_folder(folder: &Path) {
@@ -428,7 +428,7 @@ pub(crate) fn create_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn all_right(_: &[u8]) -> Result<(), String> {
+    fn all_right(_: &mut Vec<u8>) -> Result<(), String> {
         Ok(())
     }
 
@@ -493,8 +493,8 @@ mod tests {
     fn what_is_verified_is_what_is_on_disk_while_the_old_file_is_there() {
         let folder = folder();
         let path = file(folder.path(), "a", 0o600);
-        let verify = |bytes: &[u8]| {
-            assert_eq!((bytes, text(&path).as_str()), (b"new".as_slice(), "old"));
+        let verify = |bytes: &mut Vec<u8>| {
+            assert_eq!((bytes.as_slice(), text(&path).as_str()), (b"new".as_slice(), "old"));
             Ok(())
         };
         replace(&path, Expected::Bytes(b"old"), b"new", &verify).expect("it can be replaced");

@@ -14,8 +14,9 @@ use crate::source::Source;
 /// What SOPS says before the reason.
 const PREFIX: &str = "error updating one or more master keys";
 
-/// Replaces the file at `source`, which was read as `before`, by one with the groups of `change`.
-/// With `rotate` it gets a new data key; without, no leaf is touched.
+/// Replaces the file at `source`, which was read as `encrypted` and whose bytes that has taken over or
+/// `left`, by one with the groups of `change`. With `rotate` it gets a new data key; without, no leaf is
+/// touched.
 ///
 /// # Errors
 ///
@@ -24,7 +25,7 @@ pub(crate) fn rekey(
     session: &Session,
     keys: &Keys,
     source: &Source,
-    before: &[u8],
+    left: &[u8],
     encrypted: &EncryptedFile,
     change: &Change<'_>,
     rotate: bool,
@@ -35,7 +36,7 @@ pub(crate) fn rekey(
     let mut changed = encrypted.metadata().clone();
     changed.groups = change.groups_after().to_vec();
     changed.shamir_threshold = change.new_threshold;
-    let expected = Expected::Bytes(before);
+    let expected = Expected::Bytes(document::stored(left, encrypted.text()));
     let mut rng = SystemRng::new();
     let result = if rotate {
         let opened = encrypted.open(&key).map_err(|it| at(error::open(&it)))?;

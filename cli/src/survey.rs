@@ -150,12 +150,12 @@ fn look(session: &Session, candidate: &Candidate) -> Result<Option<Surveyed>, Fa
     if !has_format && !is_named && !begins_as_json(path).map_err(|it| unreadable(path, &error::reason(&it)))? {
         return Ok(None);
     }
-    let bytes = source.read()?;
+    let mut bytes = source.read()?;
     if !may_be_encrypted(&bytes) {
         return not_encrypted();
     }
     let format = format_for(session, "--input-type", None, path).map_err(|it| it.at(source.label()))?;
-    let encrypted = match EncryptedFile::parse(format, &bytes) {
+    let encrypted = match EncryptedFile::read(format, &mut bytes) {
         Ok(it) => it,
         Err(LoadError::NotEncrypted) => return not_encrypted(),
         Err(it) => return Err(error::explain(error::load(&it).at(source.label()), &bytes)),

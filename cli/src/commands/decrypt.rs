@@ -39,7 +39,7 @@ pub(crate) fn run(session: &Session, args: Decrypt) -> Result<(), Failure> {
     })?;
 
     let before = source.read_encrypted()?;
-    let document = document::open(session, &source, input, &before, &keys, ignore_mac)?;
+    let document = document::open(session, &source, input, before, &keys, ignore_mac)?;
     let layout = || config::layout(session, &name, format.name());
     let printed: Zeroizing<String>;
     let encoded: Zeroizing<Vec<u8>>;
@@ -59,5 +59,5 @@ pub(crate) fn run(session: &Session, args: Decrypt) -> Result<(), Failure> {
     } else {
         document.plain.text().as_bytes()
     };
-    document::deliver(session, &output, &source, &before, result, &|_| Ok(()))
+    document::deliver(session, &output, &source, document.stored(), result, &|_| Ok(()))
 }

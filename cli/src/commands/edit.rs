@@ -36,8 +36,6 @@ struct Task<'a> {
     ignore_mac: bool,
     /// The file as it was; a new one has none.
     before: Option<Before>,
-    /// Its bytes.
-    bytes: Option<Zeroizing<Vec<u8>>>,
     /// True once the text is merged with what somebody else has written.
     is_merging: bool,
     /// What a new file is sealed with.
@@ -100,10 +98,12 @@ pub(crate) fn run(session: &Session, args: Edit) -> Result<(), Failure> {
         }
         false => None,
     };
-    let bytes = if is_new { None } else { Some(source.read()?) };
-    let before = match &bytes {
-        Some(bytes) => Some(document::open_to_change(session, &source, format, bytes, &keys, ignore_mac)?),
-        None => None,
+    let before = match is_new {
+        true => None,
+        false => {
+            let bytes = source.read_encrypted()?;
+            Some(document::open_to_change(session, &source, format, bytes, &keys, ignore_mac)?)
+        }
     };
     let fresh = match recipe {
         Some(Recipe { groups, shamir_threshold, scope, ignored: _ }) => {
@@ -124,7 +124,6 @@ pub(crate) fn run(session: &Session, args: Edit) -> Result<(), Failure> {
         allow_plaintext,
         ignore_mac,
         before,
-        bytes,
         is_merging: false,
         fresh,
     };
@@ -169,7 +168,7 @@ impl Task<'_> {
                     .at(self.source.label())
                     .sops("File has not changed, exiting."));
             }
-            let again = match self.seal(&text) {
+            let again = match self.seal(text.clone()) {
                 Ok(None) => return Ok(()),
                 Ok(Some(edited)) => match self.put(path, &edited) {
                     Ok(()) => return Ok(()),
@@ -208,7 +207,7 @@ impl Task<'_> {
     }
 
     fn put(&self, path: &Path, edited: &Edited) -> Result<(), ReplaceError> {
-        let expected = self.bytes.as_ref().map_or(Expected::Nothing, |it| Expected::Bytes(it));
+        let expected = self.before.as_ref().map_or(Expected::Nothing, |it| Expected::Bytes(it.document.stored()));
         let known = self.before.as_ref().map(|it| (&it.document.encrypted, &it.leaves));
         let verify = document::verifier(&edited.plain, self.key(), known);
         document::put(self.session, self.source, path, expected, edited.sealed.text().as_bytes(), &verify)
@@ -223,9 +222,9 @@ impl Task<'_> {
         scratch: &Scratch,
         held: &Held,
     ) -> Result<Next, Failure> {
-        let bytes = self.source.read()?;
+        let bytes = self.source.read_encrypted()?;
         let Self { session, source, format, keys, ignore_mac, .. } = *self;
-        let before = document::open_to_change(session, source, format, &bytes, keys, ignore_mac)?;
+        let before = document::open_to_change(session, source, format, bytes, keys, ignore_mac)?;
         let theirs = self.shown(Some(&before.document))?;
         let merged = merge::merge(shown.as_bytes(), ours, theirs.as_bytes());
         // If only keys and readers have changed, the text is what it would have been.
@@ -243,7 +242,6 @@ impl Task<'_> {
         scratch.rewrite(&merged.text).map_err(|it| no_place(&it))?;
         *shown = theirs;
         self.before = Some(before);
-        self.bytes = Some(bytes);
         self.is_merging = true;
         Ok(next)
     }
@@ -304,12 +302,12 @@ impl Task<'_> {
     }
 
     /// Seals what was edited. `Ok(None)` if it says what the file says already.
-    fn seal(&self, text: &[u8]) -> Result<Option<Edited>, Again> {
+    fn seal(&self, mut text: Zeroizing<Vec<u8>>) -> Result<Option<Edited>, Again> {
         let syntax = "Could not load tree, probably due to invalid syntax.";
         let invalid = "Tree not valid for encryption.";
         let again = |sops: &'static str| move |failure: Failure| Again { sops, failure };
         if self.is_merging
-            && let Some(line) = merge::marker(text)
+            && let Some(line) = merge::marker(&text)
         {
             let left = Failure::new(code::READ, format!("line {line} is a marker of a conflict"));
             return Err(again(syntax)(
@@ -318,7 +316,7 @@ impl Task<'_> {
         }
         let parse = |text: &[u8]| PlainFile::parse(self.format, text).map_err(|it| again(syntax)(error::parse(&it)));
         let label = self.source.label();
-        let mut plain = document::parse_plain(self.session, &label, self.format, text).map_err(again(syntax))?;
+        let mut plain = document::parse_plain(self.session, &label, self.format, &mut text).map_err(again(syntax))?;
         let mut metadata = match (&self.before, &self.fresh) {
             (Some(Before { document, .. }), _) => document.encrypted.metadata().clone(),
             (None, Some((metadata, _))) => metadata.clone(),
@@ -363,6 +361,7 @@ impl Task<'_> {
             }
         };
         let sealed = sealed.map_err(|it| again(invalid)(error::seal(&it)))?;
+        plain.shed();
         Ok(Some(Edited { sealed, plain }))
     }
 

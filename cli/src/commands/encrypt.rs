@@ -42,13 +42,17 @@ pub(crate) fn run(session: &Session, args: Encrypt) -> Result<(), Failure> {
     let Recipe { groups, shamir_threshold, scope, ignored: _ } =
         config::recipe(session, config.as_ref(), &name, input.name(), &seal)?;
 
-    let before = source.read()?;
-    let plain = document::parse_plain(session, &source.label(), input, &before)?;
+    let mut bytes = source.read()?;
+    let plain = match format.name() == input.name() {
+        true => document::parse_plain(session, &source.label(), input, &mut bytes)?,
+        // What is sealed is another text then.
+        false => document::parse_plain(session, &source.label(), input, &mut bytes.clone())?,
+    };
     let layout = match config {
         Some(it) => it.layout(session, format.name()),
         None => Layout { indent: session.indent },
     };
-    let plain = document::convert(plain, format, || layout)?.laid_out(layout);
+    let mut plain = document::convert(plain, format, || layout)?.laid_out(layout);
     if plain.has_metadata() {
         return Err(error::already_encrypted().at(source.label()));
     }
@@ -60,6 +64,8 @@ pub(crate) fn run(session: &Session, args: Encrypt) -> Result<(), Failure> {
     let key = keys.generate(&mut metadata, &mut rng, "Could not generate data key", code::GENERIC)?;
     let sealed = plain.seal(metadata, &key, &SystemClock, &mut rng);
     let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
+    plain.shed();
     let verify = document::verifier(&plain, &key, None);
-    document::deliver(session, &output, &source, &before, sealed.text().as_bytes(), &verify)
+    let before = document::stored(&bytes, plain.text());
+    document::deliver(session, &output, &source, before, sealed.text().as_bytes(), &verify)
 }

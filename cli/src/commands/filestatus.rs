@@ -24,8 +24,8 @@ pub(crate) fn run(session: &Session, args: Filestatus) -> Result<(), Failure> {
         let sops = format!("cannot check file status: cannot load encrypted file: {what}");
         Failure::new(code::GENERIC, what.to_owned()).at(source.label()).sops(sops).fatal_log()
     };
-    let bytes = source.read().map_err(|it| cannot(it.reason(session.mode)))?;
-    let encrypted = match EncryptedFile::parse(format, &bytes) {
+    let mut bytes = source.read().map_err(|it| cannot(it.reason(session.mode)))?;
+    let encrypted = match EncryptedFile::read(format, &mut bytes) {
         Ok(file) => {
             let metadata = file.metadata();
             !metadata.version.is_empty() && metadata.mac.as_ref().is_some_and(|it| !it.is_empty())

@@ -1,6 +1,5 @@
 //! `groups`: adds a key group to a file, or deletes one; the data key stays and is split anew.
 
-use leafseal::EncryptedFile;
 use leafseal::metadata::{KeyGroup, MasterKey, Metadata};
 
 use crate::args::{Groups, GroupsAdd, GroupsDelete, GroupsFlags, OutputFlags};
@@ -76,9 +75,8 @@ fn change(
     let name = source.path().expect("a file was named").to_owned();
     let format = format_for(session, "--file", None, &name)?;
     let keys = Keys::new(unwrap)?;
-    let before = source.read()?;
-    let encrypted = EncryptedFile::parse(format, &before)
-        .map_err(|it| error::explain(error::load(&it).at(source.label()), &before))?;
+    let mut bytes = source.read()?;
+    let encrypted = document::load(&source, format, &mut bytes)?;
 
     let mut metadata = encrypted.metadata().clone();
     if let Some(threshold) = shamir_secret_sharing_threshold.filter(|it| *it != 0) {
@@ -95,7 +93,8 @@ fn change(
     let rewrapped = encrypted.rewrap(metadata).map_err(|it| error::seal(&it).at(source.label()))?;
     let output = OutputFlags { in_place: *in_place, ..OutputFlags::default() };
     let verify = document::same_leaves(&encrypted);
-    document::deliver(session, &output, &source, &before, rewrapped.text().as_bytes(), &verify)?;
+    let before = document::stored(&bytes, encrypted.text());
+    document::deliver(session, &output, &source, before, rewrapped.text().as_bytes(), &verify)?;
     document::tell_of_removed(session, &source, &gone);
     Ok(())
 }

@@ -35,7 +35,7 @@ pub(crate) fn run(session: &Session, args: Rotate) -> Result<(), Failure> {
     let keys = Keys::new(&args.unwrap)?;
 
     let before = source.read_encrypted()?;
-    let opened = document::open(session, &source, input, &before, &keys, args.ignore_mac)?;
+    let opened = document::open(session, &source, input, before, &keys, args.ignore_mac)?;
     let mut metadata = opened.encrypted.metadata().clone();
     if !args.keep_readers {
         consent::ask(session, &source, &name, &metadata, &removed)?;
@@ -52,16 +52,19 @@ pub(crate) fn run(session: &Session, args: Rotate) -> Result<(), Failure> {
     let key = keys
         .generate(&mut metadata, &mut rng, "Could not generate data key", code::GENERIC)
         .map_err(|it| it.at(source.label()))?;
-    let Document { encrypted, plain, .. } = opened;
+    let Document { mut encrypted, bytes, plain, .. } = opened;
     let same = format.name() == input.name();
-    let plain = document::convert(plain, format, || config::layout(session, &name, format.name()))?;
+    let mut plain = document::convert(plain, format, || config::layout(session, &name, format.name()))?;
     let sealed = match same {
         true => encrypted.rotate(&plain, metadata, &key, &SystemClock, &mut rng),
         false => plain.seal(metadata, &key, &SystemClock, &mut rng),
     };
     let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
+    plain.shed();
+    encrypted.shed();
     let verify = document::verifier(&plain, &key, None);
-    document::deliver(session, &args.output, &source, &before, sealed.text().as_bytes(), &verify)
+    let before = document::stored(&bytes, encrypted.text());
+    document::deliver(session, &args.output, &source, before, sealed.text().as_bytes(), &verify)
 }
 
 fn check_missing(session: &Session, source: &Source, path: &Path, changes_keys: bool) -> Result<(), Failure> {

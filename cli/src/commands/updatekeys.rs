@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use leafseal::EncryptedFile;
 use leafseal::recipients::{Change, GroupChange, kept_threshold, wanted_threshold};
 
 use crate::args::Updatekeys;
 use crate::config;
+use crate::document;
 use crate::error::{self, Failure, code};
 use crate::keys::Keys;
 use crate::rekey::rekey;
@@ -66,9 +66,8 @@ fn update(session: &Session, args: &Updatekeys, keys: &Keys, file: &Path) -> Res
     let config = config::load(session, path)?.ok_or_else(no_config)?;
     let format = format_for(session, "--input-type", args.input_type.as_deref(), path)?;
     progress(session, &format!("Syncing keys for file {}", path.display()), None);
-    let before = source.read_encrypted()?;
-    let encrypted = EncryptedFile::parse(format, &before)
-        .map_err(|it| error::explain(error::load(&it).at(source.label()), &before))?;
+    let mut bytes = source.read_encrypted()?;
+    let encrypted = document::load(&source, format, &mut bytes)?;
     let rule = config.rule_for(path)?.ok_or_else(|| {
         let what = format!("The config file {} does not contain any creation rule", config.path.display());
         Failure::new(code::GENERIC, "it has no creation rules").at_path(&config.path).sops(what)
@@ -105,7 +104,7 @@ fn update(session: &Session, args: &Updatekeys, keys: &Keys, file: &Path) -> Res
         }
     }
 
-    rekey(session, keys, &source, &before, &encrypted, &change, args.rotate)?;
+    rekey(session, keys, &source, &bytes, &encrypted, &change, args.rotate)?;
     let ours = format!("{}: has the readers of {} now", source.label(), config.path.display());
     progress(session, &format!("File {} synced with new keys", path.display()), Some(&ours));
     Ok(())

@@ -23,12 +23,32 @@ impl EncryptedFile {
     ///
     /// See [`LoadError`].
     pub fn parse(format: &'static dyn Format, source: &[u8]) -> Result<Self, LoadError> {
-        let mut tree = format.parse(source)?;
+        Self::read(format, &mut source.to_vec())
+    }
+
+    /// As [`parse`](Self::parse). The bytes are taken over if they are the [`text`](Self::text).
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`].
+    pub fn read(format: &'static dyn Format, source: &mut Vec<u8>) -> Result<Self, LoadError> {
+        let mut tree = format.read(source)?;
         tree.set_public();
-        let document = tree.documents().first().ok_or(LoadError::NotEncrypted)?;
-        let block = tree.child(document.root, METADATA_KEY).ok_or(LoadError::NotEncrypted)?;
-        let metadata = Metadata::from_wire(&format.wire(&tree, block)?)?;
-        Ok(Self { format, text: Text::parsed(tree), metadata })
+        match metadata_in(format, &tree) {
+            Ok(metadata) => Ok(Self { format, text: Text::parsed(tree), metadata }),
+            Err(problem) => {
+                if source.is_empty() {
+                    *source = tree.take_source().into_bytes();
+                }
+                Err(problem)
+            }
+        }
+    }
+
+    /// Lets go of the structure, which takes several times the memory of the text. It is found again when
+    /// somebody asks for it.
+    pub fn shed(&mut self) {
+        self.text.shed();
     }
 
     /// The format.
@@ -259,4 +279,10 @@ impl EncryptedFile {
         let text = Text::public(edits.apply(tree.source()));
         Ok(Self { format: self.format, text, metadata })
     }
+}
+
+fn metadata_in(format: &dyn Format, tree: &Tree) -> Result<Metadata, LoadError> {
+    let document = tree.documents().first().ok_or(LoadError::NotEncrypted)?;
+    let block = tree.child(document.root, METADATA_KEY).ok_or(LoadError::NotEncrypted)?;
+    Ok(Metadata::from_wire(&format.wire(tree, block)?)?)
 }

@@ -102,6 +102,16 @@ impl Text {
         }
         Ok(self.tree.get_or_init(|| tree))
     }
+
+    /// Forgets the tree and keeps the text.
+    fn shed(&mut self) {
+        if let Some(mut tree) = self.tree.take()
+            && self.text.is_empty()
+        {
+            self.is_public = tree.is_public();
+            self.text = tree.take_source();
+        }
+    }
 }
 
 impl Drop for Text {

@@ -205,7 +205,7 @@ impl<'o> Opening<'o> {
             }
             places(self.tree, n, |id, place| {
                 let node = self.tree.node(id);
-                if let Some(key) = &node.key
+                if let Some(key) = self.tree.key_of(id)
                     && let Some(text) = layout.get(&layout::key(place), "")
                 {
                     edits.replace(key.span, text);

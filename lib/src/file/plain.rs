@@ -25,8 +25,24 @@ impl PlainFile {
     ///
     /// See [`ParseError`].
     pub fn parse(format: &'static dyn Format, source: &[u8]) -> Result<Self, ParseError> {
-        let text = Text::parsed(format.parse(source)?);
-        Ok(Self { format, text, drift: Drifts::new(), layout: Indent::default(), encoding: Encoding::of(source) })
+        Self::read(format, &mut Zeroizing::new(source.to_vec()))
+    }
+
+    /// As [`parse`](Self::parse). The bytes are taken over if they are the [`text`](Self::text).
+    ///
+    /// # Errors
+    ///
+    /// See [`ParseError`].
+    pub fn read(format: &'static dyn Format, source: &mut Vec<u8>) -> Result<Self, ParseError> {
+        let encoding = Encoding::of(source);
+        let text = Text::parsed(format.read(source)?);
+        Ok(Self { format, text, drift: Drifts::new(), layout: Indent::default(), encoding })
+    }
+
+    /// Lets go of the structure, which takes several times the memory of the text. It is found again when
+    /// somebody asks for it.
+    pub fn shed(&mut self) {
+        self.text.shed();
     }
 
     /// The same file, of which newly made text, its metadata, is laid out as `layout` asks.
@@ -124,7 +140,7 @@ impl PlainFile {
         while let Some(id) = stack.pop() {
             for child in tree.children(id) {
                 stack.push(child);
-                if tree.node(child).key.is_some() && seen.insert(tree.key(child)) {
+                if tree.key_of(child).is_some() && seen.insert(tree.key(child)) {
                     keys.push(tree.key(child).to_owned());
                 }
             }

@@ -68,7 +68,7 @@ impl Sealing<'_> {
         let has_aliased_keys = (0..tree.len() as u32).any(|it| format.aliased_key(tree, NodeId(it)).is_some());
         for n in (0..tree.documents().len()).filter(|_| has_aliased_keys) {
             places(tree, n, |id, place| {
-                if let (Some(text), Some(key)) = (format.aliased_key(tree, id), &tree.node(id).key) {
+                if let (Some(text), Some(key)) = (format.aliased_key(tree, id), tree.key_of(id)) {
                     layout.note(layout::key(place), "", tree.text(key.span));
                     edits.replace(key.span, text.as_str());
                 }

@@ -46,7 +46,7 @@ impl Place<'_> {
 
     /// The document, and the way down in it.
     pub(super) fn steps(self) -> (usize, KeyPath) {
-        let step = |(id, index): &(NodeId, usize)| match self.tree.node(*id).key {
+        let step = |(id, index): &(NodeId, usize)| match self.tree.key_of(*id) {
             Some(_) => Step::Key(self.tree.key(*id).to_owned()),
             None => Step::Index(*index),
         };
@@ -56,7 +56,7 @@ impl Place<'_> {
     /// The way down, for people.
     pub(super) fn path(self) -> String {
         self.steps.iter().fold(String::new(), |mut text, (id, index)| {
-            match self.tree.node(*id).key {
+            match self.tree.key_of(*id) {
                 Some(_) => write!(text, "[{:?}]", self.tree.key(*id)),
                 None => write!(text, "[{index}]"),
             }
@@ -138,7 +138,7 @@ pub(super) fn walk<E: From<NotAString>>(
                 if depth == 1 && key == METADATA_KEY {
                     continue;
                 }
-                if let Some(type_name) = node.key.as_ref().and_then(|it| it.not_a_string) {
+                if let Some(type_name) = tree.key_of(id).and_then(|it| it.not_a_string) {
                     let place = Place { tree, document: n, steps: &steps }.path();
                     return Err(NotAString { place, type_name }.into());
                 }
@@ -188,7 +188,7 @@ pub(super) fn places(tree: &Tree, document: usize, mut enter: impl FnMut(NodeId,
     while let Some((id, place)) = stack.pop() {
         let entries = tree.children(id).filter(|it| !matches!(tree.node(*it).kind, Kind::Comment { .. }));
         for (index, child) in entries.enumerate() {
-            let place = match tree.node(child).key {
+            let place = match tree.key_of(child) {
                 Some(_) => format!("{place}[{:?}]", tree.key(child)),
                 None => format!("{place}[{index}]"),
             };

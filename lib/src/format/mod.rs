@@ -32,7 +32,17 @@ pub trait Format: Sync {
     /// # Errors
     ///
     /// If the text is not in this format; the error names line and column.
-    fn parse(&self, source: &[u8]) -> Result<Tree, ParseError>;
+    fn parse(&self, source: &[u8]) -> Result<Tree, ParseError> {
+        self.read(&mut Zeroizing::new(source.to_vec()))
+    }
+
+    /// As [`parse`](Format::parse). The bytes are taken over where they are the text of the tree; where they
+    /// are not, because they are stored in another way or in no format, they are left.
+    ///
+    /// # Errors
+    ///
+    /// As for [`parse`](Format::parse).
+    fn read(&self, source: &mut Vec<u8>) -> Result<Tree, ParseError>;
 
     /// What a scalar or comment means.
     ///

@@ -737,7 +737,7 @@ fn line_of(tree: &Tree, path: &KeyPath) -> usize {
             Step::Index(index) => tree.children(parent).nth(*index),
         });
     }
-    let start = node.map(|it| tree.node(it)).map(|it| it.key.as_ref().map_or(it.span, |key| key.span).range().start);
+    let start = node.map(|it| tree.key_of(it).map_or(tree.node(it).span, |key| key.span).range().start);
     start.map_or(0, |it| 1 + tree.source().as_bytes()[..it].iter().filter(|b| **b == b'\n').count())
 }
 

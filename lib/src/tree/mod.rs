@@ -95,7 +95,7 @@ pub enum Style {
 pub struct Key {
     /// The text that spells it.
     pub span: Span,
-    /// What it means, where that is not the text itself.
+    /// What it means, where that is not the text itself or what stands in its quotes.
     pub decoded: Option<Box<str>>,
     /// The type of a key that is not a string, as SOPS names it (`int`, `bool`…): such a document
     /// can be read and not encrypted (spec section 1.7).
@@ -111,8 +111,6 @@ pub struct Node {
     pub style: Style,
     /// True inside `[…]` or `{…}`, where some characters need quotes.
     pub in_flow: bool,
-    /// Its key, in a mapping.
-    pub key: Option<Key>,
     /// The text that spells it: a scalar with its quotes or block header, a comment with its sign,
     /// a collection from its first to its last byte. Empty for a null that nothing spells.
     pub span: Span,
@@ -121,6 +119,8 @@ pub struct Node {
     /// The column of the container's entries: of the key in a mapping, of the `-` in a list, in
     /// characters. Zero where columns mean nothing.
     pub column: u32,
+    /// Where its key is in [`Tree::keys`].
+    key: u32,
     first_child: u32,
     last_child: u32,
     next: u32,
@@ -135,10 +135,10 @@ impl Node {
             kind,
             style,
             in_flow: false,
-            key: None,
             span,
             properties: Span::new(span.start as usize, span.start as usize),
             column: 0,
+            key: NONE,
             first_child: NONE,
             last_child: NONE,
             next: NONE,
@@ -161,6 +161,8 @@ pub struct Tree {
     source: String,
     is_public: bool,
     nodes: Vec<Node>,
+    /// Beside the nodes: those of long lists have none.
+    keys: Vec<Key>,
     documents: Vec<Document>,
     /// The full names of tags, of the few nodes that have one.
     tags: HashMap<NodeId, String>,
@@ -178,6 +180,7 @@ impl Tree {
             source,
             is_public: false,
             nodes: Vec::new(),
+            keys: Vec::new(),
             documents: Vec::new(),
             tags: HashMap::new(),
             indent_unit: 0,
@@ -219,6 +222,17 @@ impl Tree {
     pub fn add(&mut self, node: Node) -> NodeId {
         self.nodes.push(node);
         NodeId((self.nodes.len() - 1) as u32)
+    }
+
+    /// Says that `id` is a mapping's child, under `key`.
+    pub fn set_key(&mut self, id: NodeId, key: Key) {
+        self.node_mut(id).key = self.keys.len() as u32;
+        self.keys.push(key);
+    }
+
+    /// The key of a mapping's child.
+    pub fn key_of(&self, id: NodeId) -> Option<&Key> {
+        self.keys.get(self.node(id).key as usize)
     }
 
     /// Makes `child` the last child of `parent`.
@@ -290,9 +304,19 @@ impl Tree {
         self.source = std::mem::take(&mut *source);
     }
 
+    /// Takes the text back. Nothing else can be asked of the tree then.
+    pub fn take_source(&mut self) -> String {
+        std::mem::take(&mut self.source)
+    }
+
     /// Says that the text is that of an encrypted file, in which nothing is secret.
     pub fn set_public(&mut self) {
         self.is_public = true;
+    }
+
+    /// True for the text of an encrypted file.
+    pub fn is_public(&self) -> bool {
+        self.is_public
     }
 
     /// The documents, in order.
@@ -331,23 +355,26 @@ impl Tree {
 
     /// The key of a mapping's child; empty for anything else.
     pub fn key(&self, id: NodeId) -> &str {
-        match &self.node(id).key {
+        match self.key_of(id) {
             Some(Key { decoded: Some(it), .. }) => it,
-            Some(Key { span, .. }) => self.text(*span),
+            Some(Key { span, .. }) => match self.text(*span) {
+                text if text.starts_with(['"', '\'']) => &text[1..text.len() - 1],
+                text => text,
+            },
             None => "",
         }
     }
 
     /// The first child of a mapping whose key is `key`.
     pub fn child(&self, map: NodeId, key: &str) -> Option<NodeId> {
-        self.children(map).find(|it| self.node(*it).key.is_some() && self.key(*it) == key)
+        self.children(map).find(|it| self.key_of(*it).is_some() && self.key(*it) == key)
     }
 
     /// The entries of a mapping whose key stands before, each with the first that has it.
     pub fn repeated_keys(&self, map: NodeId) -> Vec<(NodeId, NodeId)> {
         /// Comparing each with each is cheaper up to here.
         const FEW: usize = 12;
-        let entries: Vec<NodeId> = self.entries(map).filter(|it| self.node(*it).key.is_some()).collect();
+        let entries: Vec<NodeId> = self.entries(map).filter(|it| self.key_of(*it).is_some()).collect();
         if entries.len() <= FEW {
             let first = |at: usize| entries[..at].iter().find(|it| self.key(**it) == self.key(entries[at]));
             return (1..entries.len()).filter_map(|at| Some((*first(at)?, entries[at]))).collect();
@@ -359,7 +386,7 @@ impl Tree {
 
     /// The line of an entry's key, from one.
     pub fn line_of_key(&self, id: NodeId) -> usize {
-        self.node(id).key.as_ref().map_or(0, |it| self.line_and_column(it.span.start).0)
+        self.key_of(id).map_or(0, |it| self.line_and_column(it.span.start).0)
     }
 
     /// The node itself, or the node that an alias stands for.

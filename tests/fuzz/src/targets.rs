@@ -216,7 +216,7 @@ fn attach_and_detach(format: &dyn Format, tree: &Tree) {
         return;
     }
     // A document without content becomes an empty mapping, unless the layout says what it was.
-    let is_bare = |root: NodeId| tree.children(root).all(|it| tree.node(it).key.is_none());
+    let is_bare = |root: NodeId| tree.children(root).all(|it| tree.key_of(it).is_none());
     if format.name() == "yaml" && tree.documents().iter().any(|it| is_bare(it.root)) {
         return;
     }

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use leafseal::EncryptedFile;
 use leafseal::recipients::Change;
 use leafseal::tree::Wire;
 
 use super::plan::{self, Plan, Planned};
 use super::{count, json, report, visible};
 use crate::args::RecipientsApply;
+use crate::document;
 use crate::error::{self, Failure, code};
 use crate::keys::Keys;
 use crate::rekey::rekey;
@@ -74,9 +74,8 @@ fn apply(session: &Session, keys: &Keys, planned: &Planned, keep_data_key: bool)
     let source = &planned.file.source;
     let at = |it: Failure| it.at(source.label());
     let rule = planned.rule().expect("only files with a rule change");
-    let before = source.read()?;
-    let encrypted = EncryptedFile::parse(planned.file.format, &before)
-        .map_err(|it| error::explain(at(error::load(&it)), &before))?;
+    let mut bytes = source.read()?;
+    let encrypted = document::load(source, planned.file.format, &mut bytes)?;
     let (was, is) = (&planned.file.metadata, encrypted.metadata());
     if !Change::between(&was.groups, was.shamir_threshold, &is.groups, is.shamir_threshold).is_empty() {
         return Err(at(Failure::new(code::GENERIC, "somebody else has given it other readers meanwhile"))
@@ -88,7 +87,7 @@ fn apply(session: &Session, keys: &Keys, planned: &Planned, keep_data_key: bool)
         true => encrypted.sealed_places().map_err(|it| at(error::open(&it)))?,
         false => Vec::new(),
     };
-    rekey(session, keys, source, &before, &encrypted, &change, shuts_out && !keep_data_key)?;
+    rekey(session, keys, source, &bytes, &encrypted, &change, shuts_out && !keep_data_key)?;
     Ok(exposed)
 }
 

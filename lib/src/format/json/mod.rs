@@ -28,8 +28,8 @@ impl Format for Json {
         &[".json"]
     }
 
-    fn parse(&self, source: &[u8]) -> Result<Tree, ParseError> {
-        parse::parse(source, Root::Object)
+    fn read(&self, source: &mut Vec<u8>) -> Result<Tree, ParseError> {
+        parse::read(source, Root::Object)
     }
 
     fn value(&self, tree: &Tree, id: NodeId) -> Result<Value, ParseError> {

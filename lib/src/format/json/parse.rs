@@ -22,14 +22,24 @@ pub(super) enum Root {
     Anything,
 }
 
-/// Parses `source`, one JSON value with nothing after it.
+/// As [`read`], of a copy.
+///
+/// # Errors
+///
+/// As for [`read`].
+pub(super) fn parse(source: &[u8], root: Root) -> Result<Tree, ParseError> {
+    read(&mut Zeroizing::new(source.to_vec()), root)
+}
+
+/// Parses `source`, one JSON value with nothing after it. The bytes are taken over if they are the text
+/// of the tree.
 ///
 /// # Errors
 ///
 /// In Go's words, but without any part of the text that might be secret.
-pub(super) fn parse(source: &[u8], root: Root) -> Result<Tree, ParseError> {
-    let text = utf8(source);
-    let replaced = text.len() != source.len();
+pub(super) fn read(source: &mut Vec<u8>, root: Root) -> Result<Tree, ParseError> {
+    let text = take_utf8(source);
+    let replaced = !source.is_empty();
     let mut parser = Parser { tree: Tree::new(text), at: 0, open: Vec::new(), root };
     if parser.tree.source().len() >= u32::MAX as usize {
         return Err(error(&parser.tree, 0, "the text is longer than 4 GiB"));
@@ -43,14 +53,22 @@ pub(super) fn parse(source: &[u8], root: Root) -> Result<Tree, ParseError> {
             }
             Ok(tree)
         }
-        Err(Fault { at, message }) => Err(error(&parser.tree, at, &message)),
+        Err(Fault { at, message }) => {
+            let problem = error(&parser.tree, at, &message);
+            if !replaced {
+                *source = parser.tree.take_source().into_bytes();
+            }
+            Err(problem)
+        }
     }
 }
 
-/// The text, with U+FFFD in place of every byte that is not UTF-8, as Go reads it.
-fn utf8(source: &[u8]) -> Zeroizing<String> {
-    if let Ok(text) = std::str::from_utf8(source) {
-        return Zeroizing::new(text.to_owned());
+/// The text, with U+FFFD in place of every byte that is not UTF-8, as Go reads it. If there is none, the
+/// bytes are taken over.
+fn take_utf8(source: &mut Vec<u8>) -> Zeroizing<String> {
+    match String::from_utf8(std::mem::take(source)) {
+        Ok(text) => return Zeroizing::new(text),
+        Err(it) => *source = it.into_bytes(),
     }
     let invalid: usize = source.utf8_chunks().map(|it| it.invalid().len()).sum();
     let mut text = Zeroizing::new(String::with_capacity(source.len() + 2 * invalid));
@@ -180,7 +198,10 @@ impl Parser {
             expect = match (expect, byte) {
                 (Expect::FirstKey | Expect::Key, b'"') => {
                     let span = self.string()?;
-                    let decoded = Some(unquote(self.tree.text(span)).into());
+                    let decoded = match unquote(self.tree.text(span)) {
+                        Cow::Owned(it) => Some(it.into()),
+                        Cow::Borrowed(_) => None,
+                    };
                     key = Some(Key { span, decoded, not_a_string: None });
                     Expect::Colon
                 }
@@ -232,9 +253,10 @@ impl Parser {
         if self.tree.is_empty() && self.root == Root::Object && byte != b'{' {
             return Err(self.not_an_object(byte));
         }
-        let mut node = Node::new(kind, style, span);
-        node.key = key;
-        let id = self.tree.add(node);
+        let id = self.tree.add(Node::new(kind, style, span));
+        if let Some(key) = key {
+            self.tree.set_key(id, key);
+        }
         if let Some(parent) = self.open.last() {
             self.tree.append(*parent, id);
         }

@@ -252,7 +252,7 @@ impl<'t> Look<'t> {
         let Some(first) = tree.first_child(container) else { return *self };
         let source = tree.source();
         let one_line = |text: &'t str| Some(text).filter(|it| !it.contains(['\r', '\n']));
-        let key = tree.node(first).key.as_ref().map(|it| it.span.range());
+        let key = tree.key_of(first).map(|it| it.span.range());
         let colon = key.and_then(|it| one_line(&source[it.end..tree.node(first).span.range().start]));
         let gap = match tree.next_sibling(first) {
             Some(second) => source[end(tree, first)..start(tree, second)].split_once(',').and_then(|it| one_line(it.1)),
@@ -321,8 +321,7 @@ fn root(tree: &Tree) -> NodeId {
 
 /// Where an entry begins: at its key, if it has one.
 fn start(tree: &Tree, id: NodeId) -> usize {
-    let node = tree.node(id);
-    node.key.as_ref().map_or(node.span, |it| it.span).range().start
+    tree.key_of(id).map_or(tree.node(id).span, |it| it.span).range().start
 }
 
 fn end(tree: &Tree, id: NodeId) -> usize {

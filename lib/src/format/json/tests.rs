@@ -448,7 +448,7 @@ proptest! {
         let tree = parsed(&with);
         let members: Vec<_> = tree.children(NodeId(0)).map(|it| {
             let node = tree.node(it);
-            let key = node.key.as_ref().expect("a member has a key").span;
+            let key = tree.key_of(it).expect("a member has a key").span;
             tree.source()[key.start as usize..node.span.end as usize].to_owned()
         }).collect();
         let mut moved = members;

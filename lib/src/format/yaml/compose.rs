@@ -15,8 +15,12 @@ use crate::format::{ParseError, ParseErrorKind};
 use crate::tree::{Document, Key, Kind, Node, NodeId, Span, Style, Tree};
 use crate::value::Value;
 
-/// Reads a YAML stream.
-pub(super) fn compose(source: Zeroizing<String>) -> Result<Tree, ParseError> {
+/// Reads a YAML stream, which the tree takes over.
+///
+/// # Errors
+///
+/// If it is none; the text is left then.
+pub(super) fn compose(text: &mut Zeroizing<String>) -> Result<Tree, ParseError> {
     let mut composer = Composer {
         tree: Tree::new(Zeroizing::new(String::new())),
         open: Vec::new(),
@@ -24,22 +28,29 @@ pub(super) fn compose(source: Zeroizing<String>) -> Result<Tree, ParseError> {
         aliases: 0,
         document: None,
     };
-    let mut parser = Parser::new(&source);
+    let source = text.as_str();
+    let mut parser = Parser::new(source);
     loop {
         let event = parser.next().map_err(|error| scan_error(&error))?;
         if event.kind == EventKind::StreamEnd {
             composer.stray(&parser.leftover());
             break;
         }
-        composer.event(&source, &parser, event)?;
+        composer.event(source, &parser, event)?;
     }
     let Composer { mut tree, aliases, .. } = composer;
-    tree.set_source(source);
-    if aliases > 0 {
-        check_aliases(&tree)?;
+    if tree.documents().is_empty() {
+        return Err(ParseError { message: "EOF".to_owned(), line: 0, column: 0, kind: ParseErrorKind::Syntax });
     }
-    check_keys(&mut tree)?;
-    Ok(tree)
+    tree.set_source(std::mem::take(text));
+    let checked = if aliases > 0 { check_aliases(&tree) } else { Ok(()) };
+    match checked.and_then(|()| check_keys(&mut tree)) {
+        Ok(()) => Ok(tree),
+        Err(problem) => {
+            **text = tree.take_source();
+            Err(problem)
+        }
+    }
 }
 
 struct Composer<'s> {
@@ -191,6 +202,7 @@ impl<'s> Composer<'s> {
             let meaning = decode::scalar(source, event.span, style, self.open.last().map_or(0, |it| it.column));
             check_tag(&event, tag, &meaning, style == Style::Plain)?;
         }
+        let mut key = None;
         let place = match self.open.last_mut() {
             None => return self.root(source, parser, event, node, is_leaf),
             Some(frame) => {
@@ -199,7 +211,7 @@ impl<'s> Composer<'s> {
                 let parent = frame.node;
                 match frame.key.take() {
                     Some(pending) => {
-                        node.key = Some(pending.key);
+                        key = Some(pending.key);
                         comments(&mut self.tree, parent, &pending.head, false);
                         comments(&mut self.tree, parent, &pending.inline, false);
                         if is_leaf {
@@ -219,6 +231,9 @@ impl<'s> Composer<'s> {
         };
         let parent = self.open.last().expect("checked above").node;
         let id = self.tree.push(parent, node);
+        if let Some(key) = key {
+            self.tree.set_key(id, key);
+        }
         if let Some(tag) = tag {
             self.tree.set_tag(id, tag);
         }
@@ -517,7 +532,7 @@ fn duplicate_keys(tree: &Tree, map: NodeId, problems: &mut Vec<(usize, String)>)
 }
 
 fn is_merge(tree: &Tree, id: NodeId) -> bool {
-    tree.node(id).key.as_ref().is_some_and(|key| key.decoded.is_none() && tree.text(key.span) == "<<")
+    tree.key_of(id).is_some_and(|key| key.decoded.is_none() && tree.text(key.span) == "<<")
 }
 
 fn merges_mappings(tree: &Tree, id: NodeId) -> bool {

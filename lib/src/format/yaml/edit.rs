@@ -159,7 +159,7 @@ fn value_span(tree: &Tree, id: NodeId) -> Span {
 /// The text of a value, with its tag and anchor, and of its key.
 fn entry_span(tree: &Tree, id: NodeId) -> Span {
     let value = value_span(tree, id);
-    let start = tree.node(id).key.as_ref().map_or(value.start, |it| it.span.start);
+    let start = tree.key_of(id).map_or(value.start, |it| it.span.start);
     Span { start, ..value }
 }
 
@@ -180,7 +180,7 @@ pub(super) fn put(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> Re
         return put_for_comment(tree, id, what, edits);
     }
     // A key in brackets, or behind a `?`, may have no colon.
-    let key_end = node.key.as_ref().map(|it| it.span.range().end);
+    let key_end = tree.key_of(id).map(|it| it.span.range().end);
     let has_colon = span.is_empty() && key_end.is_some_and(|it| source[it..start].ends_with(':'));
     let lacks_colon = span.is_empty() && key_end.is_some() && !has_colon;
     if node.in_flow {
@@ -201,7 +201,7 @@ pub(super) fn put(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> Re
         replace_scalar(tree, id, &Yaml.spell(tree, id, value), edits);
         return Ok(());
     }
-    let parent = match &node.key {
+    let parent = match tree.key_of(id) {
         Some(_) => Parent::Map(column),
         None => Parent::List(column),
     };
@@ -243,7 +243,7 @@ fn put_for_comment(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> R
     let item = list.and_then(|it| tree.entries(it).next());
     let place = node.span.range().start;
     let is_between = |list: NodeId| {
-        let before = match &tree.node(list).key {
+        let before = match tree.key_of(list) {
             Some(key) => skip_comments(source, key.span.range().end),
             None => entry_start(tree, list),
         };
@@ -502,7 +502,7 @@ pub(super) fn expand(tree: &Tree, alias: NodeId, what: &Wire, edits: &mut Edits)
         Wire::Leaf(value) => Yaml.spell(tree, alias, value),
         Wire::Map(_) | Wire::List(_) => {
             let column = node.column as usize;
-            let parent = if node.key.is_some() { Parent::Map(column) } else { Parent::List(column) };
+            let parent = if tree.key_of(alias).is_some() { Parent::Map(column) } else { Parent::List(column) };
             let text = print::print_subtree(what, tree.indent_unit, parent);
             // The blanks between the colon or dash and the value are made anew.
             let gap = tree.source()[..node.span.range().start].trim_end_matches(decode::is_blank_or_break).len();

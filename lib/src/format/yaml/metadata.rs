@@ -117,7 +117,7 @@ fn kept_block(before: &Tree, metadata: &Wire) -> Option<Zeroizing<String>> {
     let print = |key: &str, value: &Wire| {
         print::print_map_entries(&[Entry::Pair(key.to_owned(), value.clone())], column.max(2), column)
     };
-    for child in before.children(id).filter(|it| before.node(*it).key.is_some()) {
+    for child in before.children(id).filter(|it| before.key_of(*it).is_some()) {
         let key = before.key(child);
         match metadata.get(key) {
             None => edits.remove(entry_lines(before, child)),
@@ -153,7 +153,7 @@ fn attach_in_flow(tree: &Tree, root: NodeId, metadata: &Wire, edits: &mut Edits)
     let pair = &text[1..text.len() - 1];
     if let Some(old) = tree.child(root, METADATA_KEY) {
         let node = tree.node(old);
-        edits.replace(Span::new(key_start(node), node.span.range().end), pair);
+        edits.replace(Span::new(key_start(tree, old), node.span.range().end), pair);
         return;
     }
     let close = tree.node(root).span.range().end - 1;
@@ -171,8 +171,7 @@ fn attach_in_flow(tree: &Tree, root: NodeId, metadata: &Wire, edits: &mut Edits)
 }
 
 fn detach_in_flow(tree: &Tree, root: NodeId, id: NodeId, edits: &mut Edits) {
-    let node = tree.node(id);
-    let mut region = Span::new(key_start(node), end_of_value(tree, id));
+    let mut region = Span::new(key_start(tree, id), end_of_value(tree, id));
     let before = tree.entries(root).take_while(|it| *it != id).last();
     match (before, comma_behind(tree, region.range().end)) {
         (_, Some(comma)) => region.end = comma as u32 + 1,

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 use self::place::line_start;
 use self::replace::{commented_header, replace_scalar, restore_span, without_tag};
-use self::source::decode_source;
+use self::source::{check_characters, decode_source};
 use super::{EditError, Format, Layout, ParseError, ParseErrorKind, PrintError};
 use crate::key_path::KeyPath;
 use crate::secret::SecretText;
@@ -46,17 +46,25 @@ impl Format for Yaml {
         &[".yaml", ".yml"]
     }
 
-    fn parse(&self, source: &[u8]) -> Result<Tree, ParseError> {
+    fn read(&self, source: &mut Vec<u8>) -> Result<Tree, ParseError> {
         if source.is_empty() {
             let message = "File cannot be completely empty, it must contain at least one document".to_owned();
             return Err(ParseError { message, line: 0, column: 0, kind: ParseErrorKind::Empty });
         }
-        let mut tree = compose::compose(decode_source(source)?)?;
-        tree.indent_unit = find_unit(&tree);
-        if tree.documents().is_empty() {
-            return Err(error("EOF".to_owned(), 0, 0));
+        let mut text = decode_source(source)?;
+        let read = check_characters(&text).and_then(|()| compose::compose(&mut text));
+        match read {
+            Ok(mut tree) => {
+                tree.indent_unit = find_unit(&tree);
+                Ok(tree)
+            }
+            Err(problem) => {
+                if source.is_empty() {
+                    *source = std::mem::take(&mut *text).into_bytes();
+                }
+                Err(problem)
+            }
         }
-        Ok(tree)
     }
 
     fn value(&self, tree: &Tree, id: NodeId) -> Result<Value, ParseError> {
@@ -153,7 +161,7 @@ impl Format for Yaml {
     }
 
     fn aliased_key(&self, tree: &Tree, at: NodeId) -> Option<Zeroizing<String>> {
-        let key = tree.node(at).key.as_ref()?;
+        let key = tree.key_of(at)?;
         tree.text(key.span).starts_with('*').then(|| spelling::spell_flow(&Value::str(tree.key(at))).1)
     }
 
@@ -292,7 +300,7 @@ impl Yaml {
                 continue;
             };
             top.next = tree.next_sibling(child);
-            let key = tree.node(child).key.as_ref().map(|_| tree.key(child).to_owned());
+            let key = tree.key_of(child).map(|_| tree.key(child).to_owned());
             if !is_leaf(child) {
                 stack.push(open(child, key));
                 continue;
@@ -331,7 +339,7 @@ fn spell(tree: &Tree, at: NodeId, value: &Value, style: Style) -> Zeroizing<Stri
     }
     let column = node.column as usize;
     let unit = tree.indent_unit;
-    let inside = if node.key.is_some() { unit * ((column + unit) / unit) } else { column + 2 };
+    let inside = if tree.key_of(at).is_some() { unit * ((column + unit) / unit) } else { column + 2 };
     spelling::spell(value, column, inside).1
 }
 

@@ -50,7 +50,7 @@ pub(super) fn has_comment_behind(tree: &Tree, span: Span) -> bool {
 pub(super) fn entry_start(tree: &Tree, id: NodeId) -> usize {
     let node = tree.node(id);
     let source = tree.source();
-    let from = match &node.key {
+    let from = match tree.key_of(id) {
         Some(key) => key.span.range().start,
         None => node.span.range().start.min(node.properties.range().start),
     };
@@ -71,7 +71,7 @@ pub(super) fn entry_start(tree: &Tree, id: NodeId) -> usize {
 pub(super) fn entry_lines(tree: &Tree, id: NodeId) -> Span {
     let node = tree.node(id);
     let source = tree.source();
-    let key = key_start(node);
+    let key = key_start(tree, id);
     let line = line_start(source, key);
     let before = source[line..key].trim_start_matches('\u{feff}').trim();
     let start = if before.is_empty() || before == "?" { line } else { key };
@@ -93,8 +93,8 @@ pub(super) fn is_block(node: &Node) -> bool {
     matches!(node.style, Style::Literal | Style::Folded)
 }
 
-pub(super) fn key_start(node: &Node) -> usize {
-    node.key.as_ref().map_or(node.span, |it| it.span).range().start
+pub(super) fn key_start(tree: &Tree, id: NodeId) -> usize {
+    tree.key_of(id).map_or(tree.node(id).span, |it| it.span).range().start
 }
 
 /// Where an entry ends: behind its value, or behind what stands for it if nothing spells that.
@@ -107,8 +107,7 @@ pub(super) fn end_of_value(tree: &Tree, id: NodeId) -> usize {
 /// of a tag, or the colon part of a key.
 pub(super) fn comma(tree: &Tree, id: NodeId) -> &'static str {
     let node = tree.node(id);
-    let is_behind_key =
-        node.properties.is_empty() && node.key.as_ref().is_some_and(|it| it.span.end == node.span.start);
+    let is_behind_key = node.properties.is_empty() && tree.key_of(id).is_some_and(|it| it.span.end == node.span.start);
     let before = tree.source()[..node.span.range().start].rsplit(decode::is_blank_or_break).next();
     let is_behind_tag = before.is_some_and(|it| it.contains('!'));
     if node.span.is_empty() && (is_behind_tag || !is_behind_key) { " ," } else { "," }

@@ -6,28 +6,33 @@ use super::error;
 use crate::format::ParseError;
 use crate::tree::Encoding;
 
-/// The text of a file: UTF-8, or UTF-16 with its mark. Control characters are refused, as by
-/// go-yaml.
-pub(super) fn decode_source(source: &[u8]) -> Result<Zeroizing<String>, ParseError> {
+/// The text of a file: UTF-8, whose bytes are taken over, or UTF-16 with its mark.
+pub(super) fn decode_source(source: &mut Vec<u8>) -> Result<Zeroizing<String>, ParseError> {
     if source.len() >= u32::MAX as usize {
         return Err(error("the file is larger than 4 GiB".to_owned(), 0, 0));
     }
-    let text = match Encoding::of(source) {
-        Encoding::Utf16Le => decode_utf16(&source[2..], u16::from_le_bytes)?,
-        Encoding::Utf16Be => decode_utf16(&source[2..], u16::from_be_bytes)?,
-        Encoding::Utf8 => match std::str::from_utf8(source) {
-            Ok(text) => Zeroizing::new(text.to_owned()),
-            Err(problem) => {
+    match Encoding::of(source) {
+        Encoding::Utf16Le => decode_utf16(&source[2..], u16::from_le_bytes),
+        Encoding::Utf16Be => decode_utf16(&source[2..], u16::from_be_bytes),
+        Encoding::Utf8 => match String::from_utf8(std::mem::take(source)) {
+            Ok(text) => Ok(Zeroizing::new(text)),
+            Err(it) => {
+                let problem = it.utf8_error();
+                *source = it.into_bytes();
                 let (line, column) = end_of(&source[..problem.valid_up_to()]);
                 let what = match source[problem.valid_up_to()] {
                     0x80..=0xBF | 0xF8.. => "invalid leading UTF-8 octet",
                     _ if problem.error_len().is_none() => "incomplete UTF-8 octet sequence",
                     _ => "invalid trailing UTF-8 octet",
                 };
-                return Err(error(format!("yaml: {what}"), line, column));
+                Err(error(format!("yaml: {what}"), line, column))
             }
         },
-    };
+    }
+}
+
+/// Refuses control characters, as go-yaml does.
+pub(super) fn check_characters(text: &str) -> Result<(), ParseError> {
     let is_control = |byte: u8| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r') || byte == 0x7F;
     // A chunk at a time, without a way out in between, is what the machine does fastest.
     let has_control = |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | is_control(*byte));
@@ -46,7 +51,7 @@ pub(super) fn decode_source(source: &[u8]) -> Result<Zeroizing<String>, ParseErr
         let (line, column) = end_of(&text.as_bytes()[..at]);
         return Err(error("yaml: control characters are not allowed".to_owned(), line, column));
     }
-    Ok(text)
+    Ok(())
 }
 
 fn decode_utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Zeroizing<String>, ParseError> {

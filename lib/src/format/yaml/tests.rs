@@ -31,7 +31,7 @@ fn dump_node(tree: &Tree, id: NodeId) -> String {
 
 fn dump_child(tree: &Tree, id: NodeId) -> String {
     let node = tree.node(id);
-    match (node.kind, &node.key) {
+    match (node.kind, tree.key_of(id)) {
         (Kind::Comment { inline }, _) => {
             format!("#{}{}", if inline { "~" } else { "" }, &tree.text(node.span)[1..])
         }
@@ -134,7 +134,7 @@ fn what_is_attached_can_be_detached() {
         let attached = edited(source, |tree, edits| yaml().attach(tree, &metadata(), None, &Layout::default(), edits));
         let tree = yaml().parse(attached.as_bytes()).unwrap_or_else(|it| panic!("{source:?}: {it}\n{attached}"));
         for document in tree.documents() {
-            let last = tree.children(document.root).filter(|it| tree.node(*it).key.is_some()).last();
+            let last = tree.children(document.root).filter(|it| tree.key_of(*it).is_some()).last();
             assert_eq!(last.map(|it| tree.key(it)), Some("sops"), "{attached}");
         }
         assert_eq!(edited(&attached, detach_all), source, "{attached}");
