@@ -7,6 +7,10 @@ pub(crate) const VARIABLES: &[(&str, &str)] = &[
     ("APPDATA", "On Windows: the folder that `sops\\age\\keys.txt` lies in"),
     ("EDITOR", "The editor, if `SOPS_EDITOR` does not name one"),
     ("GNUPGHOME", "GnuPG's directory, instead of `.gnupg` in the home directory"),
+    (
+        "GPG_AGENT_INFO",
+        "The socket of the gpg-agent that remembers passphrases, up to a colon, instead of the usual one; empty for none",
+    ),
     ("HOME", "The home directory: `.gnupg`, `.ssh` and, below `.config`, `sops/age/keys.txt` lie in it"),
     ("LEAFSEAL_COMPAT", "`sops` to be parsed and answered as SOPS does"),
     ("LEAFSEAL_GNUPG_HOMES", "More directories as GnuPG has them, to look for keys in, separated as in `PATH`"),
@@ -37,7 +41,7 @@ pub(crate) const VARIABLES: &[(&str, &str)] = &[
     ("TMPDIR", "Where scratch space is made if none is in memory"),
     ("USERPROFILE", "On Windows: the home directory"),
     ("XDG_CONFIG_HOME", "The folder that `sops/age/keys.txt` lies in, instead of the usual one"),
-    ("XDG_RUNTIME_DIR", "Where scratch space is made, if it is in memory"),
+    ("XDG_RUNTIME_DIR", "Where scratch space is made, if it is in memory; the socket of gpg-agent may lie in it too"),
 ];
 
 /// Reads a variable; an empty one is there.

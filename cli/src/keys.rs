@@ -20,8 +20,7 @@ use crate::error::{self, Failure, code, wrap};
 use crate::gpg::{GnuPg, Unattended};
 use crate::identities::Identities;
 use crate::pgp_keys::{Passphrase, PgpKeys};
-use crate::prompt::Terminal;
-use crate::ui;
+use crate::{prompt, ui};
 
 /// How long services in the network may take before somebody is prompted, or told.
 const PATIENCE: Patience = Patience(Duration::from_secs(20));
@@ -59,10 +58,10 @@ impl Keys {
                 .hint("they are named by --keyservice or by the environment variable SOPS_KEYSERVICE"));
         }
         let identities = Arc::new(Identities::new(env::var));
-        let age = Age::new(Arc::clone(&identities)).with_prompt(Terminal).with_plugins(Plugins);
+        let age = Age::new(Arc::clone(&identities)).with_prompt(prompt::anybody(env::var)).with_plugins(Plugins);
         let pgp_keys = Arc::new(PgpKeys::new(env::var));
         let gnupg = GnuPg::new(Arc::clone(&pgp_keys), &env::var);
-        let pgp = Pgp::new(pgp_keys, SystemClock).with_prompt(Passphrase::new(env::var));
+        let pgp = Pgp::new(pgp_keys, SystemClock).with_prompt(Passphrase::new(env::var, prompt::anybody(env::var)));
         let pgp = pgp.with_warnings(|it| ui::warn(crate::mode(), it));
         Ok(Self { age, identities, pgp, gnupg, local: flags.enable_local_keyservice, order })
     }

@@ -12,7 +12,6 @@ use zeroize::Zeroizing;
 use crate::error::reason;
 use crate::files;
 use crate::gpg::home::GnupgHome;
-use crate::prompt::Terminal;
 
 const CERT_FILE: &str = "LEAFSEAL_PGP_CERT_FILE";
 const KEY: &str = "LEAFSEAL_PGP_KEY";
@@ -32,10 +31,11 @@ pub(crate) struct PgpKeys {
     secret_keys: OnceLock<Arc<SecretKeys>>,
 }
 
-/// Answers with the passphrase in a file if one is named, else asks at the terminal.
+/// Answers with the passphrase in a file if one is named, else asks others.
 pub(crate) struct Passphrase {
     lookup: Lookup,
     read: OnceLock<Option<SecretText>>,
+    others: Box<dyn Prompt>,
 }
 
 impl PgpKeys {
@@ -105,17 +105,24 @@ impl Finder for PgpKeys {
 }
 
 impl Passphrase {
-    /// `lookup` reads a variable.
-    pub(crate) fn new(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Self {
-        Self { lookup: Box::new(lookup), read: OnceLock::new() }
+    /// `lookup` reads a variable; `others` are asked if it names no file.
+    pub(crate) fn new(
+        lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static,
+        others: impl Prompt + 'static,
+    ) -> Self {
+        Self { lookup: Box::new(lookup), read: OnceLock::new(), others: Box::new(others) }
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        (self.lookup)(PASSPHRASE_FILE).filter(|it| !it.is_empty()).map(PathBuf::from)
     }
 }
 
 impl Prompt for Passphrase {
     fn passphrase(&self, what: &str) -> Option<SecretText> {
         const LIMIT: usize = 1 << 16;
-        let Some(path) = (self.lookup)(PASSPHRASE_FILE).filter(|it| !it.is_empty()).map(PathBuf::from) else {
-            return Terminal.passphrase(what);
+        let Some(path) = self.file() else {
+            return self.others.passphrase(what);
         };
         // A pipe can be read once only.
         let first_line = || {
@@ -124,5 +131,18 @@ impl Prompt for Passphrase {
             Some(SecretText::new(line.strip_suffix(b"\r").unwrap_or(line)))
         };
         self.read.get_or_init(first_line).clone()
+    }
+
+    fn remembered(&self, what: &str, id: &str) -> Result<Option<SecretText>, String> {
+        match self.file() {
+            Some(_) => Ok(self.passphrase(what)),
+            None => self.others.remembered(what, id),
+        }
+    }
+
+    fn forget(&self, id: &str) {
+        if self.file().is_none() {
+            self.others.forget(id);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Questions to the person at the terminal, whatever standard input and output are.
 
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 
@@ -17,6 +18,20 @@ pub(crate) struct Terminal;
 impl Prompt for Terminal {
     fn passphrase(&self, what: &str) -> Option<SecretText> {
         rpassword::prompt_password(format!("{what} ")).ok().map(SecretText::new)
+    }
+}
+
+/// gpg-agent for what it may remember, where there is one; the terminal for all else. `lookup` reads a
+/// variable.
+pub(crate) fn anybody(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> impl Prompt {
+    #[cfg(unix)]
+    {
+        crate::gpg::passphrase::AgentFirst::new(lookup, Terminal)
+    }
+    #[cfg(not(unix))]
+    {
+        drop(lookup);
+        Terminal
     }
 }
 

@@ -77,11 +77,13 @@ fn edit_at_terminal(
     );
     let mut command = place.command("timeout");
     command.env("XDG_RUNTIME_DIR", memory.path()).env("EDITOR", "sh race.sh");
-    let outcome =
-        Place::finish(command.args(["60", "script", "-qec", "leafseal edit f.yaml", "/dev/null"]), answers.as_bytes());
+    // The terminal is there until the program has ended: it hangs up when there is nothing more to type.
+    let session = "rm -f ended; { cat; until [ -e ended ]; do sleep 0.05; done; } | \
+                   script -qec 'leafseal edit f.yaml; echo $? > ended' /dev/null; exit $(cat ended)";
+    let outcome = Place::finish(command.args(["60", "sh", "-c", session]), answers.as_bytes());
     let said = String::from_utf8_lossy(&outcome.stdout).replace('\r', "");
     assert!(!said.contains(SECRET), "{said}");
-    assert!(said.contains("is kept") || is_empty(memory), "{said}");
+    assert!(said.contains("is kept") || is_empty(memory), "exit {}: {said}", outcome.code);
     Some(Outcome { stderr: said, ..outcome })
 }
 
@@ -114,7 +116,7 @@ fn an_edit_is_merged_with_what_somebody_else_has_written() {
 
         start();
         let outcome =
-            edit_at_terminal(&place, &memory, &set("b", "theirs"), "e\n", [editors[0], ""]).expect("it is there");
+            edit_at_terminal(&place, &memory, &set("b", "theirs"), "e\n\x04", [editors[0], ""]).expect("it is there");
         assert_ne!(outcome.code, 0);
         assert!(outcome.stderr.contains("line 2 is a marker of a conflict"), "{}", outcome.stderr);
     }

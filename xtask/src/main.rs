@@ -1,4 +1,4 @@
-//! The one task runner: `cargo xtask test`, `bench`, `fuzz`, `peers`.
+//! The one task runner: `cargo xtask test`, `bench`, `fuzz`, `peers`, `plane`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what a task runner is for")]
 
 mod bench;
@@ -6,6 +6,7 @@ mod corpora;
 mod fuzz;
 mod measure;
 mod peers;
+mod plane;
 mod sh;
 mod test;
 
@@ -19,6 +20,7 @@ usage: cargo xtask COMMAND
                                 the release build beside real sops and any other program
   fuzz [TARGET] [--seconds N]   mutates the saved corpus (default: every target, 10 s each)
   peers                         sets up the real programs that tests compare with
+  plane up|down                 a real Kubernetes control plane and OpenBao on loopback, to try things out
 
 environment: LEAFSEAL_PEERS     where the peers are kept (default: a folder of the user's cache)
              CI=true            a test that could not be run is a failure
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("peers") => peers::set_up().map(|_| ()),
+        Some("plane") => plane::run(rest),
         Some(measure::COMMAND) => return measure::child(rest),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

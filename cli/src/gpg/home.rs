@@ -42,6 +42,12 @@ impl GnupgHome {
         }
     }
 
+    /// Returns the home directory that GnuPG uses if nobody names one.
+    #[cfg(unix)]
+    pub(super) fn standard(lookup: &dyn Fn(&str) -> Option<OsString>) -> Option<Self> {
+        standard(lookup).map(|path| Self { path, is_standard: true })
+    }
+
     /// As GnuPG names it: absolute, without slashes at its end, and otherwise as it is spelt.
     fn named(path: &Path, lookup: &dyn Fn(&str) -> Option<OsString>) -> Self {
         let here = std::env::current_dir().unwrap_or_default();

@@ -9,6 +9,8 @@ mod assuan;
 pub(crate) mod home;
 #[cfg(unix)]
 mod keys;
+#[cfg(unix)]
+pub(crate) mod passphrase;
 mod program;
 #[cfg(unix)]
 mod sexp;
@@ -73,12 +75,17 @@ struct Failed {
     for_any: bool,
 }
 
+/// How long somebody may take for a passphrase; `lookup` reads a variable.
+fn for_people(lookup: &dyn Fn(&str) -> Option<OsString>) -> Duration {
+    let seconds = lookup(TIMEOUT).and_then(|it| it.to_str()?.parse().ok()).filter(|it| *it > 0);
+    seconds.map_or(FOR_PEOPLE, Duration::from_secs)
+}
+
 impl GnuPg {
     /// Uses the homes and the program that the environment names, with the certificates that
     /// `finder` finds; `lookup` reads a variable.
     pub(crate) fn new(finder: impl Finder + 'static, lookup: &dyn Fn(&str) -> Option<OsString>) -> Self {
-        let seconds = lookup(TIMEOUT).and_then(|it| it.to_str()?.parse().ok()).filter(|it| *it > 0);
-        let for_people = seconds.map_or(FOR_PEOPLE, Duration::from_secs);
+        let for_people = for_people(lookup);
         Self {
             program: Program::new(lookup(program::VARIABLE), for_people),
             for_people,

@@ -22,7 +22,7 @@ use recipient::Recipient;
 pub use super::Prompt;
 use super::{Answer, KeyError, KeyKind, KeyService, Reach, one_line};
 use crate::metadata::MasterKey;
-use crate::secret::KeyPart;
+use crate::secret::{KeyPart, SecretText};
 
 /// How age recipients are named (spec section 6.1).
 pub const KIND: KeyKind =
@@ -285,10 +285,19 @@ impl age::Identity for Everything<'_> {
 
 impl Ask<'_> {
     fn passphrase(&self, what: &str) -> Result<SecretString, String> {
-        let answer = self.prompt.and_then(|it| it.passphrase(what));
-        let answer = answer.ok_or("could not read passphrase: there is nobody to ask")?;
-        let text = answer.expose_str().ok_or("could not read passphrase: it is not UTF-8")?;
-        Ok(SecretString::from(text))
+        answered(self.prompt.and_then(|it| it.passphrase(what)))
+    }
+
+    /// The passphrase that may be remembered as `id`.
+    fn remembered(&self, what: &str, id: &str) -> Result<SecretString, String> {
+        let answer = self.prompt.map_or(Ok(None), |it| it.remembered(what, id));
+        answered(answer.map_err(|it| format!("could not read passphrase: {it}"))?)
+    }
+
+    fn forget(&self, id: &str) {
+        if let Some(it) = self.prompt {
+            it.forget(id);
+        }
     }
 
     fn plugin_identity(&self, identity: &age::plugin::Identity) -> Result<Box<dyn age::Identity>, String> {
@@ -297,6 +306,12 @@ impl Ask<'_> {
             None => Err(format!("the age plugin {} cannot be started here", identity.plugin())),
         }
     }
+}
+
+fn answered(answer: Option<SecretText>) -> Result<SecretString, String> {
+    let answer = answer.ok_or("could not read passphrase: there is nobody to ask")?;
+    let text = answer.expose_str().ok_or("could not read passphrase: it is not UTF-8")?;
+    Ok(SecretString::from(text))
 }
 
 /// What went wrong, in the words of the program that SOPS users know.
@@ -322,7 +337,6 @@ mod tests {
     use pollster::block_on;
 
     use super::*;
-    use crate::secret::SecretText;
 
     macro_rules! key {
         ($name:literal) => {

@@ -90,6 +90,19 @@ pub trait KeyService: Send + Sync {
 pub trait Prompt: Send + Sync {
     /// Shows `what` and returns the answer, or `None` if there is nobody to ask.
     fn passphrase(&self, what: &str) -> Option<SecretText>;
+
+    /// The same for a passphrase that may be remembered from one run to the next: by the name `id`,
+    /// which SOPS uses too.
+    ///
+    /// # Errors
+    ///
+    /// If whoever was asked does not want to answer.
+    fn remembered(&self, what: &str, _id: &str) -> Result<Option<SecretText>, String> {
+        Ok(self.passphrase(what))
+    }
+
+    /// What is remembered by this name is wrong.
+    fn forget(&self, _id: &str) {}
 }
 
 /// Why a key service could not do what was asked.

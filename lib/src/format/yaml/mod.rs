@@ -17,6 +17,7 @@ mod replace;
 mod scalar;
 mod scan;
 mod source;
+mod spelling;
 #[cfg(test)]
 mod tests;
 
@@ -138,7 +139,7 @@ impl Format for Yaml {
     fn uncomment(&self, tree: &Tree, at: NodeId, text: &SecretText, edits: &mut Edits) {
         let node = tree.node(at);
         let dash = tree.source()[..self.region(tree, at).range().start].rfind('-').unwrap_or(node.span.range().start);
-        let text = scalar::comment(text, node.column as usize);
+        let text = spelling::comment(text, node.column as usize);
         edits.replace(Span::new(dash, node.span.range().end), text.as_str());
     }
 
@@ -153,7 +154,7 @@ impl Format for Yaml {
 
     fn aliased_key(&self, tree: &Tree, at: NodeId) -> Option<Zeroizing<String>> {
         let key = tree.node(at).key.as_ref()?;
-        tree.text(key.span).starts_with('*').then(|| scalar::spell_flow(&Value::str(tree.key(at))).1)
+        tree.text(key.span).starts_with('*').then(|| spelling::spell_flow(&Value::str(tree.key(at))).1)
     }
 
     fn region(&self, tree: &Tree, at: NodeId) -> Span {
@@ -320,18 +321,18 @@ fn push(container: &mut Wire, key: Option<String>, wire: Wire) {
 fn spell(tree: &Tree, at: NodeId, value: &Value, style: Style) -> Zeroizing<String> {
     let node = tree.node(at);
     if let Value::Comment(text) = value {
-        return scalar::comment(text, node.column as usize);
+        return spelling::comment(text, node.column as usize);
     }
-    if let Some(quoted) = scalar::spell_quoted(value, style) {
+    if let Some(quoted) = spelling::spell_quoted(value, style) {
         return quoted;
     }
     if node.in_flow {
-        return scalar::spell_flow(value).1;
+        return spelling::spell_flow(value).1;
     }
     let column = node.column as usize;
     let unit = tree.indent_unit;
     let inside = if node.key.is_some() { unit * ((column + unit) / unit) } else { column + 2 };
-    scalar::spell(value, column, inside).1
+    spelling::spell(value, column, inside).1
 }
 
 /// True if a scalar stands there as SOPS spells what it means.

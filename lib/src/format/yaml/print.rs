@@ -2,7 +2,7 @@
 
 use zeroize::{Zeroize, Zeroizing};
 
-use super::scalar::{comment, is_simple_key, spell, spell_flow, spell_quoted};
+use super::spelling::{comment, is_simple_key, spell, spell_flow, spell_quoted};
 use crate::format::PrintError;
 use crate::secret::SecretText;
 use crate::tree::{Entry, Style, Wire};

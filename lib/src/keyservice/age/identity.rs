@@ -1,6 +1,7 @@
 //! Identities: private keys as they stand in variables, files and the output of commands.
 
-use std::io::{BufRead, Read};
+use std::borrow::Cow;
+use std::io::Read;
 use std::sync::{Arc, OnceLock};
 
 use age::Identity as _;
@@ -288,30 +289,56 @@ impl LockedFile {
     }
 
     fn open(&self, ask: &Ask<'_>) -> Result<Vec<Identity>, String> {
-        let failed = |it: age::DecryptError| match it {
-            age::DecryptError::DecryptionFailed | age::DecryptError::NoMatchingKeys => {
-                "incorrect passphrase".to_owned()
+        let failed = |it: age::DecryptError| match is_wrong_passphrase(&it) {
+            true => "incorrect passphrase".to_owned(),
+            false => format!("failed to decrypt identity file '{}': {}", self.location, reason(it)),
+        };
+        let file = match self.source.starts_with(b"-----BEGIN AGE") {
+            true => {
+                let mut file = Vec::with_capacity(self.source.len());
+                let armour = age::armor::ArmoredReader::new(&self.source[..]);
+                armour.take(FILE_LIMIT as u64).read_to_end(&mut file).map_err(|it| failed(it.into()))?;
+                Cow::Owned(file)
             }
-            it => format!("failed to decrypt identity file '{}': {}", self.location, reason(it)),
+            false => Cow::Borrowed(&self.source[..]),
         };
-        let reader: Box<dyn BufRead> = match self.source.starts_with(b"-----BEGIN AGE") {
-            true => Box::new(std::io::BufReader::new(age::armor::ArmoredReader::new(&self.source[..]))),
-            false => Box::new(&self.source[..]),
-        };
-        let decryptor = age::Decryptor::new_buffered(reader).map_err(failed)?;
+        let decryptor = age::Decryptor::new_buffered(&file[..]).map_err(failed)?;
         if !decryptor.is_scrypt() {
             return Err(failed(age::DecryptError::InvalidHeader));
         }
-        let passphrase = ask.passphrase(&format!("Enter passphrase for identity '{}':", self.location))?;
+        let id = cache_id(&file);
+        let passphrase = ask.remembered(&format!("Enter passphrase for identity '{}':", self.location), &id)?;
         let mut key = age::scrypt::Identity::new(passphrase);
         key.set_max_work_factor(WORK_FACTOR_LIMIT);
-        let reader = decryptor.decrypt(std::iter::once(&key as &dyn age::Identity)).map_err(failed)?;
+        let reader = decryptor.decrypt(std::iter::once(&key as &dyn age::Identity)).map_err(|it| {
+            if is_wrong_passphrase(&it) {
+                ask.forget(&id);
+            }
+            failed(it)
+        })?;
         // Reserved first: a vector that grows leaves copies behind.
         let mut text = Zeroizing::new(Vec::with_capacity(self.source.len() + 64));
         reader.take(FILE_LIMIT as u64).read_to_end(&mut text).map_err(|it| failed(it.into()))?;
         let identities = parse(&text, Spacing::Lines);
         identities.map_err(|it| format!("failed to parse '{}' age identities: {it}", self.location))
     }
+}
+
+/// What SOPS calls the passphrase of an identity file, without its armour, where it is remembered:
+/// since its version 3.13.1 by what is in the file.
+fn cache_id(file: &[u8]) -> String {
+    // Base 32 of RFC 4648, of whole groups of five bytes.
+    const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let digest = Sha256::digest(file);
+    let letters = digest[..25].chunks_exact(5).flat_map(|group| {
+        let bits = group.iter().fold(0_u64, |bits, it| bits << 8 | u64::from(*it));
+        (0..8).map(move |n| char::from(LETTERS[(bits >> (35 - 5 * n)) as usize & 31]))
+    });
+    "SopsAge".chars().chain(letters).collect()
+}
+
+fn is_wrong_passphrase(error: &age::DecryptError) -> bool {
+    matches!(error, age::DecryptError::DecryptionFailed | age::DecryptError::NoMatchingKeys)
 }
 
 fn is_encrypted(source: &[u8]) -> bool {

@@ -140,10 +140,18 @@ impl SecretKey {
                 return Err(wrong("is locked with Blowfish, which is left to gpg"));
             }
             let question = format!("Enter passphrase for the OpenPGP key {id} in '{}':", self.location);
-            let answer = prompt.and_then(|it| it.passphrase(&question));
+            // SOPS calls the passphrase by the last eight digits of the key.
+            let remembered = &id[id.len().saturating_sub(8)..];
+            let answer = prompt.map_or(Ok(None), |it| it.remembered(&question, remembered));
+            let answer = answer.map_err(|it| wrong(&format!("needs a passphrase: {it}")))?;
             let answer = answer.ok_or_else(|| wrong("needs a passphrase: there is nobody to ask"))?;
             let opened = secret.decrypt_secret(&Password::from(answer.expose()));
-            opened.and_then(Key::into_keypair).map_err(|_| wrong("does not open with this passphrase"))
+            opened.and_then(Key::into_keypair).map_err(|_| {
+                if let Some(it) = prompt {
+                    it.forget(remembered);
+                }
+                wrong("does not open with this passphrase")
+            })
         })
     }
 }

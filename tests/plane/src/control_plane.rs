@@ -1,0 +1,265 @@
+//! etcd, kube-apiserver, kube-controller-manager, kube-scheduler and KWOK: Deployments become
+//! ReplicaSets, those become Pods, and the Pods become Ready.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Node;
+use kube::Client;
+use kube::api::{Api, PostParams};
+use leafseal_tests::peer;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::certificates::{Authority, signing_key};
+use crate::cluster;
+use crate::ports;
+use crate::process::Process;
+
+/// How long the whole may take to be ready. It takes about four seconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The token of the user who may do everything. The plane is on loopback and lives for minutes.
+const ADMIN: &str = "leafseal-test-plane-administrator";
+
+/// A control plane of its own, on loopback. Dropping it ends every program and removes its data.
+#[derive(Debug)]
+pub struct ControlPlane {
+    // Fields are dropped in this order: the clients of the API server, then it, then its store.
+    kwok: Option<Process>,
+    scheduler: Option<Process>,
+    controllers: Option<Process>,
+    apiserver: Option<Process>,
+    etcd: Option<Process>,
+    ports: [u16; 3],
+    dir: TempDir,
+}
+
+impl ControlPlane {
+    /// Starts a control plane and waits until it serves. Without the programs, reports that the
+    /// running test is not run and returns `None`.
+    ///
+    /// # Panics
+    ///
+    /// If the programs are there and do not come up; with the last lines of each log.
+    pub async fn start() -> Option<Self> {
+        for program in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kwok-stages"] {
+            find(program)?;
+        }
+        let dir = tempfile::Builder::new().prefix("leafseal-plane-").tempdir().expect("there is a temporary folder");
+        let mut plane = Self {
+            kwok: None,
+            scheduler: None,
+            controllers: None,
+            apiserver: None,
+            etcd: None,
+            ports: ports::free(),
+            dir,
+        };
+        plane.write_credentials().expect("the folder can be written");
+        plane.start_etcd();
+        plane.start_apiserver();
+        plane.wait_until_ready().await;
+        plane.start_controllers();
+        plane.add_node().await;
+        Some(plane)
+    }
+
+    /// The address of the API server.
+    pub fn server(&self) -> String {
+        format!("https://127.0.0.1:{}", self.ports[0])
+    }
+
+    /// A kubeconfig whose user may do everything.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.path().join("kubeconfig")
+    }
+
+    /// The certificate of the authority that signed the API server's, PEM.
+    pub fn authority(&self) -> PathBuf {
+        self.dir.path().join("ca.crt")
+    }
+
+    /// A client that may do everything.
+    ///
+    /// # Panics
+    ///
+    /// If the kubeconfig is not one.
+    pub async fn client(&self) -> Client {
+        cluster::client(&self.kubeconfig()).await
+    }
+
+    /// Ends the API server, as a crash does.
+    pub fn stop_apiserver(&mut self) {
+        self.apiserver = None;
+    }
+
+    /// Starts the API server again, with the same address and data.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come up.
+    pub async fn restart_apiserver(&mut self) {
+        self.apiserver = None;
+        self.start_apiserver();
+        self.wait_until_ready().await;
+    }
+
+    fn write_credentials(&self) -> io::Result<()> {
+        let dir = self.dir.path();
+        let authority = Authority::new("leafseal test plane");
+        let server =
+            authority.issue("kube-apiserver", &["127.0.0.1", "localhost", "kubernetes.default.svc", "10.96.0.1"]);
+        fs::write(dir.join("ca.crt"), authority.certificate())?;
+        fs::write(dir.join("apiserver.crt"), server.certificate)?;
+        fs::write(dir.join("apiserver.key"), server.key)?;
+        let (signs, verifies) = signing_key();
+        fs::write(dir.join("service-accounts.key"), signs)?;
+        fs::write(dir.join("service-accounts.pub"), verifies)?;
+        fs::write(dir.join("tokens.csv"), format!("{ADMIN},admin,1,system:masters\n"))?;
+        fs::create_dir(dir.join("unused"))?;
+        let kubeconfig = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "plane", "cluster": {
+                "server": self.server(), "certificate-authority": self.authority(),
+            }}],
+            "users": [{"name": "admin", "user": {"token": ADMIN}}],
+            "contexts": [{"name": "plane", "context": {"cluster": "plane", "user": "admin"}}],
+            "current-context": "plane",
+        });
+        fs::write(self.kubeconfig(), kubeconfig.to_string())
+    }
+
+    fn start_etcd(&mut self) {
+        let [_, client, peers] = self.ports.map(|it| format!("http://127.0.0.1:{it}"));
+        self.etcd = Some(self.run(
+            "etcd",
+            &[
+                "--data-dir=etcd",
+                "--unsafe-no-fsync",
+                &format!("--listen-client-urls={client}"),
+                &format!("--advertise-client-urls={client}"),
+                &format!("--listen-peer-urls={peers}"),
+                &format!("--initial-advertise-peer-urls={peers}"),
+                &format!("--initial-cluster=default={peers}"),
+            ],
+        ));
+    }
+
+    fn start_apiserver(&mut self) {
+        self.apiserver = Some(self.run(
+            "kube-apiserver",
+            &[
+                &format!("--etcd-servers=http://127.0.0.1:{}", self.ports[1]),
+                &format!("--secure-port={}", self.ports[0]),
+                "--bind-address=127.0.0.1",
+                // Else discovery documents name the machine's address.
+                "--advertise-address=127.0.0.1",
+                "--endpoint-reconciler-type=none",
+                // Else one folder of the system is shared.
+                "--cert-dir=unused",
+                "--tls-cert-file=apiserver.crt",
+                "--tls-private-key-file=apiserver.key",
+                "--service-cluster-ip-range=10.96.0.0/16",
+                "--service-account-key-file=service-accounts.pub",
+                "--service-account-signing-key-file=service-accounts.key",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                "--token-auth-file=tokens.csv",
+                "--authorization-mode=RBAC",
+                // Pods need no token here, and the one Node is taken for ready: no controller looks after it.
+                "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
+            ],
+        ));
+    }
+
+    fn start_controllers(&mut self) {
+        let leader = "--leader-elect=false";
+        self.controllers = Some(self.run(
+            "kube-controller-manager",
+            &[
+                "--kubeconfig=kubeconfig",
+                "--service-account-private-key-file=service-accounts.key",
+                "--root-ca-file=ca.crt",
+                "--use-service-account-credentials",
+                // Without kubelets every Node would be thought dead.
+                "--controllers=*,-node-lifecycle-controller",
+                // Else a second plane collides.
+                "--secure-port=0",
+                "--concurrent-deployment-syncs=20",
+                "--concurrent-replicaset-syncs=20",
+                "--kube-api-qps=500",
+                "--kube-api-burst=1000",
+                leader,
+            ],
+        ));
+        self.scheduler = Some(self.run("kube-scheduler", &["--kubeconfig=kubeconfig", "--secure-port=0", leader]));
+        let stages = find("kwok-stages").expect("it was there");
+        let mut configs: Vec<_> = ["node/fast", "node/heartbeat", "pod/fast"]
+            .iter()
+            .flat_map(|it| fs::read_dir(stages.join(it)).into_iter().flatten().flatten())
+            .map(|it| it.path())
+            .filter(|it| it.file_name().is_some_and(|it| it != "kustomization.yaml"))
+            .filter(|it| it.extension().is_some_and(|it| it == "yaml"))
+            .map(|it| format!("--config={}", it.display()))
+            .collect();
+        configs.sort();
+        let mut args = vec!["--kubeconfig=kubeconfig", "--manage-all-nodes=true"];
+        args.extend(configs.iter().map(String::as_str));
+        self.kwok = Some(self.run("kwok", &args));
+    }
+
+    fn run(&self, name: &str, args: &[&str]) -> Process {
+        let program = find(name).expect("it was there");
+        Process::start(self.dir.path(), name, &program, args, &[]).expect("the program can be started")
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let client = self.client().await;
+        let begun = Instant::now();
+        loop {
+            let readyz = http::Request::get("/readyz").body(Vec::new()).expect("this is a path");
+            let ready = client.request_text(readyz).await;
+            if ready.is_ok_and(|it| it == "ok") {
+                return;
+            }
+            let dead = [&mut self.apiserver, &mut self.etcd].into_iter().flatten().any(|it| !it.is_running());
+            assert!(!dead && begun.elapsed() < PATIENCE, "the control plane does not come up\n{}", self.logs());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn add_node(&self) {
+        let node = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": "kwok", "annotations": {"kwok.x-k8s.io/node": "fake"}, "labels": {"type": "kwok"}},
+            "status": {
+                "allocatable": {"cpu": "1000", "memory": "1Ti", "pods": "100000"},
+                "capacity": {"cpu": "1000", "memory": "1Ti", "pods": "100000"},
+            },
+        });
+        let node: Node = serde_json::from_value(node).expect("this is a Node");
+        let nodes: Api<Node> = Api::all(self.client().await);
+        nodes.create(&PostParams::default(), &node).await.expect("the plane takes a Node");
+    }
+
+    /// The last lines of every program's log.
+    pub fn logs(&self) -> String {
+        let all = [&self.etcd, &self.apiserver, &self.controllers, &self.scheduler, &self.kwok];
+        let texts: Vec<String> = all.into_iter().flatten().map(Process::last_lines).collect();
+        texts.join("\n\n")
+    }
+
+    /// Where the logs and credentials are.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// A program of the plane: from the folder that `KUBEBUILDER_ASSETS` names, else from that of the peers.
+fn find(program: &str) -> Option<PathBuf> {
+    let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+    assets.map(|it| it.join(program)).filter(|it| it.exists()).or_else(|| peer(program))
+}

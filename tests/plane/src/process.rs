@@ -1,0 +1,74 @@
+//! A program that runs beside the tests and ends with them, whatever becomes of them.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Ends the program when standard input does: that is so when whoever started it is gone, be it by
+/// a panic, a signal or `kill -9`.
+const SUPERVISOR: &str = r#"
+exec 3<&0
+"$@" </dev/null 3<&- &
+child=$!
+{ cat <&3 >/dev/null; kill -CONT $child; kill $child; sleep 5; kill -9 $child; } 2>/dev/null &
+wait $child
+"#;
+
+/// A running program. Dropping it ends it.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    log: PathBuf,
+    supervisor: Child,
+}
+
+impl Process {
+    /// Starts `program`; what it prints goes to `<folder>/<name>.log`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started.
+    pub fn start<S: AsRef<OsStr>>(
+        folder: &Path,
+        name: &str,
+        program: &Path,
+        args: impl IntoIterator<Item = S>,
+        env: &[(&str, &str)],
+    ) -> io::Result<Self> {
+        let log = folder.join(format!("{name}.log"));
+        let out = File::options().create(true).append(true).open(&log)?;
+        let supervisor = Command::new("sh")
+            .args(["-c", SUPERVISOR, "sh"])
+            .arg(program)
+            .args(args)
+            .envs(env.iter().copied())
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(out.try_clone()?)
+            .stderr(out)
+            .spawn()?;
+        Ok(Self { name: name.to_owned(), log, supervisor })
+    }
+
+    /// Returns whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.supervisor.try_wait(), Ok(None))
+    }
+
+    /// The last lines of what it printed.
+    pub fn last_lines(&self) -> String {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        format!("{}:\n{}", self.name, lines[lines.len().saturating_sub(15)..].join("\n"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.supervisor.stdin.take());
+        drop(self.supervisor.wait());
+    }
+}
