@@ -179,14 +179,16 @@ pub(crate) fn format_for(
         },
     };
     format::named(kind).ok_or_else(|| {
-        let place = if file.is_empty() { "stdin" } else { &file };
+        let folder = std::env::current_dir().unwrap_or_default();
+        let place = name.strip_prefix(folder).unwrap_or(name);
         if name.is_dir() {
-            return Failure::new(code::READ, "it is a folder, and not a file").at(place);
+            let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
+            return Failure::new(code::READ, "it is a folder, and not a file").at_path(place);
         }
         // What cannot be printed is one exit code, what cannot be read another.
         let code = if flag == "--output-type" { code::PRINT } else { code::GENERIC };
         Failure::new(code, format!("files of the type {kind} are not supported yet"))
-            .at(place)
+            .at_path(place)
             .hint("if the file is yaml or json under another name, say so with --input-type and --output-type")
     })
 }
