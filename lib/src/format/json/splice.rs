@@ -126,7 +126,9 @@ impl<'t> Stored<'t> {
         let members: Vec<NodeId> = tree.children(root(tree)).collect();
         match (previous, from.next_sibling(id), members.first()) {
             (Some(previous), _, Some(_)) => {
-                let neighbour = members[n.min(members.len()) - 1];
+                // What was the last member stays the last one, whatever has been added.
+                let place = if from.next_sibling(id).is_none() { members.len() } else { n.min(members.len()) };
+                let neighbour = members[place - 1];
                 Some((end(tree, neighbour), text(end(from, previous), end(from, id))))
             }
             (None, Some(next), Some(first)) => Some((start(tree, *first), text(start(from, id), start(from, next)))),
