@@ -114,6 +114,11 @@ fn yaml_documents() -> Vec<Document> {
              fold_strip: >-\n    one\n    two\nindent: |2\n    two more\n  here\nhash: |\n    # no comment\n    x\nlast: |+\n    end\n\n",
         ),
         yaml(
+            "blocks-before-comments",
+            "a: |+\n    kept\n\n\n  # further in\n\n  # again\n  \n\nb:\n  - |+\n    kept\n\n  # as far in\n      # deep\n\n  - >-\n          x\n\n        # y\n\n\
+             c: |2+\n    two more\n\n # out\n\nlast: |+\n    kept\n\n# end\n\n\n",
+        ),
+        yaml(
             "certificate",
             format!(
                 "tls:\n    crt: |\n        -----BEGIN CERTIFICATE-----\n{}        -----END CERTIFICATE-----\n    key: x\n",

@@ -35,7 +35,7 @@ pub(crate) fn ask(
     let readers = metadata.groups.iter().flat_map(|it| &it.0);
     let mut strangers: Vec<String> = Vec::new();
     for key in readers.filter(|key| !named.iter().any(|it| it.same_key(key))) {
-        let stranger = format!("{} {}", key.kind, key.id());
+        let stranger = ui::visible(&format!("{} {}", key.kind, key.id()));
         if !strangers.contains(&stranger) {
             strangers.push(stranger);
         }

@@ -392,7 +392,7 @@ pub(crate) fn tell_of_removed(session: &Session, source: &Source, gone: &[String
     if !gone.is_empty() {
         session.warn(&format!(
             "{} can no longer read {}, but may know its data key: `rotate`, or `updatekeys --rotate`, shuts them out",
-            gone.join(", "),
+            ui::visible(&gone.join(", ")),
             source.label()
         ));
     }

@@ -248,12 +248,15 @@ pub(crate) fn run(editor: &[OsString], file: &Path, held: &Held) -> Result<Optio
     let (program, arguments) = editor.split_first().expect("an editor has a name");
     let child = Command::new(program).args(arguments).arg(file).spawn();
     let mut child = child.map_err(|it| {
-        failed(match it.kind() {
+        let why = match it.kind() {
             io::ErrorKind::NotFound if !program.to_string_lossy().contains('/') => {
                 format!("exec: {program:?}: executable file not found in $PATH")
             }
             _ => format!("fork/exec {}: {}", program.to_string_lossy(), reason(&it)),
-        })
+        };
+        Failure::new(code::EDITOR, format!("cannot run the editor {program:?}: {}", reason(&it)))
+            .sops(format!("Could not run editor: {why}"))
+            .hint("SOPS_EDITOR and EDITOR say which editor is run")
     })?;
     let mut pause = Duration::from_millis(1);
     loop {

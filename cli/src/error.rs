@@ -6,6 +6,7 @@ use std::path::Path;
 
 use leafseal::file::{ExtractError, LoadError, OpenError, SealError};
 use leafseal::format::{EditError, ParseError, ParseErrorKind};
+use leafseal::key_path::{KeyPath, KeyPathError};
 use leafseal::keyring::WrapError;
 
 use crate::session::Mode;
@@ -245,7 +246,7 @@ pub(crate) fn parse(error: &ParseError) -> Failure {
 /// A file does not open.
 pub(crate) fn open(error: &OpenError) -> Failure {
     match error {
-        OpenError::Leaf { at, reason } => Failure::new(code::DECRYPT, format!("{at}: {reason}"))
+        OpenError::Leaf { at, reason } => Failure::new(code::DECRYPT, format!("{at}: {}", plain_words(reason)))
             .sops(format!("Error decrypting tree: Error walking tree: Could not decrypt value: {reason}"))
             .hint("it was changed, moved or renamed without the key: compare the file with an earlier version"),
         OpenError::NoMac => Failure::new(code::MAC, error.to_string())
@@ -293,8 +294,16 @@ pub(crate) fn extract(error: &ExtractError, sops: &str) -> Failure {
     }
 }
 
-/// An edit does not fit.
-pub(crate) fn edit(error: &EditError) -> Failure {
+/// The path that `command`, `set` or `unset`, was given cannot be read.
+pub(crate) fn path(error: &KeyPathError, command: &str) -> Failure {
+    Failure::new(code::SET, error.to_string())
+        .at(command)
+        .sops(format!("Invalid {command} index format"))
+        .hint("a path is written like this: '[\"key\"][0][\"other key\"]'")
+}
+
+/// An edit at `at` does not fit.
+pub(crate) fn edit(error: &EditError, at: &KeyPath) -> Failure {
     let code = match error {
         EditError::KeyNotFound(_) | EditError::OutOfBounds(_) | EditError::WrongType { .. } => code::GENERIC,
         EditError::Reserved(_) => code::ENCRYPTED,
@@ -303,7 +312,19 @@ pub(crate) fn edit(error: &EditError) -> Failure {
         EditError::Print(_) => code::PRINT,
         EditError::Parse(it) => return parse(it),
     };
-    Failure::new(code, error.to_string())
+    let why = match error {
+        EditError::KeyNotFound(key) => format!("there is no key {key:?}"),
+        EditError::OutOfBounds(_) => "the list has no such item".to_owned(),
+        EditError::WrongType { found: "mapping", step } => {
+            format!("a mapping has no item {step}: its entries are named by their keys")
+        }
+        EditError::WrongType { found: "list", step } => {
+            format!("a list has no key {step:?}: its items are numbered from 0, comments counted")
+        }
+        EditError::WrongType { step, .. } => format!("there is nothing inside a single value, so no {step:?}"),
+        _ => return Failure::new(code, error.to_string()),
+    };
+    Failure::new(code, format!("{at}: {why}")).sops(error.to_string())
 }
 
 /// A data key was not wrapped to every key. `sops` is what SOPS says before the reason.
@@ -320,7 +341,8 @@ pub(crate) fn wrap_key(error: &WrapError, sops: &str, code: u8) -> Failure {
             let failure = Failure::new(code, what).sops(format!("{sops}: [{error}]"));
             keys.iter().fold(failure, |failure, it| failure.detail(format!("{} {}: {}", it.kind, it.id, it.reason)))
         }
-        WrapError::NoGroups | WrapError::Keys(_) => failure,
+        WrapError::NoGroups => failure.hint("nobody could open a file without key groups: one has to stay"),
+        WrapError::Keys(_) => failure,
     }
 }
 
@@ -336,7 +358,7 @@ pub(crate) fn with_place(error: &ParseError) -> String {
     }
 }
 
-/// What a parser of SOPS says, without the names of its parts.
+/// What SOPS says, without the names of its parts.
 pub(crate) fn plain_words(message: &str) -> String {
     let mut words = message;
     for prefix in [
@@ -354,6 +376,10 @@ pub(crate) fn plain_words(message: &str) -> String {
     words
         .replace("cannot unmarshal !!seq into map[string]interface {}", "the document is a list and must be a mapping")
         .replace("cannot unmarshal !!str into map[string]interface {}", "the document is a text and must be a mapping")
+        .replace(
+            "Could not decrypt with AES_GCM: cipher: message authentication failed",
+            "what is here was not encrypted with this key for this place, or has been changed",
+        )
 }
 
 /// Adds what can be told from the bytes of a file that is not in its format.

@@ -167,21 +167,28 @@ pub(crate) fn format_for(
         },
         None => None,
     };
-    let name = name.to_string_lossy();
-    let name = match named {
+    let file = name.to_string_lossy();
+    let kind = match named {
         Some(it) => it,
-        None => match format::for_name(&name) {
+        None => match format::for_name(&file) {
             Some(format) => return Ok(format),
             None => SOPS_FORMATS
                 .iter()
-                .find(|(_, suffixes)| suffixes.iter().any(|it| name.ends_with(it)))
+                .find(|(_, suffixes)| suffixes.iter().any(|it| file.ends_with(it)))
                 .map_or("binary", |(it, _)| *it),
         },
     };
-    format::named(name).ok_or_else(|| {
+    format::named(kind).ok_or_else(|| {
+        let folder = std::env::current_dir().unwrap_or_default();
+        let place = name.strip_prefix(folder).unwrap_or(name);
+        if name.is_dir() {
+            let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
+            return Failure::new(code::READ, "it is a folder, and not a file").at_path(place);
+        }
         // What cannot be printed is one exit code, what cannot be read another.
         let code = if flag == "--output-type" { code::PRINT } else { code::GENERIC };
-        Failure::new(code, format!("files of the type {name} are not supported yet"))
+        Failure::new(code, format!("files of the type {kind} are not supported yet"))
+            .at_path(place)
             .hint("if the file is yaml or json under another name, say so with --input-type and --output-type")
     })
 }

@@ -1,5 +1,6 @@
 //! What people read on the terminal: colour, warnings, questions.
 
+use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use leafseal::edge::Clock as _;
@@ -18,6 +19,25 @@ pub(crate) fn log_line(level: &str, message: &str) -> String {
     format!("[CMD]\t time=\"{}\" level={level} msg={message:?}\n", SystemClock.now())
 }
 
+/// Text from files for a terminal: what would move the cursor or turn text around is spelt out.
+pub(crate) fn visible(text: &str) -> String {
+    let is_odd = |c: char| c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    text.chars().fold(String::with_capacity(text.len()), |mut text, c| {
+        if is_odd(c) {
+            _ = write!(text, "{}", c.escape_default());
+        } else {
+            text.push(c);
+        }
+        text
+    })
+}
+
+/// The same for a text of several lines.
+fn lines(text: &str) -> String {
+    let line = |line: &str| line.split('\t').map(visible).collect::<Vec<_>>().join("\t");
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// Writes to stderr; colours are dropped unless it is a terminal. A closed stderr is nobody's problem.
 fn say(text: &str) {
     _ = anstream::stderr().lock().write_all(text.as_bytes());
@@ -25,7 +45,7 @@ fn say(text: &str) {
 
 /// Shows why a command failed.
 pub(crate) fn failure(failure: &Failure, mode: Mode) {
-    let text = failure.render(mode);
+    let text = lines(&failure.render(mode));
     if mode == Mode::Leafseal && io::stderr().is_terminal() {
         let text = text.replacen("error:", &format!("{BOLD_RED}error:{RESET}"), 1);
         say(&text.replace("\nhint:", &format!("\n{BOLD_CYAN}hint:{RESET}")));
@@ -37,7 +57,7 @@ pub(crate) fn failure(failure: &Failure, mode: Mode) {
 /// Shows something that people should know and that stops nothing.
 pub(crate) fn warn(mode: Mode, text: &str) {
     match mode {
-        Mode::Leafseal => say(&format!("{BOLD_YELLOW}warning:{RESET} {text}\n")),
+        Mode::Leafseal => say(&format!("{BOLD_YELLOW}warning:{RESET} {}\n", lines(text))),
         Mode::DropIn => say(&log_line("warning", text)),
     }
 }
@@ -45,19 +65,19 @@ pub(crate) fn warn(mode: Mode, text: &str) {
 /// Shows an error that stops nothing yet.
 pub(crate) fn log_error(mode: Mode, text: &str) {
     match mode {
-        Mode::Leafseal => say(&format!("{BOLD_RED}error:{RESET} {text}\n")),
+        Mode::Leafseal => say(&format!("{BOLD_RED}error:{RESET} {}\n", lines(text))),
         Mode::DropIn => say(&log_line("error", text)),
     }
 }
 
 /// Shows advice.
 pub(crate) fn hint(text: &str) {
-    say(&format!("{BOLD_CYAN}hint:{RESET} {text}\n"));
+    say(&format!("{BOLD_CYAN}hint:{RESET} {}\n", lines(text)));
 }
 
 /// Shows a line of progress, or of a longer text, on stderr.
 pub(crate) fn note(text: &str) {
-    say(&format!("{text}\n"));
+    say(&format!("{}\n", lines(text)));
 }
 
 /// Writes what a command is for to stdout.
@@ -93,5 +113,20 @@ pub(crate) fn confirm(question: &str) -> Result<Option<bool>, Failure> {
             },
             Ok(0) | Err(_) => return Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_deceive_a_terminal_is_spelt_out() {
+        for (text, expected) in
+            [("a b é", "a b é"), ("a\nb", "a\\nb"), ("\x1b[2Jx", "\\u{1b}[2Jx"), ("a\u{202e}b", "a\\u{202e}b")]
+        {
+            assert_eq!(visible(text), expected);
+        }
+        assert_eq!(lines("a\n\tb\r\n\x1b"), "a\n\tb\\r\n\\u{1b}");
     }
 }

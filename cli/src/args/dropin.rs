@@ -116,7 +116,14 @@ pub(crate) fn parse(cmd: &Command, args: &[OsString]) -> Asked {
                 let word = globals.rest.get(1).and_then(|it| it.to_str());
                 match word.and_then(|word| Some((word, defined(&command, word)?))) {
                     Some((word, command)) => subcommand(&command, &[name, word], &globals),
-                    None => Asked::Help(Some(name.to_owned())),
+                    None => match word.filter(|it| !it.starts_with('-') && *it != "h") {
+                        Some(word) => Asked::Refused(
+                            Failure::new(code::GENERIC, format!("{name} has no command {word:?}"))
+                                .sops(format!("No help topic for '{word}'"))
+                                .hint(format!("see `help {name}`")),
+                        ),
+                        None => Asked::Help(Some(name.to_owned())),
+                    },
                 }
             }
             Some(command) => subcommand(&command, &[name], &globals),
@@ -498,6 +505,8 @@ mod tests {
             ("decrypt --enable-local-keyservice f", "decrypt --enable-local-keyservice -- f"),
             ("encrypt --age A --age B f", "encrypt --age=B -- f"),
             ("groups", "help groups"),
+            ("groups h", "help groups"),
+            ("groups bogus", "refused: No help topic for 'bogus'"),
             ("groups add --help", "help groups add"),
             ("groups add -f f --age A --age B", "groups add --file=f --age=A --age=B --"),
             ("groups add -i -f f --age A x", "groups add --in-place --file=f --age=A -- x"),

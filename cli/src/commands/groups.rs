@@ -55,7 +55,8 @@ fn delete(session: &Session, args: GroupsDelete) -> Result<(), Failure> {
     let number = usize::try_from(number).unwrap_or(usize::MAX);
     change(session, &common, &[], |metadata| {
         if number >= metadata.groups.len() {
-            let what = format!("there is no group {number}: the file has {}, counted from 0", metadata.groups.len());
+            let count = metadata.groups.len();
+            let what = format!("there is no group {number}: groups are numbered from 0, and the file has {count}");
             return Err(Failure::new(code::GENERIC, what));
         }
         metadata.groups.remove(number);

@@ -40,7 +40,7 @@ pub(crate) fn run(session: &Session, args: Set) -> Result<(), Failure> {
     document::check_legacy_rule(session, path)?;
     config::must_be_readable(session, path)?;
     let input = format_for(session, "--input-type", args.change.types.input_type.as_deref(), path)?;
-    let at = parse_path(index, "set", "Invalid set index format")?;
+    let at = KeyPath::parse(index).map_err(|it| error::path(&it, "set"))?;
     let what = match value {
         Some(value) if *value_file => parse_value(session, &read_value(Path::new(value))?)?,
         Some(value) => {
@@ -57,7 +57,7 @@ pub(crate) fn run(session: &Session, args: Set) -> Result<(), Failure> {
     document::update(session, &source, |before| {
         let opened = document::open_to_change(session, &source, input, before, &keys, args.change.ignore_mac)?;
         document::refuse_duplicates(session, &source.label(), &opened.document.plain)?;
-        let edited = opened.document.plain.set(&at, &what).map_err(|it| error::edit(&it).at(source.label()))?;
+        let edited = opened.document.plain.set(&at, &what).map_err(|it| error::edit(&it, &at).at(source.label()))?;
         let Some(edited) = edited else { return Ok(None) };
         document::reseal(&source, opened, edited).map(Some)
     })
@@ -74,15 +74,6 @@ fn miscounted(from_stdin: bool) -> Failure {
     Failure::new(code::NO_FILE, "a file, a path and a value are needed")
         .sops(sops)
         .hint("as in: set secrets.yaml '[\"database\"][\"password\"]' --value-stdin")
-}
-
-fn parse_path(index: &str, flag: &str, sops: &str) -> Result<KeyPath, Failure> {
-    KeyPath::parse(index).map_err(|it| {
-        Failure::new(code::SET, it.to_string())
-            .at(flag)
-            .sops(sops)
-            .hint("a path is written like this: '[\"key\"][0][\"other key\"]'")
-    })
 }
 
 fn read_value(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {

@@ -26,19 +26,14 @@ pub(crate) fn run(session: &Session, args: Unset) -> Result<(), Failure> {
     let path = source.path().expect("a file was named");
     config::must_be_readable(session, path)?;
     let input = format_for(session, "--input-type", args.change.types.input_type.as_deref(), path)?;
-    let at = KeyPath::parse(index).map_err(|it| {
-        Failure::new(code::SET, it.to_string())
-            .at("unset")
-            .sops("Invalid unset index format")
-            .hint("a path is written like this: '[\"key\"][0][\"other key\"]'")
-    })?;
+    let at = KeyPath::parse(index).map_err(|it| error::path(&it, "unset"))?;
     let keys = Keys::new(&args.change.unwrap)?;
     document::update(session, &source, |before| {
         let opened = document::open_to_change(session, &source, input, before, &keys, args.change.ignore_mac)?;
         let edited = match opened.document.plain.unset(&at) {
             Ok(it) => it,
             Err(EditError::KeyNotFound(_) | EditError::OutOfBounds(_)) if args.idempotent => return Ok(None),
-            Err(it) => return Err(error::edit(&it).at(source.label())),
+            Err(it) => return Err(error::edit(&it, &at).at(source.label())),
         };
         document::reseal(&source, opened, edited).map(Some)
     })

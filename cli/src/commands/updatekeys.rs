@@ -136,9 +136,9 @@ fn describe(change: &Change<'_>) -> String {
     }
     for (n, GroupChange { common, added, removed }) in change.groups.iter().enumerate() {
         _ = writeln!(text, "Group {}", n + 1);
-        common.iter().for_each(|it| _ = writeln!(text, "    {}", it.id()));
-        added.iter().for_each(|it| _ = writeln!(text, "+++ {}", it.id()));
-        removed.iter().for_each(|it| _ = writeln!(text, "--- {}", it.id()));
+        common.iter().for_each(|it| _ = writeln!(text, "    {}", ui::visible(&it.id())));
+        added.iter().for_each(|it| _ = writeln!(text, "+++ {}", ui::visible(&it.id())));
+        removed.iter().for_each(|it| _ = writeln!(text, "--- {}", ui::visible(&it.id())));
     }
     text
 }

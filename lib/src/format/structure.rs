@@ -2,7 +2,8 @@
 
 use super::EditError;
 use crate::key_path::Step;
-use crate::tree::{Entry, Wire};
+use crate::tree::{Entry, Kind, Wire};
+use crate::value::Value;
 
 /// Puts `what` at `at`, as SOPS does (spec section 8.9).
 pub(crate) fn set(wire: &mut Wire, at: &[Step], what: &Wire) -> Result<(), EditError> {
@@ -35,8 +36,8 @@ pub(crate) fn set(wire: &mut Wire, at: &[Step], what: &Wire) -> Result<(), EditE
             *wire = nested(at, what);
             Ok(())
         }
-        (Wire::Map(_), _) => Err(EditError::WrongType { found: "mapping", step: step_text(step) }),
-        (Wire::List(_), _) => Err(EditError::WrongType { found: "list", step: step_text(step) }),
+        (Wire::Map(_), _) => Err(misfit(Kind::Map, None, step)),
+        (Wire::List(_), _) => Err(misfit(Kind::List, None, step)),
     }
 }
 
@@ -63,9 +64,10 @@ pub(crate) fn unset(wire: &mut Wire, at: &[Step]) -> Result<(), EditError> {
             _ => unset(&mut items[*index], rest),
         },
         (Wire::List(_), Step::Index(_)) => Err(missing(step)),
-        (Wire::Map(_), _) => Err(EditError::WrongType { found: "mapping", step: step_text(step) }),
-        (Wire::List(_), _) => Err(EditError::WrongType { found: "list", step: step_text(step) }),
-        (Wire::Leaf(_), _) => Err(EditError::WrongType { found: "value", step: step_text(step) }),
+        // To SOPS, an index is a key that no mapping has.
+        (Wire::Map(_), Step::Index(index)) => Err(EditError::KeyNotFound(index.to_string())),
+        (Wire::List(_), _) => Err(misfit(Kind::List, None, step)),
+        (Wire::Leaf(value), _) => Err(misfit(Kind::Scalar, Some(value), step)),
     }
 }
 
@@ -85,10 +87,22 @@ pub(crate) fn missing(step: &Step) -> EditError {
     }
 }
 
-/// A step, for people.
-pub(crate) fn step_text(step: &Step) -> String {
-    match step {
+/// The error for a step into something that has no such way in: of this kind, or this scalar.
+pub(crate) fn misfit(kind: Kind, value: Option<&Value>, step: &Step) -> EditError {
+    let found = match (kind, value) {
+        (Kind::Map, _) => "mapping",
+        (Kind::List, _) => "list",
+        (_, Some(Value::Str(_))) => "string",
+        (_, Some(Value::Int(_))) => "int",
+        (_, Some(Value::Float(_))) => "float64",
+        (_, Some(Value::Bool(_))) => "bool",
+        (_, Some(Value::Time(_))) => "time.Time",
+        (_, Some(Value::Comment(_))) => "comment",
+        (_, Some(Value::Null) | None) => "null",
+    };
+    let step = match step {
         Step::Key(key) => key.clone(),
         Step::Index(index) => index.to_string(),
-    }
+    };
+    EditError::WrongType { found, step }
 }

@@ -6,14 +6,14 @@ use leafseal::recipients::Change;
 use leafseal::tree::Wire;
 
 use super::plan::{self, Plan, Planned};
-use super::{count, json, report, visible};
+use super::{count, json, report};
 use crate::args::RecipientsApply;
 use crate::document;
 use crate::error::{self, Failure, code};
 use crate::keys::Keys;
 use crate::rekey::rekey;
 use crate::session::Session;
-use crate::ui;
+use crate::ui::{self, visible};
 
 /// What became of one file.
 struct Outcome<'p> {

@@ -5,7 +5,6 @@ mod json;
 mod plan;
 mod show;
 
-use std::fmt::Write as _;
 use std::rc::Rc;
 
 use leafseal::metadata::MasterKey;
@@ -16,7 +15,7 @@ use crate::error::{Failure, code};
 use crate::names::Names;
 use crate::session::Session;
 use crate::survey::Surveyed;
-use crate::ui;
+use crate::ui::{self, visible};
 
 /// The most characters of a key that are shown to people: a post-quantum recipient has two thousand.
 const SHOWN: usize = 80;
@@ -68,19 +67,6 @@ fn short_title(names: &Names, key: &MasterKey) -> String {
     }
 }
 
-/// Text from files for a terminal: what would move the cursor or turn text around is spelt out.
-fn visible(text: &str) -> String {
-    let is_odd = |c: char| c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-    text.chars().fold(String::with_capacity(text.len()), |mut text, c| {
-        if is_odd(c) {
-            _ = write!(text, "{}", c.escape_default());
-        } else {
-            text.push(c);
-        }
-        text
-    })
-}
-
 /// So many of something: `1 file`, `2 files`.
 fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
@@ -95,19 +81,5 @@ fn report(session: &Session, failures: &[Failure]) -> Result<(), Failure> {
         0 => Ok(()),
         n @ 1..=SHOWN => Err(Failure::new(code::GENERIC, format!("{} in all: see above", count(n, "problem")))),
         n => Err(Failure::new(code::GENERIC, format!("and {} more", count(n - SHOWN, "problem")))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_would_deceive_a_terminal_is_spelt_out() {
-        for (text, expected) in
-            [("a b é", "a b é"), ("a\nb", "a\\nb"), ("\x1b[2Jx", "\\u{1b}[2Jx"), ("a\u{202e}b", "a\\u{202e}b")]
-        {
-            assert_eq!(visible(text), expected);
-        }
     }
 }

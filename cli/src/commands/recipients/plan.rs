@@ -10,7 +10,7 @@ use leafseal::rules::CreationRule;
 use leafseal::scope::{Scope, Selector};
 use leafseal::tree::Wire;
 
-use super::{count, json, names, report, short_title, title, visible};
+use super::{count, json, names, report, short_title, title};
 use crate::args::RecipientsPlan;
 use crate::config::{Configurations, Counts};
 use crate::error::{Failure, code};
@@ -18,7 +18,7 @@ use crate::names::Names;
 use crate::session::Session;
 use crate::source::absolute;
 use crate::survey::{Surveyed, survey};
-use crate::ui;
+use crate::ui::{self, visible};
 
 /// What is to become of the files at and below some paths.
 pub(super) struct Plan {

@@ -8,13 +8,13 @@ use leafseal::metadata::{KeyGroup, MasterKey};
 use leafseal::recipients::{needed, readers};
 use leafseal::tree::Wire;
 
-use super::{count, json, names, report, title, visible};
+use super::{count, json, names, report, title};
 use crate::config::Configurations;
 use crate::error::Failure;
 use crate::names::Names;
 use crate::session::Session;
 use crate::survey::{Surveyed, survey};
-use crate::ui;
+use crate::ui::{self, visible};
 
 /// A reader and the files, by their places in the survey.
 struct Reach<'f> {

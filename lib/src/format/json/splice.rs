@@ -6,7 +6,6 @@ use crate::format::json::wire;
 use crate::format::{EditError, structure};
 use crate::key_path::{KeyPath, Step};
 use crate::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Span, Tree, Wire};
-use crate::value::Value;
 
 /// Puts `what` at `at`, see [`Format::insert`](crate::format::Format::insert).
 pub(super) fn insert(tree: &Tree, at: &KeyPath, what: &Wire, edits: &mut Edits) -> Result<(), EditError> {
@@ -17,7 +16,7 @@ pub(super) fn insert(tree: &Tree, at: &KeyPath, what: &Wire, edits: &mut Edits) 
         let (found, key) = match (tree.node(node).kind, step) {
             (Kind::Map, Step::Key(key)) => (tree.child(node, key), Some(key.as_str())),
             (Kind::List, Step::Index(index)) => (tree.children(node).nth(*index), None),
-            (Kind::Map | Kind::List, _) => return Err(wrong_type(tree, node, step)),
+            (kind @ (Kind::Map | Kind::List), _) => return Err(structure::misfit(kind, None, step)),
             _ => {
                 edits.replace(tree.node(node).span, printed(&structure::nested(&at.0[n..], what), &look));
                 return Ok(());
@@ -48,7 +47,7 @@ pub(super) fn remove(tree: &Tree, at: &KeyPath, edits: &mut Edits) -> Result<(),
             // To SOPS, an index is a key that no mapping has.
             (Kind::Map, Step::Index(index)) => Err(EditError::KeyNotFound(index.to_string())),
             (Kind::List, Step::Index(index)) => tree.children(node).nth(*index).ok_or(EditError::OutOfBounds(*index)),
-            _ => Err(wrong_type(tree, node, step)),
+            (kind, _) => Err(structure::misfit(kind, scalar(tree, node).ok().as_ref(), step)),
         }?;
         (parent, node) = (node, found);
     }
@@ -127,7 +126,9 @@ impl<'t> Stored<'t> {
         let members: Vec<NodeId> = tree.children(root(tree)).collect();
         match (previous, from.next_sibling(id), members.first()) {
             (Some(previous), _, Some(_)) => {
-                let neighbour = members[n.min(members.len()) - 1];
+                // What was the last member stays the last one, whatever has been added.
+                let place = if from.next_sibling(id).is_none() { members.len() } else { n.min(members.len()) };
+                let neighbour = members[place - 1];
                 Some((end(tree, neighbour), text(end(from, previous), end(from, id))))
             }
             (None, Some(next), Some(first)) => Some((start(tree, *first), text(start(from, id), start(from, next)))),
@@ -278,23 +279,6 @@ fn check(at: &KeyPath) -> Result<(), EditError> {
         Some(Step::Key(key)) if key == METADATA_KEY => Err(EditError::Reserved(key.clone())),
         Some(_) => Ok(()),
     }
-}
-
-fn wrong_type(tree: &Tree, at: NodeId, step: &Step) -> EditError {
-    let found = match (tree.node(at).kind, scalar(tree, at)) {
-        (Kind::Map, _) => "sops.TreeBranch",
-        (Kind::List, _) => "[]interface {}",
-        (_, Ok(Value::Bool(_))) => "bool",
-        (_, Ok(Value::Float(_))) => "float64",
-        (_, Ok(Value::Int(_))) => "int",
-        (_, Ok(Value::Null)) => "<nil>",
-        _ => "string",
-    };
-    let step = match step {
-        Step::Key(key) => key.clone(),
-        Step::Index(index) => index.to_string(),
-    };
-    EditError::WrongType { found, step }
 }
 
 fn printed(value: &Wire, look: &Look<'_>) -> String {

@@ -203,6 +203,21 @@ pub(super) fn header(text: &str) -> Header<'_> {
     header
 }
 
+/// How far in the lines of a block scalar in an entry at `column` are, at the least: a comment that is
+/// less far in ends it. `text` may be structure that ends with one.
+pub(super) fn block_indent(text: &str, column: usize) -> usize {
+    if !text.starts_with(['|', '>']) {
+        return column + 1;
+    }
+    let Header { increment, body, .. } = header(text);
+    let blanks = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let indent = body.split(BREAKS).find(|it| blanks(it) < it.len()).map_or(0, blanks);
+    match increment {
+        0 => indent.max(column + 1),
+        increment => column + increment,
+    }
+}
+
 fn block(text: &str, folded: bool, column: usize) -> Zeroizing<String> {
     let Header { keep, increment, body, .. } = header(text);
     let mut decoded = Zeroizing::new(String::with_capacity(body.len() + 1));

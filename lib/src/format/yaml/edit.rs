@@ -12,7 +12,6 @@ use zeroize::Zeroizing;
 use crate::format::{EditError, Format, structure};
 use crate::key_path::{KeyPath, Step};
 use crate::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Span, Style, Tree, Wire};
-use crate::value::Value;
 
 /// Puts `what` at `at`.
 pub(super) fn insert(
@@ -32,22 +31,26 @@ pub(super) fn insert(
             let mut wire = wire_of(format, tree, target)?;
             structure::set(&mut wire, &at.0[n..], what)?;
             expand_aliases(format, tree, value_span(tree, id), edits)?;
-            return put(tree, id, &wire, edits);
+            put(tree, id, &wire, edits);
+            return Ok(());
         }
         match find(tree, id, step)? {
             Some(child) if rest.is_empty() => {
                 expand_aliases(format, tree, value_span(tree, child), edits)?;
-                return put(tree, child, what, edits);
+                put_at(tree, child, with_comments(tree, child), what, edits);
+                return Ok(());
             }
             Some(child) if is_container(tree, tree.resolve(child)) => id = child,
             Some(child) => {
                 // A scalar in the way makes room.
                 expand_aliases(format, tree, value_span(tree, child), edits)?;
-                return put(tree, child, &structure::nested(rest, what), edits);
+                put(tree, child, &structure::nested(rest, what), edits);
+                return Ok(());
             }
             None => {
                 expand_aliases(format, tree, value_span(tree, id), edits)?;
-                return append(tree, id, step, &structure::nested(rest, what), edits);
+                append(tree, id, step, &structure::nested(rest, what), edits);
+                return Ok(());
             }
         }
     }
@@ -64,17 +67,22 @@ pub(super) fn remove(format: &Yaml, tree: &Tree, at: &KeyPath, edits: &mut Edits
             let mut wire = wire_of(format, tree, target)?;
             structure::unset(&mut wire, &at.0[n..])?;
             expand_aliases(format, tree, value_span(tree, id), edits)?;
-            return put(tree, id, &wire, edits);
+            put(tree, id, &wire, edits);
+            return Ok(());
         }
         if !is_container(tree, id) {
-            let step = structure::step_text(step);
-            return Err(EditError::WrongType { found: type_name(format, tree, id), step });
+            return Err(structure::misfit(tree.node(id).kind, format.value(tree, id).ok().as_ref(), step));
         }
         parent = id;
-        id = find(tree, id, step)?.ok_or_else(|| structure::missing(step))?;
+        id = match (tree.node(id).kind, step) {
+            // To SOPS, an index is a key that no mapping has.
+            (Kind::Map, Step::Index(index)) => return Err(EditError::KeyNotFound(index.to_string())),
+            _ => find(tree, id, step)?.ok_or_else(|| structure::missing(step))?,
+        };
     }
     expand_aliases(format, tree, entry_span(tree, id), edits)?;
-    take_out(tree, parent, id, edits)
+    take_out(tree, parent, id, edits);
+    Ok(())
 }
 
 fn check(at: &KeyPath) -> Result<(), EditError> {
@@ -82,22 +90,6 @@ fn check(at: &KeyPath) -> Result<(), EditError> {
         None => Err(EditError::Root),
         Some(Step::Key(key)) if key == METADATA_KEY => Err(EditError::Reserved(key.clone())),
         Some(_) => Ok(()),
-    }
-}
-
-fn type_name(format: &Yaml, tree: &Tree, id: NodeId) -> &'static str {
-    match tree.node(tree.resolve(id)).kind {
-        Kind::Map => "mapping",
-        Kind::List => "list",
-        _ => match format.value(tree, id) {
-            Ok(Value::Str(_)) => "string",
-            Ok(Value::Int(_)) => "int",
-            Ok(Value::Float(_)) => "float64",
-            Ok(Value::Bool(_)) => "bool",
-            Ok(Value::Time(_)) => "time",
-            Ok(Value::Comment(_)) => "comment",
-            Ok(Value::Null) | Err(_) => "null",
-        },
     }
 }
 
@@ -110,8 +102,7 @@ fn find(tree: &Tree, id: NodeId, step: &Step) -> Result<Option<NodeId>, EditErro
     match (tree.node(id).kind, step) {
         (Kind::Map, Step::Key(key)) => Ok(tree.child(id, key)),
         (Kind::List, Step::Index(index)) => Ok(tree.children(id).nth(*index)),
-        (Kind::Map, Step::Index(_)) => Err(EditError::WrongType { found: "mapping", step: structure::step_text(step) }),
-        (Kind::List, Step::Key(_)) => Err(EditError::WrongType { found: "list", step: structure::step_text(step) }),
+        (kind @ (Kind::Map | Kind::List), _) => Err(structure::misfit(kind, None, step)),
         _ => Ok(None),
     }
 }
@@ -137,7 +128,7 @@ fn expand_aliases(format: &Yaml, tree: &Tree, region: Span, edits: &mut Edits) -
                 let target_span = tree.node(target).span;
                 if inside(target_span) || around(target_span) {
                     let wire = wire_of(format, tree, target)?;
-                    put(tree, id, &wire, edits)?;
+                    put(tree, id, &wire, edits);
                 }
             }
             _ => stack.extend(tree.children(id)),
@@ -165,16 +156,48 @@ fn entry_span(tree: &Tree, id: NodeId) -> Span {
 
 // ── the text ─────────────────────────────────────────────────────────────────────────────────
 
+/// The text of a value, and of those of its comments that stand before and behind it.
+fn with_comments(tree: &Tree, id: NodeId) -> Span {
+    let span = value_span(tree, id);
+    let node = tree.node(id);
+    if node.in_flow || !matches!(node.kind, Kind::Map | Kind::List) {
+        return span;
+    }
+    let outside = |it: &NodeId| {
+        let at = tree.node(*it).span;
+        matches!(tree.node(*it).kind, Kind::Comment { .. }) && (at.end <= span.start || span.end <= at.start)
+    };
+    let own: Vec<Span> = below(tree, id).filter(outside).map(|it| tree.node(it).span).collect();
+    let start = own.iter().map(|it| it.start).fold(span.start, u32::min);
+    let end = own.iter().map(|it| it.end).fold(span.end, u32::max);
+    // Where others stand among them, they stay.
+    let all = tree.documents().iter().flat_map(|it| below(tree, it.root)).filter(outside).map(|it| tree.node(it).span);
+    match all.filter(|it| start <= it.start && it.end <= end).count() == own.len() {
+        true => Span { start, end },
+        false => span,
+    }
+}
+
+/// A node and everything below it, aliases not followed.
+fn below(tree: &Tree, id: NodeId) -> impl Iterator<Item = NodeId> {
+    let mut stack = vec![id];
+    std::iter::from_fn(move || {
+        let id = stack.pop()?;
+        stack.extend(tree.children(id));
+        Some(id)
+    })
+}
+
 /// Puts `what` in place of the value `id`.
-///
-/// # Errors
-///
-/// If that is a comment which cannot make room for an item of a list.
-pub(super) fn put(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> Result<(), EditError> {
+fn put(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) {
+    put_at(tree, id, value_span(tree, id), what, edits);
+}
+
+/// Puts `what` in place of the value `id`, whose text is at `span`.
+fn put_at(tree: &Tree, id: NodeId, span: Span, what: &Wire, edits: &mut Edits) {
     let node = tree.node(id);
     let source = tree.source();
     let column = node.column as usize;
-    let span = value_span(tree, id);
     let (start, end) = (span.range().start, span.range().end);
     if matches!(node.kind, Kind::Comment { .. }) {
         return put_for_comment(tree, id, what, edits);
@@ -192,14 +215,14 @@ pub(super) fn put(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> Re
             ""
         };
         edits.replace(span, format!("{gap}{}", *print::print_flow(what)));
-        return Ok(());
+        return;
     }
     if let (Wire::Leaf(value), Kind::Scalar | Kind::Alias(_), false) = (what, node.kind, span.is_empty()) {
         if !node.properties.is_empty() {
             edits.remove(Span::new(start, node.span.range().start));
         }
         replace_scalar(tree, id, &Yaml.spell(tree, id, value), edits);
-        return Ok(());
+        return;
     }
     let parent = match tree.key_of(id) {
         Some(_) => Parent::Map(column),
@@ -211,7 +234,7 @@ pub(super) fn put(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> Re
         let gap = if text.starts_with(' ') { " " } else { "" };
         let text = format!("{newline}{}:{gap}{}", " ".repeat(column), text.trim_start_matches(' '));
         replace_span(tree, id, span, &text, edits);
-        return Ok(());
+        return;
     }
     // From behind the colon or the dash on: the blank or break before the value is made anew. A
     // comment there stays.
@@ -231,11 +254,11 @@ pub(super) fn put(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> Re
     } else {
         replace_span(tree, id, Span::new(gap, end), &text, edits);
     }
-    Ok(())
 }
 
-/// A comment that is an item of a list, by SOPS's count, makes room for another item.
-fn put_for_comment(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> Result<(), EditError> {
+/// A comment that is an item of a list, by SOPS's count, makes room for another item. One that stands
+/// behind something else cannot: nothing is changed, so that the document is laid out anew.
+fn put_for_comment(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) {
     let node = tree.node(id);
     let source = tree.source();
     let line = line_start(source, node.span.range().start);
@@ -259,27 +282,17 @@ fn put_for_comment(tree: &Tree, id: NodeId, what: &Wire, edits: &mut Edits) -> R
         }
         in_order && source[line..place].trim().is_empty()
     };
-    match item.filter(|_| list.is_some_and(is_between)) {
-        Some(item) => {
-            let column = tree.node(item).column as usize;
-            let text = print::print_list_items(std::slice::from_ref(what), tree.indent_unit, column);
-            let text = with_breaks(tree, text.trim_end_matches('\n'));
-            replace_span(tree, id, Span::new(line, node.span.range().end), &text, edits);
-            Ok(())
-        }
-        _ => Err(EditError::WrongType { found: "comment", step: String::new() }),
+    if let Some(item) = item.filter(|_| list.is_some_and(is_between)) {
+        let column = tree.node(item).column as usize;
+        let text = print::print_list_items(std::slice::from_ref(what), tree.indent_unit, column);
+        let text = with_breaks(tree, text.trim_end_matches('\n'));
+        replace_span(tree, id, Span::new(line, node.span.range().end), &text, edits);
     }
 }
 
 fn parent_of(tree: &Tree, id: NodeId) -> Option<NodeId> {
-    let mut stack: Vec<NodeId> = tree.documents().iter().map(|it| it.root).collect();
-    while let Some(parent) = stack.pop() {
-        if tree.children(parent).any(|it| it == id) {
-            return Some(parent);
-        }
-        stack.extend(tree.children(parent));
-    }
-    None
+    let mut all = tree.documents().iter().flat_map(|it| below(tree, it.root));
+    all.find(|parent| tree.children(*parent).any(|it| it == id))
 }
 
 fn with_breaks(tree: &Tree, text: &str) -> String {
@@ -290,7 +303,7 @@ fn with_breaks(tree: &Tree, text: &str) -> String {
 }
 
 /// Adds an entry to the end of a container.
-fn append(tree: &Tree, id: NodeId, step: &Step, what: &Wire, edits: &mut Edits) -> Result<(), EditError> {
+fn append(tree: &Tree, id: NodeId, step: &Step, what: &Wire, edits: &mut Edits) {
     let node = tree.node(id);
     let source = tree.source();
     let newline = line_break(tree);
@@ -302,12 +315,13 @@ fn append(tree: &Tree, id: NodeId, step: &Step, what: &Wire, edits: &mut Edits) 
     let has_comments = tree.first_child(id).is_some() || has_comment_behind(tree, node.span);
     if node.style == Style::Flow && (last.is_some() || has_comments) {
         append_in_flow(tree, id, last, &entry, edits);
-        return Ok(());
+        return;
     }
     let Some(last) = last else {
         // Empty: `{}`, `[]`, or a document without content.
         if tree.documents().iter().all(|it| it.root != id) {
-            return put(tree, id, &entry, edits);
+            put(tree, id, &entry, edits);
+            return;
         }
         let text = with_breaks(tree, &print::print_value(&entry, tree.indent_unit));
         if node.span.is_empty() {
@@ -318,7 +332,7 @@ fn append(tree: &Tree, id: NodeId, step: &Step, what: &Wire, edits: &mut Edits) 
             let gap = if ends_line(&source[..node.span.range().start]) { "" } else { newline };
             replace_span(tree, id, node.span, &format!("{gap}{}", text.trim_end_matches(['\r', '\n'])), edits);
         }
-        return Ok(());
+        return;
     };
     let column = tree.node(last).column as usize;
     let text = match &entry {
@@ -348,7 +362,6 @@ fn append(tree: &Tree, id: NodeId, step: &Step, what: &Wire, edits: &mut Edits) 
             edits.replace(Span::new(end, end), format!("{newline}{text}"));
         }
     }
-    Ok(())
 }
 
 /// The line behind the comments that stand behind the last entry of a container and belong to it:
@@ -406,27 +419,28 @@ fn is_bare_pair(tree: &Tree, id: NodeId) -> bool {
 }
 
 /// Takes an entry out of its container.
-fn take_out(tree: &Tree, parent: NodeId, id: NodeId, edits: &mut Edits) -> Result<(), EditError> {
+fn take_out(tree: &Tree, parent: NodeId, id: NodeId, edits: &mut Edits) {
     let source = tree.source();
     if matches!(tree.node(id).kind, Kind::Comment { .. }) {
         take_out_comment(tree, id, edits);
-        return Ok(());
+        return;
     }
     let container = tree.node(parent);
     let entries: Vec<NodeId> = tree.entries(parent).collect();
     let at = entries.iter().position(|it| *it == id).unwrap_or(0);
     if container.style == Style::Flow && !is_bare_pair(tree, parent) {
         take_out_of_flow(tree, parent, &entries, at, edits);
-        return Ok(());
+        return;
     }
     if entries.len() == 1 {
         // What is left is empty, and says so: a missing value would be null.
         let empty = if container.kind == Kind::Map { Wire::Map(vec![]) } else { Wire::List(vec![]) };
         if tree.documents().iter().all(|it| it.root != parent) {
-            return put(tree, parent, &empty, edits);
+            put(tree, parent, &empty, edits);
+            return;
         }
         edits.replace(Span::new(entry_start(tree, id), end_of_value(tree, id)), "{}");
-        return Ok(());
+        return;
     }
     let start = entry_start(tree, id);
     let line = line_start(source, start);
@@ -440,11 +454,12 @@ fn take_out(tree: &Tree, parent: NodeId, id: NodeId, edits: &mut Edits) -> Resul
             Some(block) => {
                 edits.remove(Span::new(before_break(source, line), end));
                 let keeps = decode::header(tree.text(block.span)).keep == Some(true);
-                keep_out(tree, end, tree.node(id).column as usize, keeps, edits);
+                let indent = decode::block_indent(tree.text(block.span), block.column as usize);
+                keep_out(tree, end, tree.node(id).column as usize, indent, keeps, edits);
             }
             None => edits.remove(Span::new(line, next)),
         }
-        return Ok(());
+        return;
     }
     // Behind the `-` of what encloses it: the next entry takes its place, or the comment before that.
     let to = match entries.get(at + 1).map(|it| entry_start(tree, *it)) {
@@ -452,7 +467,6 @@ fn take_out(tree: &Tree, parent: NodeId, id: NodeId, edits: &mut Edits) -> Resul
         None => end_of_value(tree, id),
     };
     edits.remove(Span::new(start, to));
-    Ok(())
 }
 
 fn take_out_of_flow(tree: &Tree, parent: NodeId, entries: &[NodeId], at: usize, edits: &mut Edits) {

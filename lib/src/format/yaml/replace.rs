@@ -66,28 +66,30 @@ fn replace_lines(tree: &Tree, id: NodeId, first: Span, rest: Span, text: &str, e
     }
     if text.contains('|') {
         let keeps = text.contains("+\n") || text.contains("+\r");
-        keep_out(tree, end, tree.node(id).column as usize, keeps, edits);
+        let column = node.column as usize;
+        keep_out(tree, end, column, decode::block_indent(text, column), keeps, edits);
     }
 }
 
-/// Keeps the lines behind the one that ends at `end`, up to the next that is neither empty nor a
-/// comment, out of the block scalar that they now follow: comments that are further in move to
-/// `column`, empty lines lose their blanks or, if the scalar `keeps` them, go.
-pub(super) fn keep_out(tree: &Tree, mut end: usize, column: usize, keeps: bool, edits: &mut Edits) {
+/// Keeps the lines behind the one that ends at `end` out of the block scalar that they now follow, up
+/// to the one that ends it: empty lines lose their blanks or, if the scalar `keeps` them, go; a
+/// comment that is as far in as the scalar's lines, at `indent`, moves to `column`.
+pub(super) fn keep_out(tree: &Tree, mut end: usize, column: usize, indent: usize, keeps: bool, edits: &mut Edits) {
     let source = tree.source();
     while let Some(line) = next_line(source, end) {
         let before = std::mem::replace(&mut end, line_end(source, line));
         let text = source[line..end].trim_start_matches([' ', '\t']);
         let start = end - text.len();
-        if !text.is_empty() && !text.starts_with('#') {
+        if !text.is_empty() {
+            if text.starts_with('#') && start >= line + indent {
+                edits.replace(Span::new(line, start), " ".repeat(column));
+            }
             return;
         }
-        if text.is_empty() && keeps && end < source.len() {
+        if keeps && end < source.len() {
             edits.remove(Span::new(before, end));
-        } else if text.is_empty() && line < end {
+        } else if line < end {
             edits.remove(Span::new(line, end));
-        } else if !text.is_empty() && start > line + column {
-            edits.replace(Span::new(line, start), " ".repeat(column));
         }
     }
 }
