@@ -3,8 +3,11 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -104,6 +107,14 @@ impl Gnupg {
     /// Ends the agent. The next one reads its configuration anew, and remembers nothing.
     pub fn end_agent(&self) {
         self.tool("gpgconf", &["--kill", "gpg-agent"]);
+        // It answers before it ends, and until then it lets others in.
+        let socket = self.path().join("S.gpg-agent");
+        for _ in 0..200 {
+            if UnixStream::connect(&socket).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Runs gpg, which must succeed, and returns what it prints.

@@ -119,6 +119,7 @@ fn an_edit_is_merged_with_what_somebody_else_has_written() {
             edit_at_terminal(&place, &memory, &set("b", "theirs"), "e\n\x04", [editors[0], ""]).expect("it is there");
         assert_ne!(outcome.code, 0);
         assert!(outcome.stderr.contains("line 2 is a marker of a conflict"), "{}", outcome.stderr);
+        assert_eq!(remove_kept(&outcome.stderr), Some(both), "{}", outcome.stderr);
     }
 }
 
