@@ -128,9 +128,9 @@ fn look_all(session: &Session, candidates: &[Candidate]) -> Vec<(usize, Result<S
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(candidates.len());
     thread::scope(|scope| {
         let spawn = || thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
-        let helpers: Vec<_> = (1..threads).filter_map(|_| spawn().ok()).collect();
+        let others: Vec<_> = (1..threads).filter_map(|_| spawn().ok()).collect();
         let mut looked = work();
-        for it in helpers {
+        for it in others {
             looked.extend(it.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
         looked
