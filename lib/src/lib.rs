@@ -30,8 +30,12 @@ pub mod tree;
 
 pub mod file;
 pub mod keyring;
+#[cfg(feature = "providers")]
+pub mod provider;
 pub mod recipients;
 pub mod rules;
+#[cfg(feature = "providers")]
+pub mod template;
 
 pub use file::{EncryptedFile, PlainFile};
 pub use keyring::Keyring;

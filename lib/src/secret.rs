@@ -138,6 +138,12 @@ impl fmt::Debug for SecretText {
     }
 }
 
+impl AsRef<[u8]> for SecretText {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl From<&str> for SecretText {
     fn from(text: &str) -> Self {
         Self(text.as_bytes().to_vec())

@@ -1,0 +1,1 @@
+//! ExternalSecret (External Secrets, spec section 2).

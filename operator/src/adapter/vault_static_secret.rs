@@ -1,0 +1,1 @@
+//! VaultStaticSecret (Vault Secrets, spec section A.4).

@@ -1,0 +1,1 @@
+//! The kinds of `external-secrets.io` (External Secrets, spec section 1).
