@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use leafseal::provider::vault::Place;
 use leafseal::provider::{Address, Query};
 
 use crate::digest::Labels;
@@ -83,8 +84,10 @@ pub struct StoreRef {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// The Vault namespace that the reader asks for, where it is not the store's.
-    pub vault_namespace: Option<String>,
+    /// The namespace of who reads: some stores lend each namespace an identity of its own.
+    pub reader: String,
+    /// Where in Vault, when the reader says so and not the store (Vault Secrets).
+    pub place: Option<Place>,
 }
 
 /// The Secret that is kept.

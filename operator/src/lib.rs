@@ -12,3 +12,4 @@ pub mod error;
 pub mod go;
 pub mod intent;
 pub mod plan;
+pub mod store;
