@@ -7,11 +7,15 @@
 
 pub mod adapter;
 pub mod api;
+pub mod apply;
 pub mod digest;
 pub mod error;
 pub mod fetch;
 pub mod go;
 pub mod intent;
+pub mod interests;
 pub mod plan;
 pub mod queue;
+pub mod secrets;
 pub mod store;
+pub mod watch;

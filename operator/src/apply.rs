@@ -1,0 +1,149 @@
+//! Carries plans out: the only module that writes to the cluster.
+//!
+//! Every write is guarded: by the `resourceVersion` that was observed, by the UID of what is deleted,
+//! or by there being nothing yet. Who lost a race plans again.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use crate::error::Retry;
+use crate::plan::Action;
+use crate::watch::Place;
+
+/// A write that the API server did not take. Never holds a value.
+#[derive(Debug, thiserror::Error)]
+#[error("{said}")]
+pub struct Refused {
+    /// What the API server said.
+    pub said: String,
+    /// When it is tried again: at once if somebody else was faster, never for what is invalid.
+    pub retry: Retry,
+    /// True if the operator lacks a right.
+    pub is_forbidden: bool,
+}
+
+/// Writes to one cluster.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+}
+
+impl Writer {
+    /// A writer that uses `client`.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Does to the Secret at `at` what was planned, in the name of `manager`. Returns what the API server
+    /// made of it; `None` if nothing is there now.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses. Then nothing was written, except that a Secret whose type changes may
+    /// be gone: the next attempt makes it.
+    pub async fn carry_out(&self, at: &Place, manager: &str, action: Action) -> Result<Option<Secret>, Refused> {
+        let secrets = Api::<Secret>::namespaced(self.client.clone(), &at.0);
+        let by = PostParams { field_manager: Some(manager.to_owned()), ..PostParams::default() };
+        match action {
+            Action::Keep => Ok(None),
+            Action::Create(secret) => Ok(Some(secrets.create(&by, &secret).await?)),
+            Action::Replace(secret) => Ok(Some(secrets.replace(&at.1, &by, &secret).await?)),
+            Action::Delete { uid, resource_version } => {
+                self.delete(&at.0, &at.1, uid, Some(resource_version)).await?;
+                Ok(None)
+            }
+            Action::Recreate { uid, secret } => {
+                self.delete(&at.0, &at.1, uid, None).await?;
+                Ok(Some(secrets.create(&by, &secret).await?))
+            }
+        }
+    }
+
+    /// Deletes a Secret if it is still the one that is meant. One that is gone already is fine.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses.
+    pub async fn delete(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: String,
+        resource_version: Option<String>,
+    ) -> Result<(), Refused> {
+        let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
+        let only = Preconditions { uid: Some(uid), resource_version };
+        let params = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
+        match secrets.delete(name, &params).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Changes the status of a custom resource: only the fields that `change` has.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses. An object that is gone is fine.
+    pub async fn report<K>(&self, api: &Api<K>, name: &str, change: Value) -> Result<(), Refused>
+    where
+        K: serde::de::DeserializeOwned,
+    {
+        let patch = Patch::Merge(json!({ "status": change }));
+        gone_is_fine(api.patch_status(name, &PatchParams::default(), &patch).await.map(drop))
+    }
+
+    /// Sets the finalizers of a custom resource, if nobody changed it meanwhile. Touches nothing else:
+    /// its generation stays.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses. An object that is gone is fine.
+    pub async fn set_finalizers<K>(
+        &self,
+        api: &Api<K>,
+        metadata: &ObjectMeta,
+        finalizers: Vec<String>,
+    ) -> Result<(), Refused>
+    where
+        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        let change = json!({ "metadata": {
+            "finalizers": finalizers,
+            "resourceVersion": metadata.resource_version,
+        }});
+        let name = metadata.name.as_deref().unwrap_or_default();
+        gone_is_fine(api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(change)).await.map(drop))
+    }
+}
+
+fn gone_is_fine(answer: kube::Result<()>) -> Result<(), Refused> {
+    match answer {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        answer => Ok(answer?),
+    }
+}
+
+impl From<kube::Error> for Refused {
+    fn from(error: kube::Error) -> Self {
+        let kube::Error::Api(status) = error else {
+            return Self { said: error.to_string(), retry: Retry::BackOff, is_forbidden: false };
+        };
+        let retry = match status.code {
+            // Somebody else was faster; or it is being made while its namespace goes.
+            409 => Retry::Now,
+            _ => Retry::BackOff,
+        };
+        Self { said: without_values(&status.message), retry, is_forbidden: status.code == 403 }
+    }
+}
+
+/// What the API server says of an invalid object, without the values that it quotes: for Secrets these
+/// are keys at most, but admission webhooks say what they like.
+fn without_values(said: &str) -> String {
+    const LONGEST: usize = 400;
+    said.chars().filter(|it| !it.is_control()).take(LONGEST).collect()
+}

@@ -1,0 +1,90 @@
+//! Who has to look again when something changes.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{PoisonError, RwLock};
+
+use crate::store::Part;
+
+/// For each thing in the cluster, the objects whose service depends on it.
+#[derive(Debug, Default)]
+pub struct Interests(RwLock<Index>);
+
+#[derive(Debug, Default)]
+struct Index {
+    parts: HashMap<Part, HashSet<Part>>,
+    whose: HashMap<Part, Vec<Part>>,
+}
+
+impl Interests {
+    /// Remembers that `who` depends on `parts`, and on nothing else any more.
+    pub fn set(&self, who: &Part, mut parts: Vec<Part>) {
+        parts.sort();
+        parts.dedup();
+        let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if index.whose.get(who) == Some(&parts) {
+            return;
+        }
+        index.remove(who);
+        for part in &parts {
+            index.parts.entry(part.clone()).or_default().insert(who.clone());
+        }
+        if !parts.is_empty() {
+            index.whose.insert(who.clone(), parts);
+        }
+    }
+
+    /// Forgets `who`.
+    pub fn remove(&self, who: &Part) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(who);
+    }
+
+    /// Those that depend on `part`.
+    pub fn of(&self, part: &Part) -> Vec<Part> {
+        let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        index.parts.get(part).into_iter().flatten().cloned().collect()
+    }
+
+    /// True if anybody depends on `part`.
+    pub fn is_wanted(&self, part: &Part) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).parts.contains_key(part)
+    }
+}
+
+impl Index {
+    fn remove(&mut self, who: &Part) {
+        for part in self.whose.remove(who).into_iter().flatten() {
+            if let Some(those) = self.parts.get_mut(&part) {
+                those.remove(who);
+                if those.is_empty() {
+                    self.parts.remove(&part);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(kind: &'static str, name: &str) -> Part {
+        Part { kind, namespace: "apps".to_owned(), name: name.to_owned() }
+    }
+
+    #[test]
+    fn the_last_word_counts() {
+        let interests = Interests::default();
+        let (a, b) = (part("ExternalSecret", "a"), part("ExternalSecret", "b"));
+        let (store, secret) = (part("SecretStore", "vault"), part("Secret", "token"));
+        interests.set(&a, vec![store.clone(), secret.clone(), store.clone()]);
+        interests.set(&b, vec![store.clone()]);
+        assert_eq!(interests.of(&store).len(), 2);
+        assert_eq!(interests.of(&secret), [a.clone()]);
+        interests.set(&a, vec![store.clone()]);
+        assert!(!interests.is_wanted(&secret));
+        interests.remove(&a);
+        assert_eq!(interests.of(&store), [b.clone()]);
+        interests.set(&b, Vec::new());
+        assert!(!interests.is_wanted(&store));
+    }
+}

@@ -1,0 +1,317 @@
+//! What is known of the Secrets of the cluster: that they are there, and of those that matter which
+//! version they have. Never what they hold.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{ObjectMeta, PartialObjectMeta};
+use kube::runtime::watcher::Event;
+use tokio::sync::watch;
+
+use crate::watch::{Place, Scope, follow, place};
+
+/// The labels that name the owner of a Secret, in each family.
+const OWNER_LABELS: &[&str] = &["reconcile.external-secrets.io/created-by", "secrets.hashicorp.com/vso-ownerRefUID"];
+
+/// All Secrets, each in a few bytes; those that matter with their version.
+#[derive(Debug)]
+pub struct Secrets {
+    state: Mutex<State>,
+    is_whole: watch::Sender<bool>,
+}
+
+/// A Secret that is there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mark {
+    /// Its UID.
+    pub uid: String,
+    /// Its `resourceVersion`.
+    pub version: String,
+}
+
+/// What is known of one Secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Sight {
+    /// It is not there.
+    Absent,
+    /// It is there, in some version.
+    Present,
+    /// It is there, in this version.
+    Marked(Mark),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    hasher: RandomState,
+    /// Digests of the names of all Secrets that are there.
+    names: HashSet<u64>,
+    marks: HashMap<Place, Mark>,
+    /// By owner label: who has which Secrets, with their UIDs.
+    owned: HashMap<String, BTreeMap<Place, String>>,
+    owners: HashMap<Place, String>,
+    n_missing: usize,
+}
+
+impl Default for Secrets {
+    fn default() -> Self {
+        Self { state: Mutex::default(), is_whole: watch::Sender::new(false) }
+    }
+}
+
+impl Secrets {
+    /// Waits until all Secrets that there are have been told of.
+    pub async fn whole(&self) {
+        // The sender lives as long as this does.
+        drop(self.is_whole.subscribe().wait_for(|it| *it).await);
+    }
+
+    /// What is known of a Secret.
+    pub fn sight(&self, at: &Place) -> Sight {
+        let state = self.state();
+        match state.marks.get(at) {
+            Some(mark) => Sight::Marked(mark.clone()),
+            None if state.names.contains(&state.digest(at)) => Sight::Present,
+            None => Sight::Absent,
+        }
+    }
+
+    /// The Secrets that carry `owner` as the label of their owner, by name and UID.
+    pub fn owned(&self, namespace: &str, owner: &str) -> Vec<(String, String)> {
+        let state = self.state();
+        let theirs = state.owned.get(owner).into_iter().flatten();
+        theirs.filter(|(at, _)| at.0 == namespace).map(|(at, uid)| (at.1.clone(), uid.clone())).collect()
+    }
+
+    /// Learns a Secret from an answer of the API server.
+    pub fn learn(&self, metadata: &ObjectMeta) {
+        self.state().apply(metadata, true);
+    }
+
+    /// Learns from an answer of the API server that a Secret is gone.
+    pub fn learn_gone(&self, at: &Place) {
+        self.state().remove(at);
+    }
+
+    /// Follows the Secrets of the cluster, or of some namespaces. `is_wanted` says of which the version
+    /// matters; `changed` is told when one of these came, changed or went.
+    ///
+    /// Never ends.
+    pub async fn follow(
+        &self,
+        apis: Vec<(Scope, Api<PartialObjectMeta<Secret>>)>,
+        is_wanted: impl Fn(&Place) -> bool + Sync,
+        changed: impl Fn(&Place) + Sync,
+    ) {
+        self.state().n_missing = apis.len();
+        let each = apis.into_iter().map(|(scope, api)| self.follow_one(scope, api, &is_wanted, &changed));
+        futures::future::join_all(each).await;
+    }
+
+    async fn follow_one(
+        &self,
+        scope: Scope,
+        api: Api<PartialObjectMeta<Secret>>,
+        is_wanted: &(impl Fn(&Place) -> bool + Sync),
+        changed: &(impl Fn(&Place) + Sync),
+    ) {
+        let mut listed: HashSet<Place> = HashSet::new();
+        let mut names = HashSet::new();
+        let mut was_whole = false;
+        follow(api, async |event| match event {
+            Event::Apply(secret) => {
+                let at = place(&secret);
+                let wanted = is_wanted(&at);
+                if self.state().apply(&secret.metadata, wanted) && wanted {
+                    changed(&at);
+                }
+            }
+            Event::Delete(secret) => {
+                let at = place(&secret);
+                if self.state().delete(&at, &secret.metadata) && is_wanted(&at) {
+                    changed(&at);
+                }
+            }
+            Event::Init => {
+                listed.clear();
+                names.clear();
+            }
+            Event::InitApply(secret) => {
+                let at = place(&secret);
+                let wanted = is_wanted(&at);
+                let mut state = self.state();
+                names.insert(state.digest(&at));
+                let news = state.apply(&secret.metadata, wanted);
+                drop(state);
+                if wanted {
+                    listed.insert(at.clone());
+                }
+                if news && wanted {
+                    changed(&at);
+                }
+            }
+            Event::InitDone => {
+                let gone = {
+                    let mut state = self.state();
+                    if scope.is_none() {
+                        state.names = std::mem::take(&mut names);
+                    }
+                    let in_scope = |it: &&Place| scope.as_ref().is_none_or(|scope| it.0 == *scope);
+                    let gone: Vec<Place> =
+                        state.marks.keys().filter(in_scope).filter(|it| !listed.contains(*it)).cloned().collect();
+                    for at in &gone {
+                        state.remove(at);
+                    }
+                    if !std::mem::replace(&mut was_whole, true) {
+                        state.n_missing -= 1;
+                        if state.n_missing == 0 {
+                            self.is_whole.send_replace(true);
+                        }
+                    }
+                    gone
+                };
+                gone.iter().filter(|it| is_wanted(it)).for_each(changed);
+                listed = HashSet::new();
+                names = HashSet::new();
+            }
+        })
+        .await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn digest(&self, at: &Place) -> u64 {
+        self.hasher.hash_one(at)
+    }
+
+    /// Learns of a Secret; `false` if that is no news.
+    fn apply(&mut self, metadata: &ObjectMeta, is_wanted: bool) -> bool {
+        let at = (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default());
+        let mark = Mark {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            version: metadata.resource_version.clone().unwrap_or_default(),
+        };
+        // The answer to a write is often here before the watch tells of what was before it.
+        if self.marks.get(&at).is_some_and(|it| it.uid == mark.uid && !is_later(&mark.version, &it.version)) {
+            return false;
+        }
+        self.names.insert(self.digest(&at));
+        let labels = metadata.labels.as_ref();
+        let owner = OWNER_LABELS.iter().find_map(|it| labels?.get(*it));
+        if self.owners.get(&at) != owner {
+            self.disown(&at);
+        }
+        if let Some(owner) = owner {
+            self.owners.insert(at.clone(), owner.clone());
+            self.owned.entry(owner.clone()).or_default().insert(at.clone(), mark.uid.clone());
+        }
+        if is_wanted {
+            self.marks.insert(at, mark);
+        } else {
+            self.marks.remove(&at);
+        }
+        true
+    }
+
+    /// Learns that a Secret was deleted; `false` if there is another of its name by now.
+    fn delete(&mut self, at: &Place, metadata: &ObjectMeta) -> bool {
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        if self.marks.get(at).is_some_and(|it| it.uid != uid) {
+            return false;
+        }
+        self.remove(at);
+        true
+    }
+
+    fn remove(&mut self, at: &Place) {
+        let digest = self.digest(at);
+        self.names.remove(&digest);
+        self.marks.remove(at);
+        self.disown(at);
+    }
+
+    fn disown(&mut self, at: &Place) {
+        let Some(owner) = self.owners.remove(at) else { return };
+        if let Some(those) = self.owned.get_mut(&owner) {
+            those.remove(at);
+            if those.is_empty() {
+                self.owned.remove(&owner);
+            }
+        }
+    }
+}
+
+/// True if version `a` came after version `b`, as far as can be told (Kubernetes compares versions of
+/// one kind as numbers since 1.35, and they were numbers before).
+fn is_later(a: &str, b: &str) -> bool {
+    match (a.parse::<u128>(), b.parse::<u128>()) {
+        (Ok(a), Ok(b)) => a > b,
+        _ => a != b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(name: &str, uid: &str, version: &str, owner: Option<&str>) -> ObjectMeta {
+        let labels = owner.map(|it| [(OWNER_LABELS[0].to_owned(), it.to_owned())].into());
+        ObjectMeta {
+            namespace: Some("apps".to_owned()),
+            name: Some(name.to_owned()),
+            uid: Some(uid.to_owned()),
+            resource_version: Some(version.to_owned()),
+            labels,
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn at(name: &str) -> Place {
+        ("apps".to_owned(), name.to_owned())
+    }
+
+    #[test]
+    fn what_does_not_matter_is_only_there() {
+        let mut state = State::default();
+        assert!(state.apply(&secret("a", "1", "10", None), false));
+        let secrets = Secrets { state: Mutex::new(state), ..Secrets::default() };
+        assert_eq!(secrets.sight(&at("a")), Sight::Present);
+        assert_eq!(secrets.sight(&at("b")), Sight::Absent);
+        secrets.learn(&secret("a", "1", "10", None));
+        assert!(matches!(secrets.sight(&at("a")), Sight::Marked(mark) if mark.version == "10"));
+        secrets.learn_gone(&at("a"));
+        assert_eq!(secrets.sight(&at("a")), Sight::Absent);
+    }
+
+    #[test]
+    fn a_watch_that_lags_tells_no_news() {
+        let mut state = State::default();
+        assert!(state.apply(&secret("a", "1", "10", None), true));
+        assert!(!state.apply(&secret("a", "1", "9", None), true));
+        assert!(!state.apply(&secret("a", "1", "10", None), true));
+        assert!(state.apply(&secret("a", "1", "11", None), true));
+        // Deleted and made anew by us; the watch tells of the deletion later.
+        assert!(state.apply(&secret("a", "2", "13", None), true));
+        assert!(!state.delete(&at("a"), &secret("a", "1", "12", None)));
+        assert!(state.delete(&at("a"), &secret("a", "2", "14", None)));
+    }
+
+    #[test]
+    fn owners_have_what_carries_their_label() {
+        let secrets = Secrets::default();
+        secrets.learn(&secret("a", "1", "10", Some("x")));
+        secrets.learn(&secret("b", "2", "11", Some("x")));
+        assert_eq!(secrets.owned("apps", "x").len(), 2);
+        assert!(secrets.owned("other", "x").is_empty());
+        secrets.learn(&secret("a", "1", "12", Some("y")));
+        secrets.learn_gone(&at("b"));
+        assert!(secrets.owned("apps", "x").is_empty());
+        assert_eq!(secrets.owned("apps", "y"), [("a".to_owned(), "1".to_owned())]);
+    }
+}

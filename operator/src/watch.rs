@@ -1,0 +1,154 @@
+//! What the cluster holds, followed by watches, so that it need not be asked.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::StreamExt as _;
+use futures::future::join_all;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+/// Namespace and name; the namespace is empty for objects of the whole cluster.
+pub type Place = (String, String);
+
+/// How many objects one page of a list has: what bounds memory when a watch begins.
+const PAGE: u32 = 250;
+
+/// The objects of one kind, as a watch last told.
+#[derive(Debug)]
+pub struct Mirror<T> {
+    objects: RwLock<HashMap<Place, Arc<T>>>,
+    is_whole: watch::Sender<bool>,
+}
+
+impl<T> Default for Mirror<T> {
+    fn default() -> Self {
+        Self { objects: RwLock::default(), is_whole: watch::Sender::new(false) }
+    }
+}
+
+impl<T> Mirror<T> {
+    /// One object.
+    pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<T>> {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects.get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits until all objects that there are have been told of.
+    pub async fn whole(&self) {
+        // The sender lives as long as this mirror does.
+        drop(self.is_whole.subscribe().wait_for(|it| *it).await);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.is_whole.send_replace(false);
+        self.objects.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Where there are objects, as far as a watch with this scope tells.
+    fn places(&self, scope: &Scope) -> Vec<Place> {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects.keys().filter(|it| scope.as_ref().is_none_or(|scope| it.0 == *scope)).cloned().collect()
+    }
+
+    fn put(&self, place: Place, object: Arc<T>) -> Option<Arc<T>> {
+        self.objects.write().unwrap_or_else(PoisonError::into_inner).insert(place, object)
+    }
+
+    fn take(&self, place: &Place) -> Option<Arc<T>> {
+        self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(place)
+    }
+}
+
+/// Where a watch looks: in the whole cluster, or in one namespace.
+pub type Scope = Option<String>;
+
+/// Follows the objects of one kind and keeps `mirror` in step. `changed` is told of every object that
+/// came, changed or went: where, what was known, what is known.
+///
+/// Never ends: a watch that breaks is begun anew, after a while that grows.
+pub async fn mirror<K, C>(apis: Vec<(Scope, Api<K>)>, mirror: &Mirror<K>, changed: C)
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    C: Fn(&Place, Option<&K>, Option<&K>) + Sync,
+{
+    let n_missing = AtomicUsize::new(apis.len());
+    let changed = &changed;
+    let each = apis.into_iter().map(|(scope, api)| {
+        let n_missing = &n_missing;
+        async move {
+            let mut listed = HashSet::new();
+            let mut was_whole = false;
+            follow(api, async |event| match event {
+                Event::Apply(object) => _ = apply(mirror, object, changed),
+                Event::Delete(object) => remove(mirror, &place(&object), changed),
+                Event::Init => listed.clear(),
+                Event::InitApply(object) => _ = listed.insert(apply(mirror, object, changed)),
+                Event::InitDone => {
+                    for gone in mirror.places(&scope).into_iter().filter(|it| !listed.contains(it)) {
+                        remove(mirror, &gone, changed);
+                    }
+                    listed.clear();
+                    if !std::mem::replace(&mut was_whole, true) && n_missing.fetch_sub(1, Ordering::Relaxed) == 1 {
+                        mirror.is_whole.send_replace(true);
+                    }
+                }
+            })
+            .await;
+        }
+    });
+    join_all(each).await;
+}
+
+fn apply<K: Resource>(mirror: &Mirror<K>, object: K, changed: &impl Fn(&Place, Option<&K>, Option<&K>)) -> Place {
+    let place = place(&object);
+    let object = Arc::new(object);
+    let before = mirror.put(place.clone(), object.clone());
+    changed(&place, before.as_deref(), Some(&object));
+    place
+}
+
+fn remove<K>(mirror: &Mirror<K>, place: &Place, changed: &impl Fn(&Place, Option<&K>, Option<&K>)) {
+    if let Some(before) = mirror.take(place) {
+        changed(place, Some(&before), None);
+    }
+}
+
+/// Tells every event of a watch to `tell`, in order. Errors are logged, and the watch goes on.
+pub async fn follow<K>(api: Api<K>, mut tell: impl AsyncFnMut(Event<K>))
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let url = api.resource_url().to_owned();
+    let config = watcher::Config::default().page_size(PAGE);
+    let mut events = pin!(watcher(api, config).default_backoff());
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => tell(event).await,
+            Err(error) => tracing::warn!(url, %error, "a watch broke and is begun anew"),
+        }
+    }
+}
+
+/// Where an object is.
+pub fn place<K: Resource>(object: &K) -> Place {
+    let metadata = object.meta();
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
