@@ -8,12 +8,15 @@
 pub mod adapter;
 pub mod api;
 pub mod apply;
+pub mod backoff;
+pub mod cluster;
 pub mod digest;
 pub mod error;
 pub mod fetch;
 pub mod go;
 pub mod intent;
 pub mod interests;
+pub mod mirrors;
 pub mod plan;
 pub mod queue;
 pub mod secrets;

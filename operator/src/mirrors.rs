@@ -1,0 +1,40 @@
+//! The objects of all kinds that are served, as watches last told.
+
+use crate::api::external_secrets::{ClusterSecretStore, ExternalSecret, SecretStore};
+use crate::api::vault_secrets::{SecretTransformation, VaultAuth, VaultAuthGlobal, VaultConnection, VaultStaticSecret};
+use crate::api::{Kind, Object};
+use crate::watch::Mirror;
+
+macro_rules! mirrors {
+    ($($field:ident: $kind:ident),* $(,)?) => {
+        /// One mirror for each kind.
+        #[derive(Debug, Default)]
+        #[expect(missing_docs, reason = "the fields are the kinds")]
+        pub struct Mirrors {
+            $(pub $field: Mirror<Object<$kind>>,)*
+        }
+
+        $(impl Mirrored for $kind {
+            fn of(mirrors: &Mirrors) -> &Mirror<Object<Self>> {
+                &mirrors.$field
+            }
+        })*
+    };
+}
+
+/// A kind that is mirrored.
+pub trait Mirrored: Kind {
+    /// Its mirror.
+    fn of(mirrors: &Mirrors) -> &Mirror<Object<Self>>;
+}
+
+mirrors! {
+    external_secrets: ExternalSecret,
+    secret_stores: SecretStore,
+    cluster_secret_stores: ClusterSecretStore,
+    vault_static_secrets: VaultStaticSecret,
+    vault_connections: VaultConnection,
+    vault_auths: VaultAuth,
+    vault_auth_globals: VaultAuthGlobal,
+    secret_transformations: SecretTransformation,
+}

@@ -1,0 +1,436 @@
+//! One object that keeps a Secret: looked at once, and brought into step.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use leafseal::provider::{ProviderError, SecretProvider};
+use leafseal::template::Surroundings;
+use tokio::time::Instant;
+
+use crate::adapter::{self, Adapter, Around, AroundRef, Done, Found, Identity, Outcome};
+use crate::api::{Kind, Object};
+use crate::backoff::{chance, late};
+use crate::edge::SystemRng;
+use crate::error::{Retry, Trouble};
+use crate::intent::{Ask, Family, Intent, Owner, Read, StoreRef};
+use crate::mirrors::Mirrored;
+use crate::plan::{self, Action, Composed, Note, Observed};
+use crate::queue::Job;
+use crate::restart;
+use crate::secrets::Sight;
+use crate::store::{self, Part, Readiness};
+use crate::watch::Place;
+use crate::world::{Kept, World, log, part};
+
+/// When an object is looked at again by itself; `None`: only when something changes.
+pub type Again = Option<Duration>;
+
+/// What a look at an object led to.
+enum Look {
+    /// It is in step and nothing falls due yet.
+    NotDue(Intent),
+    /// It waits for its store, which is being checked.
+    Waits,
+    /// It was brought into step.
+    Done(Intent, Done, Vec<Note>),
+}
+
+/// Looks at one object that keeps a Secret.
+pub async fn sync<A>(world: &World, job: &Job<Part>) -> Again
+where
+    A: Adapter,
+    A::Kind: Mirrored,
+{
+    let who = &job.key;
+    let Some(object) = A::Kind::of(&world.mirrors).find(&who.namespace, &who.name) else {
+        world.forget(who);
+        world.metrics.forget(A::FAMILY, A::Kind::KIND, &who.namespace, &who.name);
+        return None;
+    };
+    let resource = world.resource::<A::Kind>(A::FAMILY)?;
+    let api = world.api::<A::Kind>(&resource, &who.namespace);
+    let owner = owner_of(&object, &resource.api_version);
+    if object.metadata.deletion_timestamp.is_some() {
+        return farewell::<A>(world, &object, owner, &api).await;
+    }
+    let stores = A::stores(&object);
+    if stores.iter().any(|it| store::is_foreign(it, &world.cluster, &world.terms().controller_class)) {
+        // Another operator serves it: it is not looked at, and nothing is said about it.
+        return None;
+    }
+    if let Err(refused) = set_finalizer::<A>(world, &object, &api).await {
+        tracing::debug!(name = who.name, %refused, "the finalizer could not be set");
+        return Some(world.failed(who, A::FAMILY));
+    }
+
+    let began = Instant::now();
+    let now = Timestamp::now();
+    let (intent, looked) = match A::intent(&object, owner.clone(), &world.terms()) {
+        Ok(intent) => {
+            let looked = look::<A>(world, &object, intent.clone(), job.asked).await;
+            (Some(intent), looked)
+        }
+        Err(trouble) => (None, Err(trouble)),
+    };
+    let (outcome, notes) = match looked {
+        Ok(Look::Waits) => return Some(WAIT_FOR_STORE),
+        Ok(Look::NotDue(intent)) => {
+            return A::next(&object, &intent, Timestamp::now()).map(|it| late(it, chance()));
+        }
+        Ok(Look::Done(_, done, notes)) => (Ok(done), notes),
+        Err(trouble) if trouble.retry == Retry::Now => return Some(Duration::ZERO),
+        Err(trouble) => {
+            log(who, &trouble);
+            let text = trouble.detail.clone();
+            let note = Note { warning: true, reason: trouble.reason, text };
+            (Err(trouble), vec![note])
+        }
+    };
+    for note in &notes {
+        world.events.tell(A::FAMILY, &owner, note);
+    }
+    let outcome = Outcome { began: now, result: outcome };
+    let mut held = object.clone();
+    if let Some(change) = A::status(&object, intent.as_ref(), &outcome, Timestamp::now()) {
+        match world.writer.report(&api, &who.name, change).await {
+            Ok(Some(reported)) => held = A::Kind::of(&world.mirrors).learn(reported),
+            Ok(None) => {}
+            Err(refused) => {
+                tracing::warn!(kind = who.kind, namespace = who.namespace, name = who.name, %refused, "no status");
+                return Some(world.failed(who, A::FAMILY));
+            }
+        }
+    }
+    world.metrics.synced(A::FAMILY, A::Kind::KIND, &who.namespace, &who.name, outcome.result.is_ok(), began.elapsed());
+    match &outcome.result {
+        Ok(done) => {
+            world.worked(who);
+            if done.restarts.iter().any(Result::is_err) {
+                return Some(world.failed(who, A::FAMILY));
+            }
+            let next = intent.as_ref().and_then(|it| A::next(&held, it, Timestamp::now()));
+            next.map(|it| late(it, chance()))
+        }
+        Err(trouble) => match trouble.retry {
+            Retry::Now => Some(Duration::ZERO),
+            Retry::BackOff => Some(world.failed(who, A::FAMILY)),
+            Retry::After(wait) => Some(late(wait, chance())),
+            Retry::OnChange => None,
+        },
+    }
+}
+
+/// How often an object looks whether its new store was checked, should nobody tell it.
+const WAIT_FOR_STORE: Duration = Duration::from_secs(2);
+
+async fn look<A>(world: &World, object: &Object<A::Kind>, intent: Intent, asked: Instant) -> Result<Look, Trouble>
+where
+    A: Adapter,
+    A::Kind: Mirrored,
+{
+    let who = part(object);
+    let at: Place = (intent.target.namespace.clone(), intent.target.name.clone());
+    let mut interests = interests_of::<A>(object, &intent, &at);
+    world.interests.set(&who, interests.clone());
+
+    let terms = world.terms();
+    let mut target = observe(world, &who, &at).await?;
+    let in_step = match &target {
+        Seen::AsKept(_) => true,
+        Seen::Absent => A::is_in_step(object, &intent, None, &terms),
+        Seen::Read(secret) => A::is_in_step(object, &intent, Some(secret), &terms),
+    };
+    if !A::is_due(object, &intent, in_step, Timestamp::now()) {
+        if let (true, Seen::Read(secret)) = (in_step, &target) {
+            let version = secret.metadata.resource_version.clone().unwrap_or_default();
+            world.kept.keep(&who, Kept { at, version, wanted: None });
+        }
+        return Ok(Look::NotDue(intent));
+    }
+
+    let (opened, parts) = open_all::<A>(world, &intent).await;
+    interests.extend(parts);
+    world.interests.set(&who, interests);
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(Closed::IsChecked) => return Ok(Look::Waits),
+        Err(Closed::For(trouble)) => return Err(A::unreadable(trouble)),
+    };
+    let (answers, around) = tokio::join!(
+        fetch(world, &intent.reads, &opened, asked),
+        read_around(world, &A::around(object)),
+    );
+    let around = around.map_err(A::unreadable)?;
+    let mut rng = SystemRng;
+    let mut surroundings = Surroundings { now: Timestamp::now().as_nanosecond(), rng: &mut rng };
+    let (composed, mut notes) = A::compose(object, &intent, answers, &around, &terms, &mut surroundings)?;
+
+    // The same is wanted as last time, and the target is as it was left then: nobody has to ask.
+    let wanted = world.kept.digest(fingerprint(&intent, &composed));
+    if let Seen::AsKept(kept) = &target {
+        let is_same = kept.wanted == Some(wanted) && A::recorded_mac(object) == mac_of(&composed);
+        if is_same {
+            let done = done_of(plan::Verdict::Synced, &composed, &opened, Vec::new());
+            return Ok(Look::Done(intent, done, notes));
+        }
+        target = read_target(world, &at).await?;
+    }
+    let target = match target {
+        Seen::Read(secret) => Some(*secret),
+        Seen::Absent | Seen::AsKept(_) => None,
+    };
+    let former = world.secrets.owned(&at.0, &A::owner_mark(&intent.owner));
+    let former = former.into_iter().filter(|it| it.0 != at.1).collect();
+    let version = target.as_ref().and_then(|it| it.metadata.resource_version.clone());
+    let mac = A::trusted_mac(object, target.as_ref(), &terms);
+    let observed = Observed { target, former, mac };
+    let plan = plan::plan(&intent, &observed, composed.clone())?;
+
+    let manager = A::manager(&intent.owner);
+    let is_kept = matches!(plan.action, Action::Keep);
+    let written = carry_out(world, &at, &manager, plan.action).await.map_err(A::unwritable)?;
+    let version = if is_kept { version } else { written };
+    match version {
+        Some(version) => world.kept.keep(&who, Kept { at: at.clone(), version, wanted: Some(wanted) }),
+        None => world.kept.forget(&who),
+    }
+    for (name, uid) in plan.prune {
+        world.writer.delete(&at.0, &name, uid, None).await.map_err(A::unwritable)?;
+        world.secrets.learn_gone(&(at.0.clone(), name));
+    }
+    notes.extend(plan.notes);
+    let restarts = match plan.restart {
+        Some(cause) => restart::all(world, A::FAMILY, &intent, cause).await,
+        None => Vec::new(),
+    };
+    let done = done_of(plan.verdict, &composed, &opened, restarts);
+    Ok(Look::Done(intent, done, notes))
+}
+
+/// What is known of a target.
+enum Seen {
+    /// It is not there.
+    Absent,
+    /// It is as it was left.
+    AsKept(Kept),
+    /// It was read.
+    Read(Box<Secret>),
+}
+
+async fn observe(world: &World, who: &Part, at: &Place) -> Result<Seen, Trouble> {
+    match world.secrets.sight(at) {
+        Sight::Absent => Ok(Seen::Absent),
+        Sight::Marked(mark) => match world.kept.find(who) {
+            Some(kept) if kept.at == *at && kept.version == mark.version => Ok(Seen::AsKept(kept)),
+            _ => read_target(world, at).await,
+        },
+        Sight::Present => read_target(world, at).await,
+    }
+}
+
+async fn read_target(world: &World, at: &Place) -> Result<Seen, Trouble> {
+    let api = Api::<Secret>::namespaced(world.client.clone(), &at.0);
+    let read = api.get_opt(&at.1).await.map_err(|error| {
+        Trouble::new("K8sClientError", format!("could not read Secret {:?}", at.1), error.to_string())
+    })?;
+    match read {
+        Some(secret) => {
+            world.secrets.learn(&secret.metadata);
+            Ok(Seen::Read(Box::new(secret)))
+        }
+        None => {
+            world.secrets.learn_gone(at);
+            Ok(Seen::Absent)
+        }
+    }
+}
+
+/// Does what was planned. Returns the version of the Secret that was written, if one was.
+async fn carry_out(world: &World, at: &Place, manager: &str, action: Action) -> Result<Option<String>, Refused> {
+    match &action {
+        Action::Keep => return Ok(None),
+        Action::Delete { .. } => {
+            world.writer.carry_out(at, manager, action).await?;
+            world.secrets.learn_gone(at);
+            return Ok(None);
+        }
+        Action::Recreate { .. } => world.secrets.learn_gone(at),
+        Action::Create(_) | Action::Replace(_) => {}
+    }
+    let written = world.writer.carry_out(at, manager, action).await.inspect_err(|refused| {
+        if refused.retry == Retry::Now {
+            // Somebody was faster: what is known of it is out of date.
+            world.secrets.doubt(at);
+        }
+    })?;
+    Ok(written.and_then(|it| {
+        world.secrets.learn(&it.metadata);
+        it.metadata.resource_version
+    }))
+}
+
+/// A store that cannot be read from now.
+enum Closed {
+    /// It is new, and being checked: it will be told.
+    IsChecked,
+    /// For this reason.
+    For(Trouble),
+}
+
+/// Opens every store that is read from, in the order of the reads. Also says what they were made from.
+async fn open_all<A: Adapter>(
+    world: &World,
+    intent: &Intent,
+) -> (Result<HashMap<StoreRef, Opened>, Closed>, Vec<Part>) {
+    let (mut opened, mut parts) = (HashMap::new(), Vec::new());
+    for read in &intent.reads {
+        if opened.contains_key(&read.store) {
+            continue;
+        }
+        let (store, made_from) = world.open(&read.store).await;
+        parts.extend(made_from);
+        match store {
+            Ok(store) => _ = opened.insert(read.store.clone(), store),
+            Err(Closed::For(trouble)) => return (Err(Closed::For(trouble.at(&read.place))), parts),
+            Err(closed) => return (Err(closed), parts),
+        }
+    }
+    (Ok(opened), parts)
+}
+
+async fn fetch(
+    world: &World,
+    reads: &[Read],
+    opened: &HashMap<StoreRef, Opened>,
+    asked: Instant,
+) -> Vec<Result<Found, ProviderError>> {
+    let each = reads.iter().map(async |read| {
+        let store = opened.get(&read.store).expect("every store that is read from was opened");
+        let (provider, ask) = (store.provider.clone(), read.ask.clone());
+        let key = (store.identity.clone(), ask.clone());
+        let answer = world.answers.read(key, asked, || ask_store(provider, ask)).await;
+        Result::clone(&answer)
+    });
+    join_all(each).await
+}
+
+async fn ask_store(provider: Arc<dyn SecretProvider>, ask: Ask) -> Arc<Result<Found, ProviderError>> {
+    Arc::new(match &ask {
+        Ask::One(address) => provider.read(address).await.map(Found::One),
+        Ask::Many(query) => provider.find(query).await.map(Found::Many),
+    })
+}
+
+/// Reads what else has a say in the content.
+async fn read_around(world: &World, refs: &[AroundRef]) -> Result<Around, Trouble> {
+    let mut around = Around::default();
+    for it in refs {
+        match it {
+            AroundRef::ConfigMap(namespace, name) => {
+                if let Some(held) = world.cluster.config_map(namespace, name).await? {
+                    around.config_maps.insert((namespace.clone(), name.clone()), held.data);
+                }
+            }
+            AroundRef::Secret(namespace, name) => {
+                if let Some(held) = world.cluster.secret(namespace, name).await? {
+                    around.secrets.insert((namespace.clone(), name.clone()), held.data);
+                }
+            }
+            AroundRef::Transformation(namespace, name) => {
+                if let Some(object) = world.mirrors.secret_transformations.find(namespace, name) {
+                    around.transformations.insert((namespace.clone(), name.clone()), Object::clone(&object));
+                }
+            }
+        }
+    }
+    Ok(around)
+}
+
+/// Everything whose change concerns an object, before its stores are open.
+fn interests_of<A: Adapter>(object: &Object<A::Kind>, intent: &Intent, target: &Place) -> Vec<Part> {
+    let part = |kind, namespace: &str, name: &str| Part { kind, namespace: namespace.into(), name: name.into() };
+    let mut parts = vec![part("Secret", &target.0, &target.1)];
+    parts.extend(A::around(object).iter().map(|it| match it {
+        AroundRef::ConfigMap(namespace, name) => part("ConfigMap", namespace, name),
+        AroundRef::Secret(namespace, name) => part("Secret", namespace, name),
+        AroundRef::Transformation(namespace, name) => part("SecretTransformation", namespace, name),
+    }));
+    parts.extend(adapter::stores(intent).iter().map(|it| part(it.kind, &it.namespace, &it.name)));
+    parts
+}
+
+fn owner_of<K: Kind>(object: &Object<K>, api_version: &str) -> Owner {
+    Owner {
+        api_version: api_version.to_owned(),
+        kind: K::KIND,
+        namespace: object.namespace().to_owned(),
+        name: object.name().to_owned(),
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        generation: object.generation(),
+        labels: object.metadata.labels.clone().unwrap_or_default(),
+        annotations: object.metadata.annotations.clone().unwrap_or_default(),
+    }
+}
+
+async fn set_finalizer<A: Adapter>(
+    world: &World,
+    object: &Object<A::Kind>,
+    api: &Api<Object<A::Kind>>,
+) -> Result<(), Refused> {
+    let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
+    let has_it = finalizers.iter().any(|it| it == A::FINALIZER);
+    match (A::needs_finalizer(object), has_it) {
+        (true, false) => finalizers.push(A::FINALIZER.to_owned()),
+        (false, true) => finalizers.retain(|it| it != A::FINALIZER),
+        _ => return Ok(()),
+    }
+    world.writer.set_finalizers(api, &object.metadata, finalizers).await
+}
+
+/// An object goes: what it asked for on this occasion is done, and it is let go.
+async fn farewell<A: Adapter>(
+    world: &World,
+    object: &Object<A::Kind>,
+    owner: Owner,
+    api: &Api<Object<A::Kind>>,
+) -> Again {
+    let who = part(object);
+    let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
+    if !finalizers.iter().any(|it| it == A::FINALIZER) {
+        return None;
+    }
+    let result = async {
+        // An object that cannot be understood owns nothing that we know of.
+        if let (true, Ok(intent)) = (A::needs_finalizer(object), A::intent(object, owner, &world.terms())) {
+            let at = (intent.target.namespace.clone(), intent.target.name.clone());
+            if let Seen::Read(secret) = read_target(world, &at).await? {
+                let observed = Observed { target: Some(*secret), ..Observed::default() };
+                let action = plan::farewell(&intent, &observed);
+                let manager = A::manager(&intent.owner);
+                carry_out(world, &at, &manager, action).await.map_err(A::unwritable)?;
+            }
+        }
+        finalizers.retain(|it| it != A::FINALIZER);
+        world.writer.set_finalizers(api, &object.metadata, finalizers).await.map_err(A::unwritable)
+    };
+    match result.await {
+        Ok(()) => None,
+        Err(trouble) if trouble.retry == Retry::Now => Some(Duration::from_millis(100)),
+        Err(trouble) => {
+            log(&who, &trouble);
+            Some(world.failed(&who, A::FAMILY))
+        }
+    }
+}
+
+fn mac_of(composed: &Composed) -> Option<String> {
+    match composed {
+        Composed::Data(desired) => desired.mac.clone(),
+        Composed::Nothing => None,
+    }
+}
