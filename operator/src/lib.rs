@@ -4,12 +4,25 @@
 //! ```text
 //! api → adapter → Intent → fetch → compose → plan → apply → status
 //! ```
+//!
+//! Around the engine lies its [`shell`]: settings, Leases, ports, logs, events.
 
 pub mod adapter;
 pub mod api;
+pub mod client;
 pub mod digest;
+pub mod engine;
 pub mod error;
+pub mod events;
+pub mod families;
 pub mod go;
+pub mod http;
 pub mod intent;
+pub mod lease;
+pub mod metrics;
 pub mod plan;
+pub mod settings;
+pub mod shell;
+pub mod stop;
 pub mod store;
+pub mod telemetry;
