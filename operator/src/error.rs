@@ -35,6 +35,11 @@ impl Trouble {
         Self { reason, message: message.into(), detail: detail.into(), retry: Retry::BackOff }
     }
 
+    /// The same, with the place in the object where it comes from.
+    pub fn at(self, place: &str) -> Self {
+        Self { detail: format!("error processing {place}, err: {}", self.detail), ..self }
+    }
+
     /// The same, tried again at another time.
     pub fn retried(self, retry: Retry) -> Self {
         Self { retry, ..self }

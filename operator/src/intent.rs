@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use leafseal::provider::vault::Place;
 use leafseal::provider::{Address, Query};
 
@@ -35,6 +36,20 @@ pub struct Owner {
     pub labels: Labels,
     /// Its annotations.
     pub annotations: Labels,
+}
+
+impl Owner {
+    /// How events name it.
+    pub fn reference(&self) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(self.api_version.clone()),
+            kind: Some(self.kind.to_owned()),
+            namespace: (!self.namespace.is_empty()).then(|| self.namespace.clone()),
+            name: Some(self.name.clone()),
+            uid: Some(self.uid.clone()),
+            ..ObjectReference::default()
+        }
+    }
 }
 
 /// What is asked for: read this, and keep that Secret so.
@@ -91,7 +106,7 @@ pub struct StoreRef {
 }
 
 /// The Secret that is kept.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Target {
     /// Its namespace.
     pub namespace: String,
@@ -106,7 +121,7 @@ pub struct Target {
 }
 
 /// What may be done to a Secret on behalf of an object.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Ownership {
     /// External Secrets `Owner`: made, taken over where nobody owns it, deleted with its owner.
     Owner,
@@ -128,7 +143,7 @@ pub enum Ownership {
 }
 
 /// External Secrets `deletionPolicy`; Vault Secrets always retains.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum WhenMissing {
     /// The Secret stays as it is.
     Retain,

@@ -4,21 +4,26 @@
 //! ```text
 //! api → adapter → Intent → fetch → compose → plan → apply → status
 //! ```
+//!
+//! Around the engine lies its [`shell`]: settings, Leases, ports, logs, events.
 
 pub mod adapter;
 pub mod api;
-pub mod apply;
-pub mod backoff;
-pub mod cluster;
+pub mod client;
 pub mod digest;
+pub mod edge;
+pub mod engine;
 pub mod error;
-pub mod fetch;
+pub mod events;
+pub mod families;
 pub mod go;
+pub mod http;
 pub mod intent;
-pub mod interests;
-pub mod mirrors;
+pub mod lease;
+pub mod metrics;
 pub mod plan;
-pub mod queue;
-pub mod secrets;
+pub mod settings;
+pub mod shell;
+pub mod stop;
 pub mod store;
-pub mod watch;
+pub mod telemetry;

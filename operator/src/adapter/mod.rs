@@ -7,6 +7,7 @@ pub mod vault_static_secret;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use leafseal::provider::{Content, ProviderError};
 use leafseal::secret::SecretText;
 use serde_json::Value;
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::api::{Kind, Object};
 use crate::digest::Data;
+use crate::engine::apply::Refused;
 use crate::error::Trouble;
 use crate::intent::{Intent, Owner, StoreRef};
 use crate::plan::{Composed, Note, Verdict};
@@ -67,6 +69,27 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// The MAC that the status remembers, for kinds that keep one.
     fn recorded_mac(object: &Object<Self::Kind>) -> Option<String>;
+
+    /// What of the [recorded MAC](Self::recorded_mac) can be compared with.
+    fn trusted_mac(object: &Object<Self::Kind>, _target: Option<&Secret>, _terms: &Terms) -> Option<String> {
+        Self::recorded_mac(object)
+    }
+
+    /// True if the target is as the last sync left it, so that nothing but time or a change of the object
+    /// is a reason to ask the stores.
+    fn is_in_step(object: &Object<Self::Kind>, intent: &Intent, target: Option<&Secret>, terms: &Terms) -> bool;
+
+    /// In whose name the target is written: the field manager.
+    fn manager(owner: &Owner) -> String;
+
+    /// The value of the label that marks what an object owns.
+    fn owner_mark(owner: &Owner) -> String;
+
+    /// How trouble with reading is told on an object of this kind.
+    fn unreadable(trouble: Trouble) -> Trouble;
+
+    /// How it is told that the API server refused a write.
+    fn unwritable(refused: Refused) -> Trouble;
 }
 
 /// What the whole operator was told, as far as an adapter must know it.

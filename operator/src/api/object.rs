@@ -33,7 +33,7 @@ pub trait Kind: Clone + Debug + Send + Sync + 'static {
     /// What its objects ask for.
     type Spec: DeserializeOwned + Clone + Debug + Send + Sync;
     /// What was reported about them. What cannot be read counts as nothing reported.
-    type Status: DeserializeOwned + Default + Clone + Debug + Send + Sync;
+    type Status: DeserializeOwned + Default + Clone + Debug + PartialEq + Send + Sync;
 }
 
 /// One object of kind `K`.

@@ -13,7 +13,7 @@ mod exclusive;
 mod shared;
 
 /// What the Secret should hold, before what is there is considered.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Desired {
     /// Its own keys.
     pub data: Data,
@@ -30,7 +30,7 @@ pub struct Desired {
 }
 
 /// What the stores had for an object.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum Composed {
     /// This.
     Data(Desired),

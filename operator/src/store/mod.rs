@@ -4,7 +4,6 @@
 //! when something changed that it was made [from](Opened::made_from).
 
 pub mod external_secrets;
-pub mod opened;
 pub mod vault_secrets;
 
 use std::collections::BTreeMap;

@@ -56,10 +56,17 @@ impl<T> Mirror<T> {
         drop(self.is_whole.subscribe().wait_for(|it| *it).await);
     }
 
-    /// Forgets everything.
-    pub fn clear(&self) {
-        self.is_whole.send_replace(false);
-        self.objects.write().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Learns an object from an answer of the API server, before the watch tells of it.
+    pub fn learn(&self, object: T) -> Arc<T>
+    where
+        T: Resource,
+    {
+        let object = Arc::new(object);
+        // One that is gone stays gone.
+        if let Some(held) = self.objects.write().unwrap_or_else(PoisonError::into_inner).get_mut(&place(&*object)) {
+            held.clone_from(&object);
+        }
+        object
     }
 
     /// Where there are objects, as far as a watch with this scope tells.

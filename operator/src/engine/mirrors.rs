@@ -3,7 +3,8 @@
 use crate::api::external_secrets::{ClusterSecretStore, ExternalSecret, SecretStore};
 use crate::api::vault_secrets::{SecretTransformation, VaultAuth, VaultAuthGlobal, VaultConnection, VaultStaticSecret};
 use crate::api::{Kind, Object};
-use crate::watch::Mirror;
+use crate::families::Served;
+use crate::engine::watch::Mirror;
 
 macro_rules! mirrors {
     ($($field:ident: $kind:ident),* $(,)?) => {
@@ -12,6 +13,15 @@ macro_rules! mirrors {
         #[expect(missing_docs, reason = "the fields are the kinds")]
         pub struct Mirrors {
             $(pub $field: Mirror<Object<$kind>>,)*
+        }
+
+        impl Mirrors {
+            /// Waits until every kind that is served is known.
+            pub async fn whole(&self, served: &Served) {
+                $(if served.resource::<$kind>().is_some() {
+                    self.$field.whole().await;
+                })*
+            }
         }
 
         $(impl Mirrored for $kind {

@@ -4,13 +4,15 @@
 //! or by there being nothing yet. Who lost a race plans again.
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::error::Retry;
+use crate::lease::Gate;
 use crate::plan::Action;
-use crate::watch::Place;
+use crate::engine::watch::Place;
 
 /// A write that the API server did not take. Never holds a value.
 #[derive(Debug, thiserror::Error)]
@@ -24,16 +26,26 @@ pub struct Refused {
     pub is_forbidden: bool,
 }
 
-/// Writes to one cluster.
+/// Writes to one cluster, while its gate is open.
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
+    gate: Gate,
 }
 
 impl Writer {
     /// A writer that uses `client`.
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client, gate: Gate) -> Self {
+        Self { client, gate }
+    }
+
+    /// Refuses when somebody else may be acting by now.
+    fn check(&self) -> Result<(), Refused> {
+        if self.gate.held() {
+            return Ok(());
+        }
+        let said = "the Lease was lost: another operator acts now".to_owned();
+        Err(Refused { said, retry: Retry::OnChange, is_forbidden: false })
     }
 
     /// Does to the Secret at `at` what was planned, in the name of `manager`. Returns what the API server
@@ -44,6 +56,7 @@ impl Writer {
     /// If the API server refuses. Then nothing was written, except that a Secret whose type changes may
     /// be gone: the next attempt makes it.
     pub async fn carry_out(&self, at: &Place, manager: &str, action: Action) -> Result<Option<Secret>, Refused> {
+        self.check()?;
         let secrets = Api::<Secret>::namespaced(self.client.clone(), &at.0);
         let by = PostParams { field_manager: Some(manager.to_owned()), ..PostParams::default() };
         match action {
@@ -73,6 +86,7 @@ impl Writer {
         uid: String,
         resource_version: Option<String>,
     ) -> Result<(), Refused> {
+        self.check()?;
         let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
         let only = Preconditions { uid: Some(uid), resource_version };
         let params = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
@@ -83,17 +97,21 @@ impl Writer {
         }
     }
 
-    /// Changes the status of a custom resource: only the fields that `change` has.
+    /// Changes the status of a custom resource: only the fields that `change` has. Returns the object as
+    /// it is then; `None` if it is gone, which is fine.
     ///
     /// # Errors
     ///
-    /// If the API server refuses. An object that is gone is fine.
-    pub async fn report<K>(&self, api: &Api<K>, name: &str, change: Value) -> Result<(), Refused>
-    where
-        K: serde::de::DeserializeOwned,
-    {
+    /// If the API server refuses.
+    pub async fn report<K: DeserializeOwned>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        change: Value,
+    ) -> Result<Option<K>, Refused> {
+        self.check()?;
         let patch = Patch::Merge(json!({ "status": change }));
-        gone_is_fine(api.patch_status(name, &PatchParams::default(), &patch).await.map(drop))
+        gone_is_fine(api.patch_status(name, &PatchParams::default(), &patch).await)
     }
 
     /// Sets the finalizers of a custom resource, if nobody changed it meanwhile. Touches nothing else:
@@ -109,21 +127,33 @@ impl Writer {
         finalizers: Vec<String>,
     ) -> Result<(), Refused>
     where
-        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+        K: Clone + std::fmt::Debug + DeserializeOwned,
     {
+        self.check()?;
         let change = json!({ "metadata": {
             "finalizers": finalizers,
             "resourceVersion": metadata.resource_version,
         }});
         let name = metadata.name.as_deref().unwrap_or_default();
-        gone_is_fine(api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(change)).await.map(drop))
+        gone_is_fine(api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(change)).await).map(drop)
+    }
+
+    /// Restarts a workload with a patch that was made for it.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses.
+    pub async fn restart(&self, api: &Api<DynamicObject>, name: &str, patch: Patch<Value>) -> Result<(), Refused> {
+        self.check()?;
+        api.patch(name, &PatchParams::default(), &patch).await?;
+        Ok(())
     }
 }
 
-fn gone_is_fine(answer: kube::Result<()>) -> Result<(), Refused> {
+fn gone_is_fine<T>(answer: kube::Result<T>) -> Result<Option<T>, Refused> {
     match answer {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        answer => Ok(answer?),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        answer => Ok(Some(answer?)),
     }
 }
 

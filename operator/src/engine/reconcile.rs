@@ -14,18 +14,18 @@ use tokio::time::Instant;
 
 use crate::adapter::{self, Adapter, Around, AroundRef, Done, Found, Identity, Outcome};
 use crate::api::{Kind, Object};
-use crate::backoff::{chance, late};
+use crate::engine::backoff::{chance, late};
 use crate::edge::SystemRng;
 use crate::error::{Retry, Trouble};
 use crate::intent::{Ask, Family, Intent, Owner, Read, StoreRef};
-use crate::mirrors::Mirrored;
+use crate::engine::mirrors::Mirrored;
 use crate::plan::{self, Action, Composed, Note, Observed};
-use crate::queue::Job;
+use crate::engine::queue::Job;
 use crate::restart;
-use crate::secrets::Sight;
+use crate::engine::secrets::Sight;
 use crate::store::{self, Part, Readiness};
-use crate::watch::Place;
-use crate::world::{Kept, World, log, part};
+use crate::engine::watch::Place;
+use crate::engine::world::{Kept, World, log, part};
 
 /// When an object is looked at again by itself; `None`: only when something changes.
 pub type Again = Option<Duration>;
@@ -33,92 +33,89 @@ pub type Again = Option<Duration>;
 /// What a look at an object led to.
 enum Look {
     /// It is in step and nothing falls due yet.
-    NotDue(Intent),
+    NotDue,
     /// It waits for its store, which is being checked.
     Waits,
     /// It was brought into step.
-    Done(Intent, Done, Vec<Note>),
+    Done(Done, Vec<Note>),
 }
 
 /// Looks at one object that keeps a Secret.
-pub async fn sync<A>(world: &World, job: &Job<Part>) -> Again
+pub(super) async fn sync<A>(world: &World, job: &Job<Part>) -> Again
 where
-    A: Adapter,
-    A::Kind: Mirrored,
+    A: Adapter<Kind = A> + Mirrored,
 {
     let who = &job.key;
-    let Some(object) = A::Kind::of(&world.mirrors).find(&who.namespace, &who.name) else {
+    let Some(object) = A::of(&world.mirrors).find(&who.namespace, &who.name) else {
         world.forget(who);
-        world.metrics.forget(A::FAMILY, A::Kind::KIND, &who.namespace, &who.name);
         return None;
     };
-    let resource = world.resource::<A::Kind>(A::FAMILY)?;
-    let api = world.api::<A::Kind>(&resource, &who.namespace);
+    let (api, resource) = world.api::<A>(&who.namespace)?;
     let owner = owner_of(&object, &resource.api_version);
     if object.metadata.deletion_timestamp.is_some() {
-        return farewell::<A>(world, &object, owner, &api).await;
+        return farewell(world, &object, owner, &api).await;
     }
     let stores = A::stores(&object);
-    if stores.iter().any(|it| store::is_foreign(it, &world.cluster, &world.terms().controller_class)) {
-        // Another operator serves it: it is not looked at, and nothing is said about it.
+    if stores.iter().any(|it| store::is_foreign(it, &world.cluster, &world.context.settings.controller_class)) {
+        // Another operator serves it: nothing is done about it, and nothing said.
         return None;
     }
-    if let Err(refused) = set_finalizer::<A>(world, &object, &api).await {
+    if let Err(refused) = set_finalizer(world, &object, &api).await {
         tracing::debug!(name = who.name, %refused, "the finalizer could not be set");
-        return Some(world.failed(who, A::FAMILY));
+        return Some(world.failed(who));
     }
 
-    let began = Instant::now();
-    let now = Timestamp::now();
+    let (began, timer) = (Timestamp::now(), Instant::now());
     let (intent, looked) = match A::intent(&object, owner.clone(), &world.terms()) {
         Ok(intent) => {
-            let looked = look::<A>(world, &object, intent.clone(), job.asked).await;
+            let looked = look(world, &object, &intent, job.asked).await;
             (Some(intent), looked)
         }
         Err(trouble) => (None, Err(trouble)),
     };
-    let (outcome, notes) = match looked {
+    let (result, notes) = match looked {
         Ok(Look::Waits) => return Some(WAIT_FOR_STORE),
-        Ok(Look::NotDue(intent)) => {
-            return A::next(&object, &intent, Timestamp::now()).map(|it| late(it, chance()));
+        Ok(Look::NotDue) => {
+            let next = A::next(&object, intent.as_ref()?, Timestamp::now());
+            return next.map(|it| late(it, chance()));
         }
-        Ok(Look::Done(_, done, notes)) => (Ok(done), notes),
+        Ok(Look::Done(done, notes)) => (Ok(done), notes),
         Err(trouble) if trouble.retry == Retry::Now => return Some(Duration::ZERO),
         Err(trouble) => {
             log(who, &trouble);
-            let text = trouble.detail.clone();
-            let note = Note { warning: true, reason: trouble.reason, text };
+            world.context.metrics.retried(world.context.family, trouble.reason);
+            let note = Note { warning: true, reason: trouble.reason, text: trouble.to_string() };
             (Err(trouble), vec![note])
         }
     };
     for note in &notes {
-        world.events.tell(A::FAMILY, &owner, note);
+        world.context.events.tell(world.context.family, &owner.reference(), note);
     }
-    let outcome = Outcome { began: now, result: outcome };
-    let mut held = object.clone();
+    let outcome = Outcome { began, result };
+    let mut object = object;
     if let Some(change) = A::status(&object, intent.as_ref(), &outcome, Timestamp::now()) {
         match world.writer.report(&api, &who.name, change).await {
-            Ok(Some(reported)) => held = A::Kind::of(&world.mirrors).learn(reported),
+            Ok(Some(reported)) => object = A::of(&world.mirrors).learn(reported),
             Ok(None) => {}
             Err(refused) => {
                 tracing::warn!(kind = who.kind, namespace = who.namespace, name = who.name, %refused, "no status");
-                return Some(world.failed(who, A::FAMILY));
+                return Some(world.failed(who));
             }
         }
     }
-    world.metrics.synced(A::FAMILY, A::Kind::KIND, &who.namespace, &who.name, outcome.result.is_ok(), began.elapsed());
+    let is_ok = outcome.result.is_ok();
+    world.context.metrics.synced(world.context.family, named(who), is_ok, timer.elapsed());
+    world.context.metrics.condition(named(who), "Ready", is_ok);
     match &outcome.result {
-        Ok(done) => {
+        Ok(done) if done.restarts.iter().any(Result::is_err) => Some(world.failed(who)),
+        Ok(_) => {
             world.worked(who);
-            if done.restarts.iter().any(Result::is_err) {
-                return Some(world.failed(who, A::FAMILY));
-            }
-            let next = intent.as_ref().and_then(|it| A::next(&held, it, Timestamp::now()));
+            let next = A::next(&object, intent.as_ref()?, Timestamp::now());
             next.map(|it| late(it, chance()))
         }
         Err(trouble) => match trouble.retry {
             Retry::Now => Some(Duration::ZERO),
-            Retry::BackOff => Some(world.failed(who, A::FAMILY)),
+            Retry::BackOff => Some(world.failed(who)),
             Retry::After(wait) => Some(late(wait, chance())),
             Retry::OnChange => None,
         },
@@ -128,32 +125,31 @@ where
 /// How often an object looks whether its new store was checked, should nobody tell it.
 const WAIT_FOR_STORE: Duration = Duration::from_secs(2);
 
-async fn look<A>(world: &World, object: &Object<A::Kind>, intent: Intent, asked: Instant) -> Result<Look, Trouble>
+async fn look<A>(world: &World, object: &Object<A>, intent: &Intent, asked: Instant) -> Result<Look, Trouble>
 where
-    A: Adapter,
-    A::Kind: Mirrored,
+    A: Adapter<Kind = A> + Mirrored,
 {
     let who = part(object);
     let at: Place = (intent.target.namespace.clone(), intent.target.name.clone());
-    let mut interests = interests_of::<A>(object, &intent, &at);
+    let mut interests = interests_of(object, intent, &at);
     world.interests.set(&who, interests.clone());
 
     let terms = world.terms();
-    let mut target = observe(world, &who, &at).await?;
-    let in_step = match &target {
+    let mut seen = observe(world, &who, &at).await?;
+    let in_step = match &seen {
         Seen::AsKept(_) => true,
-        Seen::Absent => A::is_in_step(object, &intent, None, &terms),
-        Seen::Read(secret) => A::is_in_step(object, &intent, Some(secret), &terms),
+        Seen::Absent => A::is_in_step(object, intent, None, &terms),
+        Seen::Read(secret) => A::is_in_step(object, intent, Some(secret), &terms),
     };
-    if !A::is_due(object, &intent, in_step, Timestamp::now()) {
-        if let (true, Seen::Read(secret)) = (in_step, &target) {
+    if !A::is_due(object, intent, in_step, Timestamp::now()) {
+        if let (true, Seen::Read(secret)) = (in_step, &seen) {
             let version = secret.metadata.resource_version.clone().unwrap_or_default();
             world.kept.keep(&who, Kept { at, version, wanted: None });
         }
-        return Ok(Look::NotDue(intent));
+        return Ok(Look::NotDue);
     }
 
-    let (opened, parts) = open_all::<A>(world, &intent).await;
+    let (opened, parts) = open_all(world, intent).await;
     interests.extend(parts);
     world.interests.set(&who, interests);
     let opened = match opened {
@@ -161,41 +157,42 @@ where
         Err(Closed::IsChecked) => return Ok(Look::Waits),
         Err(Closed::For(trouble)) => return Err(A::unreadable(trouble)),
     };
-    let (answers, around) = tokio::join!(
-        fetch(world, &intent.reads, &opened, asked),
-        read_around(world, &A::around(object)),
-    );
+    let around = A::around(object);
+    let (answers, around) = tokio::join!(fetch(world, &intent.reads, &opened, asked), read_around(world, &around));
     let around = around.map_err(A::unreadable)?;
-    let mut rng = SystemRng;
-    let mut surroundings = Surroundings { now: Timestamp::now().as_nanosecond(), rng: &mut rng };
-    let (composed, mut notes) = A::compose(object, &intent, answers, &around, &terms, &mut surroundings)?;
+    let (composed, mut notes) = {
+        let mut rng = SystemRng;
+        let mut surroundings = Surroundings { now: Timestamp::now().as_nanosecond(), rng: &mut rng };
+        A::compose(object, intent, answers, &around, &terms, &mut surroundings)?
+    };
+    let mac = match &composed {
+        Composed::Data(desired) => desired.mac.clone(),
+        Composed::Nothing => None,
+    };
+    let identity = identity_of(&opened).await;
+    let done = |verdict, restarts| Done { verdict, mac: mac.clone(), identity: identity.clone(), restarts };
 
     // The same is wanted as last time, and the target is as it was left then: nobody has to ask.
-    let wanted = world.kept.digest(fingerprint(&intent, &composed));
-    if let Seen::AsKept(kept) = &target {
-        let is_same = kept.wanted == Some(wanted) && A::recorded_mac(object) == mac_of(&composed);
-        if is_same {
-            let done = done_of(plan::Verdict::Synced, &composed, &opened, Vec::new());
-            return Ok(Look::Done(intent, done, notes));
+    let wanted = world.kept.digest((&intent.target, &composed));
+    if let Seen::AsKept(kept) = &seen {
+        if kept.wanted == Some(wanted) && A::recorded_mac(object) == mac {
+            return Ok(Look::Done(done(Verdict::Synced, Vec::new()), notes));
         }
-        target = read_target(world, &at).await?;
+        seen = read_target(world, &at).await?;
     }
-    let target = match target {
+    let target = match seen {
         Seen::Read(secret) => Some(*secret),
         Seen::Absent | Seen::AsKept(_) => None,
     };
     let former = world.secrets.owned(&at.0, &A::owner_mark(&intent.owner));
     let former = former.into_iter().filter(|it| it.0 != at.1).collect();
     let version = target.as_ref().and_then(|it| it.metadata.resource_version.clone());
-    let mac = A::trusted_mac(object, target.as_ref(), &terms);
-    let observed = Observed { target, former, mac };
-    let plan = plan::plan(&intent, &observed, composed.clone())?;
+    let recorded = A::trusted_mac(object, target.as_ref(), &terms);
+    let plan = plan::plan(intent, &Observed { target, former, mac: recorded }, composed)?;
 
-    let manager = A::manager(&intent.owner);
     let is_kept = matches!(plan.action, Action::Keep);
-    let written = carry_out(world, &at, &manager, plan.action).await.map_err(A::unwritable)?;
-    let version = if is_kept { version } else { written };
-    match version {
+    let written = carry_out(world, &at, &A::manager(&intent.owner), plan.action).await.map_err(A::unwritable)?;
+    match if is_kept { version } else { written } {
         Some(version) => world.kept.keep(&who, Kept { at: at.clone(), version, wanted: Some(wanted) }),
         None => world.kept.forget(&who),
     }
@@ -205,11 +202,10 @@ where
     }
     notes.extend(plan.notes);
     let restarts = match plan.restart {
-        Some(cause) => restart::all(world, A::FAMILY, &intent, cause).await,
+        Some(cause) => restart::all(world, intent, cause, &mut notes).await,
         None => Vec::new(),
     };
-    let done = done_of(plan.verdict, &composed, &opened, restarts);
-    Ok(Look::Done(intent, done, notes))
+    Ok(Look::Done(done(plan.verdict, restarts), notes))
 }
 
 /// What is known of a target.
@@ -283,7 +279,7 @@ enum Closed {
 }
 
 /// Opens every store that is read from, in the order of the reads. Also says what they were made from.
-async fn open_all<A: Adapter>(
+async fn open_all(
     world: &World,
     intent: &Intent,
 ) -> (Result<HashMap<StoreRef, Opened>, Closed>, Vec<Part>) {
@@ -352,7 +348,7 @@ async fn read_around(world: &World, refs: &[AroundRef]) -> Result<Around, Troubl
 }
 
 /// Everything whose change concerns an object, before its stores are open.
-fn interests_of<A: Adapter>(object: &Object<A::Kind>, intent: &Intent, target: &Place) -> Vec<Part> {
+fn interests_of<A: Adapter<Kind = A> + Kind>(object: &Object<A>, intent: &Intent, target: &Place) -> Vec<Part> {
     let part = |kind, namespace: &str, name: &str| Part { kind, namespace: namespace.into(), name: name.into() };
     let mut parts = vec![part("Secret", &target.0, &target.1)];
     parts.extend(A::around(object).iter().map(|it| match it {
@@ -377,10 +373,10 @@ fn owner_of<K: Kind>(object: &Object<K>, api_version: &str) -> Owner {
     }
 }
 
-async fn set_finalizer<A: Adapter>(
+async fn set_finalizer<A: Adapter<Kind = A> + Kind>(
     world: &World,
-    object: &Object<A::Kind>,
-    api: &Api<Object<A::Kind>>,
+    object: &Object<A>,
+    api: &Api<Object<A>>,
 ) -> Result<(), Refused> {
     let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
     let has_it = finalizers.iter().any(|it| it == A::FINALIZER);
@@ -393,11 +389,11 @@ async fn set_finalizer<A: Adapter>(
 }
 
 /// An object goes: what it asked for on this occasion is done, and it is let go.
-async fn farewell<A: Adapter>(
+async fn farewell<A: Adapter<Kind = A> + Kind>(
     world: &World,
-    object: &Object<A::Kind>,
+    object: &Object<A>,
     owner: Owner,
-    api: &Api<Object<A::Kind>>,
+    api: &Api<Object<A>>,
 ) -> Again {
     let who = part(object);
     let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
@@ -423,14 +419,7 @@ async fn farewell<A: Adapter>(
         Err(trouble) if trouble.retry == Retry::Now => Some(Duration::from_millis(100)),
         Err(trouble) => {
             log(&who, &trouble);
-            Some(world.failed(&who, A::FAMILY))
+            Some(world.failed(&who))
         }
-    }
-}
-
-fn mac_of(composed: &Composed) -> Option<String> {
-    match composed {
-        Composed::Data(desired) => desired.mac.clone(),
-        Composed::Nothing => None,
     }
 }

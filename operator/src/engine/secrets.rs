@@ -11,7 +11,7 @@ use kube::api::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
-use crate::watch::{Place, Scope, follow, place};
+use crate::engine::watch::{Place, Scope, follow, place};
 
 /// The labels that name the owner of a Secret, in each family.
 const OWNER_LABELS: &[&str] = &["reconcile.external-secrets.io/created-by", "secrets.hashicorp.com/vso-ownerRefUID"];
@@ -93,6 +93,14 @@ impl Secrets {
     /// Learns from an answer of the API server that a Secret is gone.
     pub fn learn_gone(&self, at: &Place) {
         self.state().remove(at);
+    }
+
+    /// Doubts what is known of a Secret: it has to be read.
+    pub fn doubt(&self, at: &Place) {
+        let mut state = self.state();
+        let digest = state.digest(at);
+        state.names.insert(digest);
+        state.marks.remove(at);
     }
 
     /// Follows the Secrets of the cluster, or of some namespaces. `is_wanted` says of which the version

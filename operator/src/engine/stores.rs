@@ -8,7 +8,7 @@ use kube::Client;
 use leafseal::provider::vault::JwtSource;
 use tokio::time::Instant;
 
-use super::{Cluster, Held, Opened, Part, Reading};
+use crate::store::{Cluster, Held, Opened, Part, Reading};
 use crate::api::Object;
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
 use crate::api::vault_secrets::{VaultAuth, VaultAuthGlobal, VaultConnection};

@@ -17,7 +17,7 @@ use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
 use crate::api::vault_secrets::{VaultAuth, VaultAuthGlobal, VaultConnection};
 use crate::digest::Labels;
 use crate::error::Trouble;
-use crate::mirrors::Mirrors;
+use crate::engine::mirrors::Mirrors;
 use crate::plan::data_of;
 use crate::store::{Cluster, Held, Reading};
 

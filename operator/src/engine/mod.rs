@@ -1,0 +1,240 @@
+//! The engine of a family: watches, a queue, workers that look at one object at a time.
+//!
+//! ```text
+//! watch ──▶ mirrors ──▶ queue ──▶ reconcile ──▶ apply
+//!   │          ▲                    │    │
+//!   └─▶ secrets, interests          │    └─▶ fetch ──▶ stores
+//!                                   └─▶ status
+//! ```
+
+pub mod apply;
+pub mod backoff;
+mod check;
+pub mod cluster;
+pub mod fetch;
+pub mod interests;
+mod later;
+pub mod mirrors;
+pub mod queue;
+mod reconcile;
+mod restart;
+pub mod secrets;
+pub mod stores;
+pub mod watch;
+pub mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::PartialObjectMeta;
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::api::external_secrets::{ClusterSecretStore, ExternalSecret, SecretStore};
+use crate::api::vault_secrets::{SecretTransformation, VaultAuth, VaultAuthGlobal, VaultConnection, VaultStaticSecret};
+use crate::api::{self, Kind, Object};
+use crate::error::Trouble;
+use crate::events::Events;
+use crate::families::Served;
+use crate::intent::Family;
+use crate::lease::Gate;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::stop::Stop;
+use crate::store::Part;
+use mirrors::Mirrored;
+use queue::Job;
+use reconcile::Again;
+use watch::Place;
+use world::World;
+
+/// What an engine works with.
+#[derive(Clone)]
+pub struct Context {
+    /// For all requests to the cluster; its pace is capped if that was asked for.
+    pub client: Client,
+    /// What the operator was told.
+    pub settings: Arc<Settings>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where objects are told about.
+    pub events: Events,
+    /// The family that is served.
+    pub family: Family,
+    /// Its kinds, as the cluster has them. When that changes, the engine is stopped and run anew.
+    pub served: Served,
+    /// Whether we may write at this moment: ask before each write.
+    pub gate: Gate,
+    /// When this is asked, begin nothing, finish what runs, and return.
+    pub stop: Stop,
+}
+
+/// A kind that is watched: how it is followed, and how one object of it is looked at.
+struct Row {
+    kind: &'static str,
+    family: Family,
+    follow: fn(Arc<World>) -> BoxFuture<'static, ()>,
+    look: for<'a> fn(&'a World, &'a Job<Part>) -> BoxFuture<'a, Again>,
+}
+
+/// The row of a kind, looked at by `$look`.
+macro_rules! row {
+    ($family:ident, $kind:ident, $look:expr) => {
+        Row {
+            kind: $kind::KIND,
+            family: Family::$family,
+            follow: |world| follow::<$kind>(world).boxed(),
+            look: |world, job| $look(world, job).boxed(),
+        }
+    };
+}
+
+const KINDS: &[Row] = &[
+    row!(ExternalSecrets, ExternalSecret, reconcile::sync::<ExternalSecret>),
+    row!(ExternalSecrets, SecretStore, check::check::<SecretStore>),
+    row!(ExternalSecrets, ClusterSecretStore, check::check::<ClusterSecretStore>),
+    row!(VaultSecrets, VaultStaticSecret, reconcile::sync::<VaultStaticSecret>),
+    row!(VaultSecrets, VaultConnection, check::check::<VaultConnection>),
+    row!(VaultSecrets, VaultAuth, check::check::<VaultAuth>),
+    row!(VaultSecrets, VaultAuthGlobal, check::check::<VaultAuthGlobal>),
+    row!(VaultSecrets, SecretTransformation, check::check::<SecretTransformation>),
+];
+
+/// How often it is counted what waits.
+const COUNTED: Duration = Duration::from_secs(5);
+
+/// Serves a family until it is told to stop.
+///
+/// # Errors
+///
+/// If the family cannot be served; it is tried again.
+pub async fn run(context: Context) -> Result<(), Trouble> {
+    let (world, changed) = World::new(context);
+    let world = Arc::new(world);
+    let Context { stop, settings, family, .. } = &world.context;
+    if *family == Family::VaultSecrets {
+        restart::take_key(&world).await?;
+    }
+
+    // Dropped with this future: then nothing goes on.
+    let mut watches = JoinSet::new();
+    watches.spawn(follow_secrets(world.clone()));
+    watches.spawn(spread(world.clone(), changed));
+    watches.spawn(later::tell(world.clone()));
+    let rows = || KINDS.iter().filter(|it| it.family == *family && world.context.served.other(it.kind).is_some());
+    for row in rows() {
+        watches.spawn((row.follow)(world.clone()));
+    }
+    let begun = async {
+        world.secrets.whole().await;
+        // Stores first: what reads from them would only wait.
+        world.mirrors.whole(&world.context.served).await;
+    };
+    tokio::select! {
+        () = begun => {}
+        () = stop.asked() => return Ok(()),
+    }
+
+    let mut workers = JoinSet::new();
+    for _ in 0..settings.concurrency.get() {
+        workers.spawn(work(world.clone()));
+    }
+    let count = async {
+        loop {
+            tokio::time::sleep(COUNTED).await;
+            world.context.metrics.overdue(*family, world.queue.overdue().0);
+        }
+    };
+    tokio::select! {
+        () = stop.asked() => {}
+        () = count => {}
+    }
+    while workers.join_next().await.is_some() {}
+    watches.abort_all();
+    world.stores.close().await;
+    Ok(())
+}
+
+/// Looks at what is due, one object after another, until it is told to stop.
+async fn work(world: Arc<World>) {
+    let Context { stop, gate, .. } = &world.context;
+    loop {
+        let job = tokio::select! {
+            biased;
+            () = stop.asked() => return,
+            job = world.queue.next() => job,
+        };
+        if !gate.held() {
+            // Whoever acts now is not us.
+            return;
+        }
+        let row = KINDS.iter().find(|it| it.kind == job.key.kind).expect("only what has a row is asked for");
+        let again = (row.look)(&world, &job).await;
+        world.queue.done(&job.key, again);
+    }
+}
+
+/// Follows the objects of a kind: those that change are looked at, and all who depend on them.
+async fn follow<K: Mirrored>(world: Arc<World>) {
+    let Some(resource) = world.context.served.resource::<K>() else { return };
+    let client = &world.context.client;
+    let scopes = match K::SCOPE {
+        api::Scope::Namespaced => world.scopes(),
+        api::Scope::Cluster => vec![None],
+    };
+    let apis = scopes.into_iter().map(|scope| {
+        let api = match &scope {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+            None => Api::all_with(client.clone(), resource),
+        };
+        (scope, api)
+    });
+    let changed = |at: &Place, before: Option<&Object<K>>, now: Option<&Object<K>>| {
+        let part = Part { kind: K::KIND, namespace: at.0.clone(), name: at.1.clone() };
+        let is_same = matches!((before, now), (Some(before), Some(now)) if is_same(before, now));
+        if !is_same {
+            world.queue.push(part.clone());
+            world.tell(part);
+        } else if before.map(|it| &it.status) != now.map(|it| &it.status) {
+            world.wake(&part);
+        }
+    };
+    watch::mirror(apis.collect(), K::of(&world.mirrors), changed).await;
+}
+
+/// True if nothing but the status differs.
+fn is_same<K: Kind>(a: &Object<K>, b: &Object<K>) -> bool {
+    let (a, b) = (&a.metadata, &b.metadata);
+    a.uid == b.uid
+        && a.generation == b.generation
+        && a.labels == b.labels
+        && a.annotations == b.annotations
+        && a.finalizers == b.finalizers
+        && a.deletion_timestamp == b.deletion_timestamp
+}
+
+async fn follow_secrets(world: Arc<World>) {
+    let client = &world.context.client;
+    let apis = world.scopes().into_iter().map(|scope| {
+        let api = match &scope {
+            Some(namespace) => Api::<PartialObjectMeta<Secret>>::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        (scope, api)
+    });
+    let part = |at: &Place| Part { kind: "Secret", namespace: at.0.clone(), name: at.1.clone() };
+    let is_wanted = |at: &Place| world.interests.is_wanted(&part(at));
+    world.secrets.follow(apis.collect(), is_wanted, |at| world.tell(part(at))).await;
+}
+
+/// Spreads the news of changes.
+async fn spread(world: Arc<World>, mut changed: mpsc::UnboundedReceiver<Part>) {
+    while let Some(part) = changed.recv().await {
+        world.stores.changed(&part).await;
+        world.wake(&part);
+    }
+}

@@ -1,0 +1,217 @@
+//! What all who serve one family share: the queue, what is known of the cluster, what is open.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use kube::Api;
+use kube::api::ApiResource;
+use leafseal::provider::ProviderError;
+use tokio::sync::mpsc;
+
+use super::Context;
+use super::apply::Writer;
+use super::backoff::{BackOff, chance};
+use super::cluster::Live;
+use super::fetch::Readings;
+use super::interests::Interests;
+use super::mirrors::Mirrors;
+use super::queue::Queue;
+use super::secrets::Secrets;
+use super::stores::OpenStores;
+use super::watch::{Place, Scope};
+use crate::adapter::{Found, Terms};
+use crate::api::{self, Kind, Object};
+use crate::error::Trouble;
+use crate::intent::{Ask, Family, StoreRef};
+use crate::store::Part;
+
+/// The answers of stores, shared.
+type Answers = Readings<(StoreRef, Ask), Arc<Result<Found, ProviderError>>>;
+
+/// What all who serve a family share.
+pub struct World {
+    /// What the engine was started with.
+    pub context: Context,
+    /// What of that adapters know.
+    pub terms: RwLock<Terms>,
+    /// The one who writes to the API server.
+    pub writer: Writer,
+    /// What stores are opened with.
+    pub cluster: Live,
+    /// The objects that are served.
+    pub mirrors: Arc<Mirrors>,
+    /// What is known of Secrets.
+    pub secrets: Secrets,
+    /// Who depends on what.
+    pub interests: Interests,
+    /// What is to be looked at.
+    pub queue: Queue<Part>,
+    /// The stores that are open.
+    pub stores: OpenStores,
+    /// What is being read from them.
+    pub answers: Answers,
+    /// The state that targets were left in.
+    pub kept: Ledger,
+    /// How often each object failed in a row.
+    failures: Mutex<HashMap<Part, u32>>,
+    changes: mpsc::UnboundedSender<Part>,
+}
+
+/// The state that targets were left in, by who keeps them.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    entries: Mutex<HashMap<Part, Kept>>,
+    hasher: RandomState,
+}
+
+/// The state that a target was left in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Kept {
+    /// Which Secret.
+    pub at: Place,
+    /// Its `resourceVersion` then.
+    pub version: String,
+    /// A digest of what was wanted; `None` if it was only looked at.
+    pub wanted: Option<u64>,
+}
+
+impl Ledger {
+    /// The state that the target of `who` was left in.
+    pub fn find(&self, who: &Part) -> Option<Kept> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(who).cloned()
+    }
+
+    /// Remembers it.
+    pub fn keep(&self, who: &Part, kept: Kept) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(who.clone(), kept);
+    }
+
+    /// Forgets it.
+    pub fn forget(&self, who: &Part) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
+    }
+
+    /// A digest that only this process can make.
+    pub fn digest(&self, of: impl Hash) -> u64 {
+        self.hasher.hash_one(of)
+    }
+}
+
+impl World {
+    /// A world of which nothing is known yet, and the things in it that are told to have
+    /// [changed](Self::tell).
+    pub fn new(context: Context) -> (Self, mpsc::UnboundedReceiver<Part>) {
+        let (changes, changed) = mpsc::unbounded_channel();
+        let mirrors = Arc::<Mirrors>::default();
+        let world = Self {
+            terms: RwLock::new(context.settings.terms()),
+            writer: Writer::new(context.client.clone(), context.gate.clone()),
+            cluster: Live::new(context.client.clone(), mirrors.clone()),
+            mirrors,
+            secrets: Secrets::default(),
+            interests: Interests::default(),
+            queue: Queue::default(),
+            stores: OpenStores::default(),
+            answers: Readings::default(),
+            kept: Ledger::default(),
+            failures: Mutex::default(),
+            changes,
+            context,
+        };
+        (world, changed)
+    }
+
+    /// What adapters know.
+    pub fn terms(&self) -> Terms {
+        self.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The objects of a kind in one namespace; `None` if the cluster does not have the kind.
+    pub fn api<K: Kind>(&self, namespace: &str) -> Option<(Api<Object<K>>, &ApiResource)> {
+        let at = self.context.served.resource::<K>()?;
+        let client = self.context.client.clone();
+        let api = match K::SCOPE {
+            api::Scope::Namespaced => Api::namespaced_with(client, namespace, at),
+            api::Scope::Cluster => Api::all_with(client, at),
+        };
+        Some((api, at))
+    }
+
+    /// Where watches look: in the whole cluster, or in each namespace that is served.
+    pub fn scopes(&self) -> Vec<Scope> {
+        match self.context.settings.namespaces.as_slice() {
+            [] => vec![None],
+            namespaces => namespaces.iter().cloned().map(Some).collect(),
+        }
+    }
+
+    /// Tells that `part` changed: all who depend on it look again, and stores that were made from it are
+    /// opened anew.
+    pub fn tell(&self, part: Part) {
+        // Nobody listens any more when the engine ends.
+        drop(self.changes.send(part));
+    }
+
+    /// Asks all who depend on `part` to look again.
+    pub fn wake(&self, part: &Part) {
+        for who in self.interests.of(part) {
+            self.queue.push(who);
+        }
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, who: &Part) {
+        self.interests.remove(who);
+        self.kept.forget(who);
+        self.worked(who);
+        self.context.metrics.forget(named(who));
+    }
+
+    /// Remembers that `who` was served.
+    pub fn worked(&self, who: &Part) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
+    }
+
+    /// Remembers that `who` could not be served. Returns how long it waits.
+    pub fn failed(&self, who: &Part) -> Duration {
+        let n_failures = {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let n_failures = failures.entry(who.clone()).or_default();
+            *n_failures += 1;
+            *n_failures
+        };
+        self.backoff().wait(n_failures, chance())
+    }
+
+    fn backoff(&self) -> BackOff {
+        let settings = &self.context.settings;
+        match self.context.family {
+            // Spec section 2.11: doubled each time.
+            Family::ExternalSecrets => {
+                BackOff { first: settings.backoff, factor: 2.0, longest: settings.backoff_limit }
+            }
+            // Spec section A.4.2, step 6.
+            Family::VaultSecrets => {
+                BackOff { first: Duration::from_secs(5), factor: 1.5, longest: Duration::from_secs(60) }
+            }
+        }
+    }
+}
+
+/// The name of an object as a part of the world.
+pub fn part<K: Kind>(object: &Object<K>) -> Part {
+    Part { kind: K::KIND, namespace: object.namespace().to_owned(), name: object.name().to_owned() }
+}
+
+/// The name of an object as metrics use it.
+pub fn named(who: &Part) -> crate::metrics::Named<'_> {
+    crate::metrics::Named { kind: who.kind, namespace: &who.namespace, name: &who.name }
+}
+
+/// Logs that an object could not be served.
+pub fn log(who: &Part, trouble: &Trouble) {
+    let Part { kind, namespace, name } = who;
+    tracing::warn!(kind, namespace, name, reason = trouble.reason, "{trouble}");
+}

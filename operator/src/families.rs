@@ -1,0 +1,350 @@
+//! Which families a cluster has and lets us serve: the versions of their kinds, our rights, and one line
+//! that says why one is not served.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use kube::api::{Api, ApiResource, PostParams};
+use kube::core::GroupVersionKind;
+use kube::{Client, Error};
+
+use crate::api::Kind;
+use crate::api::external_secrets::{ClusterSecretStore, ExternalSecret, SecretStore};
+use crate::api::vault_secrets::{SecretTransformation, VaultAuth, VaultAuthGlobal, VaultConnection, VaultStaticSecret};
+use crate::intent::Family;
+use crate::settings::Settings;
+
+/// What the shell must know about a family.
+#[derive(Debug)]
+pub struct Row {
+    /// Which.
+    pub family: Family,
+    /// Its name in settings, logs and metrics.
+    pub name: &'static str,
+    /// The API group of its kinds.
+    pub group: &'static str,
+    /// The Lease of its original operator, so that both never act together.
+    pub lease: &'static str,
+    /// Who reports its events; `None`: each kind under its own name, as the original does.
+    pub component: Option<&'static str>,
+    /// Where the original serves its health.
+    pub health_port: u16,
+    kinds: &'static [KindRow],
+    rights: &'static [Right],
+}
+
+/// All families.
+pub const FAMILIES: &[Row] = &[
+    Row {
+        family: Family::ExternalSecrets,
+        name: "external-secrets",
+        group: ExternalSecret::GROUP,
+        lease: "external-secrets-controller",
+        component: Some("external-secrets"),
+        health_port: 8082,
+        kinds: &[
+            kind::<ExternalSecret>(Need::Must),
+            kind::<SecretStore>(Need::May),
+            kind::<ClusterSecretStore>(Need::May),
+        ],
+        rights: &[
+            right(ExternalSecret::GROUP, "externalsecrets", &["get", "list", "watch"], Need::Must),
+            right(ExternalSecret::GROUP, "externalsecrets/status", &["patch"], Need::Must),
+            right(ExternalSecret::GROUP, "secretstores", &["list", "watch"], Need::Must),
+            right(ExternalSecret::GROUP, "secretstores/status", &["patch"], Need::May),
+            right(ExternalSecret::GROUP, "clustersecretstores", &["list", "watch"], Need::Everywhere),
+            right(ExternalSecret::GROUP, "clustersecretstores/status", &["patch"], Need::Everywhere),
+            right("", "secrets", &["get", "create", "update"], Need::Must),
+            right("", "secrets", &["list", "watch", "delete"], Need::May),
+            right("", "configmaps", &["get"], Need::May),
+            right("", "namespaces", &["get"], Need::Everywhere),
+            right("", "serviceaccounts/token", &["create"], Need::May),
+        ],
+    },
+    Row {
+        family: Family::VaultSecrets,
+        name: "vault-secrets",
+        group: VaultStaticSecret::GROUP,
+        lease: "b0d477c0.hashicorp.com",
+        component: None,
+        health_port: 8081,
+        kinds: &[
+            kind::<VaultStaticSecret>(Need::Must),
+            kind::<VaultConnection>(Need::May),
+            kind::<VaultAuth>(Need::May),
+            kind::<VaultAuthGlobal>(Need::May),
+            kind::<SecretTransformation>(Need::May),
+        ],
+        rights: &[
+            right(VaultStaticSecret::GROUP, "vaultstaticsecrets", &["get", "list", "watch", "patch"], Need::Must),
+            right(VaultStaticSecret::GROUP, "vaultstaticsecrets/status", &["patch"], Need::Must),
+            right(VaultStaticSecret::GROUP, "vaultconnections", &["list", "watch"], Need::Must),
+            right(VaultStaticSecret::GROUP, "vaultauths", &["list", "watch"], Need::Must),
+            right(VaultStaticSecret::GROUP, "vaultauthglobals", &["list", "watch"], Need::May),
+            right(VaultStaticSecret::GROUP, "secrettransformations", &["list", "watch"], Need::May),
+            right("", "secrets", &["get", "create", "update"], Need::Must),
+            right("", "secrets", &["list", "watch", "delete"], Need::May),
+            right("", "configmaps", &["get"], Need::May),
+            right("", "serviceaccounts", &["get"], Need::May),
+            right("", "serviceaccounts/token", &["create"], Need::May),
+            right("apps", "deployments", &["get", "patch"], Need::May),
+            right("apps", "statefulsets", &["get", "patch"], Need::May),
+            right("apps", "daemonsets", &["get", "patch"], Need::May),
+        ],
+    },
+];
+
+/// The row of a family.
+pub fn row(family: Family) -> &'static Row {
+    FAMILIES.iter().find(|it| it.family == family).expect("every family has a row")
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Need {
+    /// Without it the family is not served.
+    Must,
+    /// Without it some objects cannot be served, and say so.
+    May,
+    /// As `May`, and only where all namespaces are served.
+    Everywhere,
+}
+
+#[derive(Debug)]
+struct KindRow {
+    kind: &'static str,
+    plural: &'static str,
+    versions: &'static [&'static str],
+    need: Need,
+}
+
+const fn kind<K: Kind>(need: Need) -> KindRow {
+    KindRow { kind: K::KIND, plural: K::PLURAL, versions: K::VERSIONS, need }
+}
+
+#[derive(Debug)]
+struct Right {
+    group: &'static str,
+    /// The resource, and after a `/` the part of it.
+    resource: &'static str,
+    verbs: &'static [&'static str],
+    need: Need,
+}
+
+const fn right(group: &'static str, resource: &'static str, verbs: &'static [&'static str], need: Need) -> Right {
+    Right { group, resource, verbs, need }
+}
+
+/// The kinds of a family that the cluster serves, each in the version that is used.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Served {
+    kinds: BTreeMap<String, ApiResource>,
+}
+
+impl Served {
+    /// The address of a kind; `None` if the cluster does not have it.
+    pub fn resource<K: Kind>(&self) -> Option<&ApiResource> {
+        self.kinds.get(K::KIND)
+    }
+
+    /// The address of a kind of the family that we may not know: objects of kinds that are not served are
+    /// told so.
+    pub fn other(&self, kind: &str) -> Option<&ApiResource> {
+        self.kinds.get(kind)
+    }
+}
+
+/// What was found about a family. As text, the one line that says what runs and why not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Finding {
+    /// Which.
+    pub family: Family,
+    /// Its kinds.
+    pub served: Served,
+    /// What keeps it from being served; nothing if it is.
+    pub obstacles: Vec<String>,
+    /// Rights that are missing and without which some objects cannot be served.
+    pub lacking: Vec<String>,
+}
+
+impl Finding {
+    /// True if the family can be served.
+    pub fn is_servable(&self) -> bool {
+        self.obstacles.is_empty()
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = row(self.family);
+        if !self.is_servable() {
+            return write!(to, "{} is not served: {}", row.name, self.obstacles.join("; "));
+        }
+        let kinds: Vec<_> = row
+            .kinds
+            .iter()
+            .filter_map(|it| Some(format!("{} {}", it.kind, self.served.kinds.get(it.kind)?.version)))
+            .collect();
+        write!(to, "{} is served: {}", row.name, kinds.join(", "))?;
+        match self.lacking.as_slice() {
+            [] => Ok(()),
+            lacking => write!(to, "; without the right to {}", lacking.join("; ")),
+        }
+    }
+}
+
+/// Finds out whether a family can be served.
+///
+/// # Errors
+///
+/// If the API server does not answer.
+pub async fn survey(client: &Client, family: Family, settings: &Settings) -> Result<Finding, Error> {
+    let row = row(family);
+    let served = choose(row, &discover(client, row.group).await?);
+    let mut finding = Finding { family, served, obstacles: Vec::new(), lacking: Vec::new() };
+    for kind in row.kinds.iter().filter(|it| it.need == Need::Must) {
+        if !finding.served.kinds.contains_key(kind.kind) {
+            let versions = kind.versions.join(" or ");
+            finding.obstacles.push(format!("the cluster has no {}.{} in {versions}", kind.plural, row.group));
+        }
+    }
+    // Rights to kinds that are not there would be asked in vain.
+    if finding.is_servable() {
+        review(client, row, settings, &mut finding).await?;
+    }
+    Ok(finding)
+}
+
+/// The resources of a group: by version, their names in URLs and their kinds.
+async fn discover(client: &Client, group: &str) -> Result<BTreeMap<String, Vec<(String, String)>>, Error> {
+    let mut found = BTreeMap::new();
+    let groups = client.list_api_groups().await?;
+    let versions = groups.groups.into_iter().find(|it| it.name == group).map(|it| it.versions).unwrap_or_default();
+    for version in versions {
+        let list = match client.list_api_group_resources(&version.group_version).await {
+            Ok(it) => it,
+            // It went while we asked.
+            Err(Error::Api(status)) if status.code == 404 => continue,
+            Err(error) => return Err(error),
+        };
+        let names = list.resources.into_iter().filter(|it| !it.name.contains('/')).map(|it| (it.name, it.kind));
+        found.insert(version.version, names.collect());
+    }
+    Ok(found)
+}
+
+fn choose(row: &Row, found: &BTreeMap<String, Vec<(String, String)>>) -> Served {
+    let mut served = Served::default();
+    for (version, names) in found {
+        for (plural, kind) in names {
+            let preferred = row.kinds.iter().find(|it| it.kind == kind && it.plural == plural).map(|it| it.versions);
+            let rank = |it: &str| match preferred {
+                Some(versions) => versions.iter().position(|known| *known == it),
+                None => Some(0),
+            };
+            let Some(own) = rank(version) else { continue };
+            let better = served.kinds.get(kind).and_then(|it| rank(&it.version)).is_none_or(|held| own < held);
+            if better {
+                let gvk = GroupVersionKind::gvk(row.group, version, kind);
+                served.kinds.insert(kind.clone(), ApiResource::from_gvk_with_plural(&gvk, plural));
+            }
+        }
+    }
+    served
+}
+
+async fn review(client: &Client, row: &Row, settings: &Settings, finding: &mut Finding) -> Result<(), Error> {
+    let places: Vec<Option<&str>> = match settings.namespaces.as_slice() {
+        [] => vec![None],
+        some => some.iter().map(|it| Some(it.as_str())).collect(),
+    };
+    for right in row.rights.iter().filter(|it| settings.namespaces.is_empty() || it.need != Need::Everywhere) {
+        let plural = right.resource.split('/').next().unwrap_or_default();
+        // What the cluster does not have nobody needs a right to.
+        if right.group == row.group && !finding.served.kinds.values().any(|it| it.plural == plural) {
+            continue;
+        }
+        for place in &places {
+            let mut denied = Vec::new();
+            for &verb in right.verbs {
+                if !may(client, right, verb, *place).await? {
+                    denied.push(verb);
+                }
+            }
+            if denied.is_empty() {
+                continue;
+            }
+            let dot = if right.group.is_empty() { "" } else { "." };
+            let place = place.map_or("all namespaces".to_owned(), |it| format!("namespace {it}"));
+            let text = format!("{} {}{dot}{} in {place}", denied.join(", "), right.resource, right.group);
+            match right.need {
+                Need::Must => finding.obstacles.push(format!("no right to {text}")),
+                Need::May | Need::Everywhere => finding.lacking.push(text),
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn may(client: &Client, right: &Right, verb: &str, place: Option<&str>) -> Result<bool, Error> {
+    let (resource, part) = right.resource.split_once('/').map_or((right.resource, None), |it| (it.0, Some(it.1)));
+    let attributes = ResourceAttributes {
+        group: Some(right.group.to_owned()),
+        resource: Some(resource.to_owned()),
+        subresource: part.map(str::to_owned),
+        verb: Some(verb.to_owned()),
+        namespace: place.map(str::to_owned),
+        ..ResourceAttributes::default()
+    };
+    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
+    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    let answer = Api::<SelfSubjectAccessReview>::all(client.clone()).create(&PostParams::default(), &review).await?;
+    Ok(answer.status.is_some_and(|it| it.allowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(served: &[(&str, &[(&str, &str)])]) -> BTreeMap<String, Vec<(String, String)>> {
+        let own = |it: &[(&str, &str)]| it.iter().map(|it| (it.0.to_owned(), it.1.to_owned())).collect();
+        served.iter().map(|it| (it.0.to_owned(), own(it.1))).collect()
+    }
+
+    #[test]
+    fn the_preferred_version_is_used() {
+        let row = row(Family::ExternalSecrets);
+        let one: &[(&str, &str)] = &[("externalsecrets", "ExternalSecret")];
+        for (found, version) in [
+            (&[("v1", one), ("v1beta1", one)][..], Some("v1")),
+            (&[("v1beta1", one)], Some("v1beta1")),
+            (&[("v1alpha1", one)], None),
+            (&[], None),
+        ] {
+            let served = choose(row, &versions(found));
+            assert_eq!(served.resource::<ExternalSecret>().map(|it| it.version.as_str()), version);
+        }
+        let push = choose(row, &versions(&[("v1alpha1", &[("pushsecrets", "PushSecret")])]));
+        assert_eq!(push.other("PushSecret").map(|it| it.api_version.as_str()), Some("external-secrets.io/v1alpha1"));
+    }
+
+    #[test]
+    fn a_line_says_what_runs_and_why_not() {
+        let mut finding = Finding {
+            family: Family::VaultSecrets,
+            served: choose(
+                row(Family::VaultSecrets),
+                &versions(&[("v1beta1", &[("vaultstaticsecrets", "VaultStaticSecret")])]),
+            ),
+            obstacles: vec![],
+            lacking: vec!["patch daemonsets.apps in all namespaces".to_owned()],
+        };
+        assert_eq!(
+            finding.to_string(),
+            "vault-secrets is served: VaultStaticSecret v1beta1; without the right to patch daemonsets.apps in all \
+             namespaces"
+        );
+        finding.obstacles.push("no right to get secrets in all namespaces".to_owned());
+        assert_eq!(finding.to_string(), "vault-secrets is not served: no right to get secrets in all namespaces");
+    }
+}
