@@ -448,12 +448,12 @@ pub(crate) enum Groups {
     #[command(
         after_help = "Examples:\n  leafseal groups add -i --file secrets.yaml --age age1…\n  leafseal groups add -i --file secrets.yaml --age age1…,age1… --shamir-secret-sharing-threshold 2"
     )]
-    Add(GroupsAdd),
+    Add(Deferred<GroupsAdd>),
     /// Delete a key group, and split the data key anew
     #[command(
         after_help = "Examples:\n  leafseal groups delete -i --file secrets.yaml 2\n  leafseal groups delete -i --file secrets.yaml --shamir-secret-sharing-threshold 1 1"
     )]
-    Delete(GroupsDelete),
+    Delete(Deferred<GroupsDelete>),
 }
 
 /// What both have.
