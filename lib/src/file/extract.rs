@@ -2,11 +2,15 @@
 
 use zeroize::Zeroizing;
 
+use super::open::Taker;
+use super::walk::{Place, comment_item};
 use super::{ExtractError, PlainFile};
+use crate::cipher::OpenedLeaf;
+use crate::envelope::Envelope;
 use crate::format::{Format, Layout};
 use crate::key_path::{KeyPath, Step};
 use crate::secret::SecretText;
-use crate::tree::{Entry, Kind, NodeId, Tree, Wire};
+use crate::tree::{Entry, Kind, METADATA_KEY, NodeId, Tree, Wire};
 use crate::value::Value;
 
 impl PlainFile {
@@ -73,6 +77,72 @@ fn bare(wire: Wire, names: [&str; 2]) -> Wire {
         Wire::List(items) => Wire::List(items.into_iter().map(|it| bare(it, names)).collect()),
         Wire::Leaf(Value::Comment(text)) => bare_comment(text, names),
         leaf @ Wire::Leaf(_) => leaf,
+    }
+}
+
+/// One scalar, picked from a file as it is opened. What it prints is what [`PlainFile::extract`] prints
+/// of the file's whole plaintext.
+pub(super) struct Picking {
+    format: &'static dyn Format,
+    wanted: NodeId,
+    found: Option<Value>,
+}
+
+impl Picking {
+    /// Finds the scalar at `at` in an encrypted file. `None` where only the plaintext tells what stands
+    /// there, or how it reads: a float may be spelt as an integer, and comments count in lists.
+    pub(super) fn new(format: &'static dyn Format, tree: &Tree, at: &KeyPath) -> Option<Self> {
+        // Elsewhere, not every text reads as the value that it was spelt for.
+        if !matches!(format.name(), "yaml" | "json") || at.0.first()? == &Step::Key(METADATA_KEY.to_owned()) {
+            return None;
+        }
+        let is_comment =
+            |it: NodeId| matches!(tree.node(it).kind, Kind::Comment { .. }) || comment_item(format, tree, it).is_some();
+        let root = tree.documents().first()?.root;
+        let wanted = at.0.iter().try_fold(root, |id, step| match (tree.node(id).kind, step) {
+            (Kind::Map, Step::Key(key)) => tree.child(id, key),
+            (Kind::List, Step::Index(index)) if !tree.children(id).any(is_comment) => tree.children(id).nth(*index),
+            _ => None,
+        })?;
+        if tree.node(wanted).kind != Kind::Scalar || tree.tag(wanted).is_some() {
+            return None;
+        }
+        let sealed = format.str(tree, wanted);
+        let envelope = sealed.as_deref().and_then(Envelope::parse);
+        let is_simple = envelope.is_none_or(|it| matches!(it.type_name, "str" | "int" | "bool"));
+        is_simple.then_some(Self { format, wanted, found: None })
+    }
+
+    /// What is printed in `format`. `None` if that takes the whole plaintext after all.
+    pub(super) fn finish(self, tree: &Tree, format: &dyn Format) -> Option<Zeroizing<String>> {
+        let value = self.found?;
+        match &value {
+            Value::Str(text) => text.expose_str().map(|it| Zeroizing::new(it.to_owned())),
+            Value::Int(_) | Value::Bool(_) => {
+                let text = self.format.spell(tree, self.wanted, &value);
+                let reads_back = self.format.read_bare(&text).as_ref() == Some(&value);
+                format.print_value(&Wire::Leaf(value)).ok().filter(|_| reads_back)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Taker for Picking {
+    fn take_comment(&mut self, _id: NodeId, _value: Value) {}
+
+    fn take_comment_item(&mut self, _id: NodeId, _value: Value) {}
+
+    fn take_plain(&mut self, id: NodeId, value: Value, _place: Place<'_>) {
+        if id == self.wanted {
+            self.found = Some(value);
+        }
+    }
+
+    fn take(&mut self, id: NodeId, _sealed: &str, opened: OpenedLeaf, _place: Place<'_>) {
+        if id == self.wanted {
+            self.found = Some(opened.value);
+        }
     }
 }
 
