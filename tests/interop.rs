@@ -1,8 +1,7 @@
 //! Both directions with real sops, for every document: what one writes, the other reads.
 
 use leafseal_tests::documents::{self, Document, Oracle, REFUSED};
-use leafseal_tests::{KEYS, Place, SOPS, difference, named, peer};
-use libtest_mimic::{Arguments, Failed, Trial};
+use leafseal_tests::{KEYS, Place, SOPS, Trials, difference, peer};
 
 /// One way to check a document.
 struct Check {
@@ -21,16 +20,11 @@ const CHECKS: &[Check] = &[
 ];
 
 fn main() {
-    let arguments = Arguments::from_args();
-    let mut trials = Vec::new();
-    let mut add = |name: String, run: Box<dyn FnOnce() -> Result<(), String> + Send>| {
-        let test = name.clone();
-        trials.push(Trial::test(name, move || named(&test, run).map_err(Failed::from)));
-    };
+    let mut trials = Trials::default();
     for document in documents::all() {
         let file = document.file();
         let own = document.clone();
-        add(format!("own-round-trip {file}"), Box::new(move || own_round_trip(&own)));
+        trials.add(format!("own-round-trip {file}"), move || own_round_trip(&own));
         for version in SOPS {
             let asked = match document.oracle {
                 Oracle::All => true,
@@ -39,20 +33,20 @@ fn main() {
             };
             for check in CHECKS.iter().filter(|_| asked) {
                 let document = document.clone();
-                add(format!("{} {version} {file}", check.name), Box::new(move || (check.run)(&document, version)));
+                trials.add(format!("{} {version} {file}", check.name), move || (check.run)(&document, version));
             }
         }
     }
     for refused in REFUSED {
         let name = format!("refused {}.{}", refused.name, refused.extension);
-        add(name, Box::new(move || is_refused(refused)));
+        trials.add(name, move || is_refused(refused));
     }
     for version in SOPS {
-        add(format!("several-recipients {version}"), Box::new(move || several_recipients(version)));
-        add(format!("readers-change {version}"), Box::new(move || readers_change(version)));
-        add(format!("entries-by-number {version}"), Box::new(move || entries_by_number(version)));
+        trials.add(format!("several-recipients {version}"), move || several_recipients(version));
+        trials.add(format!("readers-change {version}"), move || readers_change(version));
+        trials.add(format!("entries-by-number {version}"), move || entries_by_number(version));
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    trials.run();
 }
 
 /// A place with the document's plain text, the rule for it, and real sops as `real`.
