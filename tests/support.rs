@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 
+use libtest_mimic::{Arguments, Failed, Trial};
 use tempfile::TempDir;
 
 /// A pair of age keys for tests: public, so never for anything else.
@@ -53,12 +54,30 @@ thread_local! {
     static TEST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs `body` as the test called `name`, for harnesses that do not name their threads.
-pub fn named<T>(name: &str, body: impl FnOnce() -> T) -> T {
+/// Runs `body` as the test called `name`: this harness does not name its threads.
+fn named<T>(name: &str, body: impl FnOnce() -> T) -> T {
     TEST.with_borrow_mut(|it| *it = Some(name.to_owned()));
     let result = body();
     TEST.with_borrow_mut(|it| *it = None);
     result
+}
+
+/// Tests that are known only when they start: one for each document, version or script.
+#[derive(Default)]
+pub struct Trials(Vec<Trial>);
+
+impl Trials {
+    /// Adds a test.
+    pub fn add(&mut self, name: impl Into<String>, body: impl FnOnce() -> Result<(), String> + Send + 'static) {
+        let name = name.into();
+        self.0.push(Trial::test(name.clone(), move || named(&name, body).map_err(Failed::from)));
+    }
+
+    /// Runs those that the command line asks for, and ends the program.
+    pub fn run(mut self) -> ! {
+        self.0.sort_by(|a, b| a.name().cmp(b.name()));
+        libtest_mimic::run(&Arguments::from_args(), self.0).exit()
+    }
 }
 
 /// Says that the running test cannot be run, or not in full. `cargo xtask test` collects these lines.
