@@ -65,6 +65,12 @@ impl Pattern {
         &self.text
     }
 
+    /// The expression that it was compiled to.
+    #[cfg(feature = "providers")]
+    pub(crate) fn into_regex(self) -> Regex {
+        self.regex
+    }
+
     /// True if the pattern fits anywhere in `text`.
     pub fn is_match(&self, text: &str) -> bool {
         self.regex.is_match(text)
