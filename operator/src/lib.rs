@@ -7,6 +7,7 @@
 
 pub mod adapter;
 pub mod api;
+pub mod crds;
 pub mod digest;
 pub mod error;
 pub mod go;

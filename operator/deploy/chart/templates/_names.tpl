@@ -1,0 +1,83 @@
+{{- define "leafseal.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "leafseal.fullname" -}}
+{{- $name := include "leafseal.name" . }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "leafseal.selector" -}}
+app.kubernetes.io/name: {{ include "leafseal.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "leafseal.labels" -}}
+{{ include "leafseal.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "leafseal.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}
+{{- .Values.serviceAccount.name | default (include "leafseal.fullname" .) }}
+{{- else }}
+{{- .Values.serviceAccount.name | default "default" }}
+{{- end }}
+{{- end }}
+
+{{- /* The namespaces that are served, as {"items": […]}; empty for all. */ -}}
+{{- define "leafseal.namespaces" -}}
+{{- $all := .Values.scopedNamespaces | default list }}
+{{- with .Values.scopedNamespace }}{{ $all = append $all . }}{{ end }}
+{{- dict "items" ($all | uniq | sortAlpha) | toYaml }}
+{{- end }}
+
+{{- /* The rules of one scope, as YAML. Takes {"root": …, "scope": "namespaced" or "cluster"}. */ -}}
+{{- define "leafseal.rules" -}}
+{{- $values := .root.Values }}
+{{- $rules := get (.root.Files.Get "rules.yaml" | fromYaml) .scope }}
+{{- $finalizers := $rules.finalizers | default dict }}
+{{- $granted := $rules.common | default list }}
+{{- if $values.rbac.serviceAccountTokenCreate }}
+{{- $granted = concat $granted ($rules.tokens | default list) }}
+{{- end }}
+{{- range $family := list "externalSecrets" "vaultSecrets" }}
+{{- if (get $values $family).enabled }}
+{{- $granted = concat $granted (get $rules $family | default list) }}
+{{- if $values.openshiftFinalizers }}
+{{- $granted = concat $granted (get $finalizers $family | default list) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toYaml $granted }}
+{{- end }}
+
+{{- /* The command line, one argument a line of a YAML list. */ -}}
+{{- define "leafseal.args" -}}
+- --metrics-bind-address=:{{ .Values.metrics.port }}
+- --health-probe-bind-address=:{{ .Values.health.port }}
+- --leader-elect={{ .Values.leaderElect }}
+- --concurrent={{ .Values.concurrent }}
+- --log-level={{ .Values.logLevel }}
+{{- range (include "leafseal.namespaces" . | fromYaml).items }}
+- --watch-namespace={{ . }}
+{{- end }}
+{{- if kindIs "map" .Values.extraArgs }}
+{{- range $name, $value := .Values.extraArgs }}
+- {{ printf "--%s=%v" $name $value | quote }}
+{{- end }}
+{{- else }}
+{{- range .Values.extraArgs }}
+- {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
