@@ -48,7 +48,7 @@ pub const CRDS: &[(&str, &str)] = embed![
 
 /// All of them as one stream of YAML documents, for `kubectl apply --server-side`.
 pub fn print() -> String {
-    CRDS.iter().map(|(_, text)| format!("---\n{text}")).collect()
+    CRDS.iter().map(|(_, text)| *text).collect()
 }
 
 #[cfg(test)]

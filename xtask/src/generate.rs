@@ -38,7 +38,7 @@ struct Kind {
     description: String,
     #[serde(default)]
     columns: Vec<Value>,
-    /// Of the stored version alone.
+    /// Of all versions: the API server refuses fields of one version when all versions have one schema.
     #[serde(default)]
     selectable_fields: Vec<String>,
     #[serde(default = "yes")]
@@ -90,7 +90,8 @@ fn made() -> Result<BTreeMap<String, String>, Failure> {
         let group: Group = serde_yaml::from_value(whole).map_err(|error| said(&error))?;
         for kind in &group.kinds {
             let text = serde_yaml::to_string(&definition(&group, kind)).map_err(|error| said(&error))?;
-            let head = format!("# Made by `cargo xtask generate` of ../kinds/{name}.\n");
+            // Marked as a document, so that files can be put one after the other, as `helm show crds` does.
+            let head = format!("---\n# Made by `cargo xtask generate` of ../kinds/{name}.\n");
             files.insert(format!("{}.{}.yaml", kind.plural, group.group), head + &text);
         }
     }
@@ -147,7 +148,7 @@ fn version(kind: &Kind, name: &str, is_stored: bool) -> Value {
     if !kind.columns.is_empty() {
         version["additionalPrinterColumns"] = json!(kind.columns);
     }
-    if is_stored && !kind.selectable_fields.is_empty() {
+    if !kind.selectable_fields.is_empty() {
         let fields: Vec<Value> = kind.selectable_fields.iter().map(|it| json!({"jsonPath": it})).collect();
         version["selectableFields"] = json!(fields);
     }

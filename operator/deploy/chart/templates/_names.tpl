@@ -34,10 +34,16 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
 {{- end }}
 
-{{- /* The namespaces that are served, as {"items": […]}; empty for all. */ -}}
+{{- /*
+The namespaces that are served, as {"items": […]}; empty for all. That of the release is one of them when it
+holds what the chart makes for Vault Secrets.
+*/ -}}
 {{- define "leafseal.namespaces" -}}
 {{- $all := .Values.scopedNamespaces | default list }}
 {{- with .Values.scopedNamespace }}{{ $all = append $all . }}{{ end }}
+{{- if and $all (or .Values.defaultVaultConnection.enabled .Values.defaultAuthMethod.enabled) }}
+{{- $all = append $all .Release.Namespace }}
+{{- end }}
 {{- dict "items" ($all | uniq | sortAlpha) | toYaml }}
 {{- end }}
 
@@ -63,13 +69,26 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 
 {{- /* The command line, one argument a line of a YAML list. */ -}}
 {{- define "leafseal.args" -}}
-- --metrics-bind-address=:{{ .Values.metrics.port }}
-- --health-probe-bind-address=:{{ .Values.health.port }}
+{{- $families := list }}
+{{- if .Values.externalSecrets.enabled }}{{ $families = append $families "external-secrets" }}{{ end }}
+{{- if .Values.vaultSecrets.enabled }}{{ $families = append $families "vault-secrets" }}{{ end }}
+{{- if not $families }}
+{{- fail "externalSecrets.enabled, vaultSecrets.enabled: enable one of them" }}
+{{- end }}
+- --families={{ join "," $families }}
+{{- with (include "leafseal.namespaces" . | fromYaml).items }}
+- --namespaces={{ join "," . }}
+{{- end }}
+- --metrics-address=:{{ .Values.metrics.port }}
+- --health-address=:{{ .Values.health.port }}
 - --leader-elect={{ .Values.leaderElect }}
-- --concurrent={{ .Values.concurrent }}
-- --log-level={{ .Values.logLevel }}
-{{- range (include "leafseal.namespaces" . | fromYaml).items }}
-- --watch-namespace={{ . }}
+- --concurrency={{ .Values.concurrent }}
+- --log-level={{ (.Values.log | default dict).level | default .Values.logLevel }}
+{{- with .Values.controllerClass }}
+- --controller-class={{ . }}
+{{- end }}
+{{- with .Values.storeRequeueInterval }}
+- --store-check-interval={{ . }}
 {{- end }}
 {{- if kindIs "map" .Values.extraArgs }}
 {{- range $name, $value := .Values.extraArgs }}
