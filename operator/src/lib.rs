@@ -10,6 +10,7 @@
 pub mod adapter;
 pub mod api;
 pub mod client;
+pub mod crds;
 pub mod digest;
 pub mod edge;
 pub mod engine;

