@@ -138,6 +138,18 @@ impl Writer {
         gone_is_fine(api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(change)).await).map(drop)
     }
 
+    /// Makes a Secret of the operator's own; `None` if it is there already.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses.
+    pub async fn make(&self, api: &Api<Secret>, secret: &Secret) -> kube::Result<Option<Secret>> {
+        match api.create(&PostParams::default(), secret).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+            made => made.map(Some),
+        }
+    }
+
     /// Restarts a workload with a patch that was made for it.
     ///
     /// # Errors
