@@ -9,7 +9,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::adapter::Terms;
 use crate::families;
@@ -28,6 +28,8 @@ pub struct Start {
     pub task: Task,
     /// With which settings.
     pub settings: Settings,
+    /// The settings as arguments, one for each.
+    pub spelt: Vec<String>,
     /// What was asked for in words of the original operators and has no meaning here: one line each.
     pub warnings: Vec<String>,
 }
@@ -249,9 +251,11 @@ impl Settings {
     pub fn read(args: Vec<String>, variables: Vec<(String, String)>) -> Result<Start, clap::Error> {
         let Translated { args, warnings } = translate(args, &variables);
         let matches = Cli::command().try_get_matches_from(args)?;
-        let Cli { settings, task } = Cli::from_arg_matches(&matches)?;
+        let Cli { mut settings, task } = Cli::from_arg_matches(&matches)?;
+        // A variable that is set to nothing chooses nothing.
+        settings.namespaces.retain(|it| !it.is_empty());
         settings.check().map_err(|why| Cli::command().error(clap::error::ErrorKind::ValueValidation, why))?;
-        Ok(Start { task: task.unwrap_or_default(), settings, warnings })
+        Ok(Start { task: task.unwrap_or_default(), settings, spelt: spell(&matches), warnings })
     }
 
     /// The families that are to be served, if the cluster has them.
@@ -293,6 +297,17 @@ impl Settings {
     }
 }
 
+fn spell(matches: &ArgMatches) -> Vec<String> {
+    let definition = Cli::command();
+    let spell = |it: &clap::Arg| {
+        let long = it.get_long()?;
+        let values = matches.try_get_raw(it.get_id().as_str()).ok()??;
+        let values: Vec<_> = values.map(|it| it.to_string_lossy()).collect();
+        Some(format!("--{long}={}", values.join(",")))
+    };
+    definition.get_arguments().filter_map(spell).collect()
+}
+
 fn read_family(text: &str) -> Result<Family, String> {
     let names: Vec<_> = families::FAMILIES.iter().map(|it| it.name).collect();
     let row = families::FAMILIES.iter().find(|it| it.name == text);
@@ -329,7 +344,8 @@ mod tests {
 
     #[test]
     fn nothing_serves_everything() {
-        let Start { task, settings, warnings } = read(&[]);
+        let Start { task, settings, warnings, spelt } = read(&[]);
+        assert!(spelt.contains(&"--lease-duration=15s".to_owned()), "{spelt:?}");
         assert_eq!((task, warnings), (Task::Run, vec![]));
         assert_eq!(settings.asked_families(), [Family::ExternalSecrets, Family::VaultSecrets]);
         assert!(settings.namespaces.is_empty() && settings.leader_elect);
