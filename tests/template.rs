@@ -185,3 +185,147 @@ fn templates_of_vault_secrets_render_as_go_renders_them() {
 fn keys_and_values_are_read_as_kubernetes_reads_them() {
     compare("key-values", include_str!("template/key-values.txt"));
 }
+
+fn hostile(text: &str) -> template::TemplateError {
+    let begun = std::time::Instant::now();
+    let mut rng = Numbers(1);
+    let mut surroundings = Surroundings { now: 0, rng: &mut rng };
+    let texts = BTreeMap::from([("secret".to_owned(), SecretText::from("hunter2"))]);
+    let result = template::render(&EXTERNAL_SECRETS, "it", text, Input::Texts(&texts), &mut surroundings);
+    assert!(begun.elapsed().as_secs() < 20, "{} took too long", &text[..text.len().min(60)]);
+    result.expect_err(&text[..text.len().min(60)])
+}
+
+/// On the stack that the operator's threads have.
+#[test]
+fn hostile_templates_end_in_errors() {
+    let nested = |n: usize, open: &str, inner: &str, close: &str| [open.repeat(n), inner.into(), close.repeat(n)].concat();
+    let templates = [
+        nested(100_000, "{{", "1", "}}"),
+        format!("{{{{ {}1{} }}}}", "(".repeat(100_000), ")".repeat(100_000)),
+        format!("{{{{ {}1{} }}}}", "(".repeat(90), ")".repeat(90)) + "{{ fail \"x\" }}",
+        nested(50_000, "{{ if true }}", "x", "{{ end }}"),
+        nested(50_000, "{{ with 1 }}", "x", ""),
+        "{{ if true }}a".to_owned() + &"{{ else if true }}a".repeat(50_000) + "{{ end }}",
+        "{{ range 1000000000 }}{{ end }}".into(),
+        "{{ range until 1000000000 }}x{{ end }}".into(),
+        "{{ range until 100000 }}{{ range until 100000 }}{{ end }}{{ end }}".into(),
+        "{{ repeat 1000000000 \"x\" }}".into(),
+        "{{ repeat 9223372036854775807 \"xx\" }}".into(),
+        "{{ $x := \"x\" }}{{ range until 100 }}{{ $x = print $x $x }}{{ end }}".into(),
+        "{{ $x := list 1 }}{{ range until 100 }}{{ $x = list $x $x }}{{ end }}{{ $x }}".into(),
+        "{{ $x := list }}{{ range until 100000 }}{{ $x = list $x }}{{ end }}{{ toJson $x }}".into(),
+        "{{ $x := list }}{{ range until 100000 }}{{ $x = list $x }}{{ end }}{{ fail \"dropped\" }}".into(),
+        "{{ $x := dict }}{{ range until 100000 }}{{ $x = dict \"a\" $x }}{{ end }}{{ deepCopy $x }}".into(),
+        "{{ $x := dict }}{{ $_ := set $x \"a\" (list $x) }}".into(),
+        "{{ $x := dict \"a\" dict }}{{ $_ := merge $x.a (dict \"b\" $x) }}".into(),
+        "{{ printf \"%1000000000d\" 1 }}".into(),
+        "{{ printf \"%.1000000000f\" 1.5 }}".into(),
+        "{{ printf \"%*d\" 1000000000 1 | fail }}".into(),
+        "{{ range until 1000 }}{{ printf \"%1000000d\" 1 }}{{ end }}".into(),
+        "{{ define \"x\" }}{{ template \"x\" }}{{ end }}{{ template \"x\" }}".into(),
+        "{{ define \"x\" }}{{ template \"x\" }}{{ template \"x\" }}{{ end }}{{ template \"x\" }}".into(),
+        (0..60).map(|n| format!("{{{{ define \"t{n}\" }}}}{0}{0}{{{{ end }}}}", format_args!("{{{{ template \"t{}\" }}}}", n + 1))).collect::<String>()
+            + "{{ define \"t60\" }}{{ end }}{{ template \"t0\" }}",
+        "{{ regexFindAll \"(a{0,1000}){0,1000}\" \"a\" -1 }}".into(),
+        "{{ regexReplaceAll \"\" (repeat 1000000 \"a\") (repeat 1000 \"b\") }}".into(),
+        "{{ replace \"\" (repeat 10000 \"b\") (repeat 1000000 \"a\") }}".into(),
+        "{{ indent 1000000 (repeat 1000000 \"\\n\") }}".into(),
+        "{{ seq 1000000000 }}".into(),
+        "{{ untilStep 0 9223372036854775807 1 }}".into(),
+        "{{ range until 100 }}{{ bcrypt \"x\" }}{{ end }}".into(),
+        "{{ randAlphaNum 1000000000 }}".into(),
+        "{{ splitList \"\" (repeat 10000000 \"a\") }}".into(),
+        "{{ $x := repeat 1000000 \"a\" }}{{ range until 1000 }}{{ $x }}{{ end }}".into(),
+        "{{ fromYaml (print \"a: \" (repeat 100000 \"[\")) | toYaml }}{{ fail \"x\" }}".into(),
+        "{{ fromJson (repeat 100000 \"[\") | toJson }}{{ fail \"x\" }}".into(),
+        "{{ fromYaml \"a: &a [x,x,x,x,x,x,x,x,x]\\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\\nd: &d [*c,*c,*c,*c,*c,*c,*c]\\ne: &e [*d,*d,*d,*d,*d,*d,*d]\\nf: &f [*e,*e,*e,*e,*e,*e]\\ng: [*f,*f,*f,*f,*f,*f,*f]\\n\" | toJson | fail }}".into(),
+    ];
+    let thread = std::thread::Builder::new().stack_size(2 << 20);
+    let run = thread.spawn(move || templates.iter().for_each(|it| drop(hostile(it)))).expect("there are threads");
+    run.join().expect("no template panics");
+}
+
+#[test]
+fn errors_hold_no_value() {
+    for text in [
+        "{{ range .secret }}{{ end }}",
+        "{{ .secret.x }}",
+        "{{ fail .secret }}",
+        "{{ index (dict) .secret | upper }}",
+        "{{ mustFromJson .secret }}",
+        "{{ printf .secret | atoi | upper }}",
+        "{{ regexReplaceAll (print \"(\" .secret) \"a\" \"b\" }}",
+        "{{ urlParse (print \":\" .secret) }}",
+        "{{ semver .secret }}",
+        "{{ len (atoi .secret) }}",
+        "{{ mustToDate \"2006\" .secret }}",
+        "{{ jwkPublicKeyPem .secret }}",
+        "{{ filterPEM \"X\" .secret }}",
+        "{{ set .secret \"a\" 1 }}",
+        "{{ eq .secret 1 }}",
+    ] {
+        let shown = format!("{0} {0:?}", hostile(text));
+        assert!(!shown.contains("hunter2"), "{text}: {shown}");
+    }
+}
+
+#[test]
+fn what_a_dialect_does_not_have_is_refused_when_parsed() {
+    for (dialect, text) in [
+        (&EXTERNAL_SECRETS, "{{ env \"PATH\" }}"),
+        (&EXTERNAL_SECRETS, "{{ if false }}{{ getHostByName \"x\" }}{{ end }}"),
+        (&EXTERNAL_SECRETS, "{{ expandenv \"x\" }}"),
+        (&VAULT_SECRETS, "{{ genCA \"x\" 1 }}"),
+        (&VAULT_SECRETS, "{{ now }}"),
+        (&VAULT_SECRETS, "{{ toYaml . }}"),
+        (&VAULT_SECRETS, "{{ uuidv4 }}"),
+        (&EXTERNAL_SECRETS, "{{ pkcs12key .x }}"),
+    ] {
+        let refused = template::Set::new(dialect).add("it", text);
+        assert!(matches!(refused, Err(template::TemplateError::UnknownFunction { .. })), "{text}: {refused:?}");
+    }
+}
+
+#[test]
+fn templates_of_a_set_call_each_other() {
+    let mut set = template::Set::new(&EXTERNAL_SECRETS).with_delimiters("<<", ">>");
+    set.add("a", "[<< template \"b\" . >>]").expect("it is a template");
+    set.add("b", "<< .secret >>{{ .x }}").expect("it is a template");
+    assert!(matches!(set.add("a", ""), Err(template::TemplateError::Duplicate { .. })));
+    assert!(!set.varies());
+    let mut rng = Numbers(1);
+    let texts = BTreeMap::from([("secret".to_owned(), SecretText::from("s"))]);
+    let rendered = set.execute("a", Input::Texts(&texts), &mut Surroundings { now: 0, rng: &mut rng });
+    assert_eq!(rendered.expect("it can be executed").expose(), b"[s{{ .x }}]");
+    set.add("c", "<< uuidv4 >>").expect("it is a template");
+    assert!(set.varies());
+}
+
+#[test]
+fn keys_and_certificates_are_spelt_as_pem() {
+    // RFC 8037 A.1 and RFC 7515 A.3; the PEM as `openssl pkey` has it.
+    let texts = BTreeMap::from([
+        (
+            "okp".to_owned(),
+            SecretText::from(r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#),
+        ),
+        ("pem".to_owned(), SecretText::from("text\n-----BEGIN A-----\nQUJD\n-----END A-----\n-----BEGIN B-----\nREVG\n-----END B-----\n")),
+    ]);
+    for (text, expected) in [
+        (
+            "{{ jwkPublicKeyPem .okp }}",
+            "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n",
+        ),
+        (
+            "{{ jwkPrivateKeyPem .okp }}",
+            "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n",
+        ),
+        ("{{ filterPEM \"b\" .pem }}", "-----BEGIN B-----\nREVG\n-----END B-----\n"),
+    ] {
+        let mut rng = Numbers(1);
+        let mut surroundings = Surroundings { now: 0, rng: &mut rng };
+        let rendered = template::render(&EXTERNAL_SECRETS, "it", text, Input::Texts(&texts), &mut surroundings);
+        assert_eq!(rendered.expect(text).expose_str(), Some(expected), "{text}");
+    }
+}

@@ -173,6 +173,9 @@ struct Flags {
     precision: Option<usize>,
 }
 
+/// More digits than a float has.
+const MOST_DIGITS: usize = 2000;
+
 /// Go refuses widths from here on.
 const WIDEST: i64 = 1_000_000;
 
@@ -534,6 +537,9 @@ fn integer_to(out: &mut Vec<u8>, verb: char, value: &Value, flags: &Flags, depth
 }
 
 fn float_to(out: &mut Vec<u8>, verb: char, f: f64, value: &Value, flags: &Flags, depth: usize) -> Result<(), Fault> {
+    if flags.precision.is_some_and(|it| it > MOST_DIGITS) {
+        return Err(Fault::new("a precision is too large"));
+    }
     let mut text = match verb {
         'v' | 'g' | 'G' => spell_float(f, 'g', flags.precision),
         'e' | 'E' => spell_float(f, 'e', Some(flags.precision.unwrap_or(6))),

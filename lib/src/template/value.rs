@@ -7,6 +7,8 @@ use std::rc::Rc;
 
 use zeroize::Zeroizing;
 
+use super::exec::Budget;
+use super::functions::Fault;
 use super::functions::dates::Time;
 use super::functions::versions::Version;
 
@@ -232,33 +234,49 @@ impl Value {
         }
     }
 
-    /// Equal as `reflect.DeepEqual` says: types included, however deep; false below `DEEPEST`.
-    pub(super) fn deep_equals(&self, other: &Self, depth: usize) -> bool {
+    /// Equal as `reflect.DeepEqual` says: types included, however deep.
+    ///
+    /// # Errors
+    ///
+    /// If the budget is spent, or the values are nested too deep.
+    pub(super) fn deep_equals(&self, other: &Self, budget: &mut Budget, depth: usize) -> Result<bool, Fault> {
         if depth > DEEPEST {
-            return false;
+            return Err(Fault::Exhausted("nest"));
         }
-        match (self, other) {
+        budget.step(1)?;
+        Ok(match (self, other) {
             (Self::Missing | Self::Nil, Self::Missing | Self::Nil) => true,
             (Self::Bool(a), Self::Bool(b)) => a == b,
             (Self::Int(v, a), Self::Int(w, b)) => v == w && a == b,
             (Self::Float(a), Self::Float(b)) => a == b,
             (Self::Text(a), Self::Text(b)) | (Self::Number(a), Self::Number(b)) => a == b,
             (Self::List(a), Self::List(b)) => {
-                a.element == b.element
-                    && a.is_nil == b.is_nil
-                    && a.items.len() == b.items.len()
-                    && a.items.iter().zip(&b.items).all(|(a, b)| a.deep_equals(b, depth + 1))
+                if a.element != b.element || a.is_nil != b.is_nil || a.items.len() != b.items.len() {
+                    return Ok(false);
+                }
+                for (a, b) in a.items.iter().zip(&b.items) {
+                    if !a.deep_equals(b, budget, depth + 1)? {
+                        return Ok(false);
+                    }
+                }
+                true
             }
             (Self::Map(a), Self::Map(b)) => {
                 let (x, y) = (a.items.borrow(), b.items.borrow());
-                a.element == b.element
-                    && x.len() == y.len()
-                    && x.iter().zip(y.iter()).all(|((k, a), (l, b))| k == l && a.deep_equals(b, depth + 1))
+                if a.element != b.element || x.len() != y.len() {
+                    return Ok(false);
+                }
+                for ((k, a), (l, b)) in x.iter().zip(y.iter()) {
+                    if k != l || !a.deep_equals(b, budget, depth + 1)? {
+                        return Ok(false);
+                    }
+                }
+                true
             }
             (Self::Time(a), Self::Time(b)) => a == b,
             (Self::Version(a), Self::Version(b)) => a == b,
             _ => false,
-        }
+        })
     }
 }
 

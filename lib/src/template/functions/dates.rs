@@ -76,6 +76,8 @@ impl Time {
         let shown = self.nanoseconds + i128::from(self.offset) * SECOND;
         let (seconds, nanoseconds) = (shown.div_euclid(SECOND) as i64, shown.rem_euclid(SECOND) as i64);
         let (days, seconds) = (seconds.div_euclid(86400), seconds.rem_euclid(86400));
+        // The years that jiff knows: up to four digits.
+        let days = days.clamp(-4_371_587, 2_932_896);
         let span = jiff::Span::new().days(days).seconds(seconds).nanoseconds(nanoseconds);
         date(1970, 1, 1).at(0, 0, 0, 0).saturating_add(span)
     }

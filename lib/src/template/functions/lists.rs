@@ -111,8 +111,12 @@ fn reverse(call: &mut Call<'_, '_>) -> Answer {
 }
 
 fn contains(call: &mut Call<'_, '_>, all: &[Value], one: &Value) -> Result<bool, Fault> {
-    call.budget.step(all.len() as u64)?;
-    Ok(all.iter().any(|it| it.deep_equals(one, 0)))
+    for it in all {
+        if it.deep_equals(one, call.budget, 0)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn has(call: &mut Call<'_, '_>) -> Answer {

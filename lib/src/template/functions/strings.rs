@@ -207,6 +207,7 @@ fn trim_space(text: &[u8]) -> &[u8] {
 
 fn trim_all(call: &mut Call<'_, '_>) -> Answer {
     let (set, text) = (call.text(0)?, call.text(1)?);
+    call.budget.step((set.len() as u64).saturating_mul(text.len() as u64) / 256)?;
     Ok(match (std::str::from_utf8(&set), std::str::from_utf8(&text)) {
         (Ok(set), Ok(text)) => Value::text(text.trim_matches(|c| set.contains(c))),
         _ => {
