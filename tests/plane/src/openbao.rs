@@ -6,6 +6,7 @@ use leafseal_tests::peer;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::certificates::Identity;
 use crate::ports;
 use crate::process::Process;
 
@@ -16,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct OpenBao {
     _server: Process,
     port: u16,
+    tls_port: u16,
     agent: ureq::Agent,
     _dir: TempDir,
 }
@@ -31,10 +33,23 @@ impl OpenBao {
     ///
     /// If the program is there and does not come up.
     pub fn start() -> Option<Self> {
+        Self::start_as(None)
+    }
+
+    /// The same, and listens with TLS too, as `identity`.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with_tls(identity: &Identity) -> Option<Self> {
+        Self::start_as(Some(identity))
+    }
+
+    fn start_as(identity: Option<&Identity>) -> Option<Self> {
         let program = peer("bao")?;
         let dir = tempfile::Builder::new().prefix("leafseal-bao-").tempdir().expect("there is a temporary folder");
-        let [port] = ports::free();
-        let args = [
+        let [port, tls_port] = ports::free();
+        let mut args = vec![
             "server".to_owned(),
             "-dev".to_owned(),
             "-dev-no-store-token".to_owned(),
@@ -42,6 +57,16 @@ impl OpenBao {
             format!("-dev-listen-address=127.0.0.1:{port}"),
         ];
         let home = dir.path().to_str().expect("temporary folders have plain names");
+        if let Some(Identity { certificate, key }) = identity {
+            let listener = format!(
+                "listener \"tcp\" {{\n address = \"127.0.0.1:{tls_port}\"\n tls_cert_file = \"{home}/tls.crt\"\n \
+                 tls_key_file = \"{home}/tls.key\"\n}}\n"
+            );
+            for (name, text) in [("tls.crt", certificate), ("tls.key", key), ("tls.hcl", &listener)] {
+                std::fs::write(dir.path().join(name), text).expect("temporary folders can be written to");
+            }
+            args.push(format!("-config={home}/tls.hcl"));
+        }
         let mut server =
             Process::start(dir.path(), "bao", &program, args, &[("HOME", home)]).expect("the program can be started");
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
@@ -53,12 +78,17 @@ impl OpenBao {
             assert!(fine, "OpenBao does not come up\n{}", server.last_lines());
             std::thread::sleep(Duration::from_millis(50));
         }
-        Some(Self { _server: server, port, agent, _dir: dir })
+        Some(Self { _server: server, port, tls_port, agent, _dir: dir })
     }
 
     /// The address, without a path.
     pub fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The address with TLS, without a path, at which a server of this name is expected.
+    pub fn tls_address(&self, name: &str) -> String {
+        format!("https://{name}:{}", self.tls_port)
     }
 
     /// Writes `body` at `path` (`sys/auth/approle`, `secret/data/app`) as root. Returns the answer.
