@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use leafseal::provider::{Content, ProviderError};
 use leafseal::secret::SecretText;
+use leafseal::template::Surroundings;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -39,6 +40,12 @@ pub trait Adapter: Send + Sync + 'static {
     /// If it cannot be understood or is not allowed to ask for it.
     fn intent(object: &Object<Self::Kind>, owner: Owner, settings: &Terms) -> Result<Intent, Trouble>;
 
+    /// Every store that an object names, also when [`intent`](Self::intent) fails: whose class they are
+    /// decides whether the object is looked at.
+    fn stores(_object: &Object<Self::Kind>) -> Vec<StoreRef> {
+        Vec::new()
+    }
+
     /// What else in the cluster has a say in the content: template sources, transformations.
     fn around(object: &Object<Self::Kind>) -> Vec<AroundRef>;
 
@@ -48,6 +55,12 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// How long an object that is served and not due waits; `None` for ever.
     fn next(object: &Object<Self::Kind>, intent: &Intent, now: Timestamp) -> Option<std::time::Duration>;
+
+    /// True if the last sync left no target, and that is how it should be: its absence is then no
+    /// reason to ask the stores.
+    fn leaves_no_target(_object: &Object<Self::Kind>) -> bool {
+        false
+    }
 
     /// What the target should hold, from what the stores answered: one answer for each of
     /// [`Intent::reads`].
@@ -61,6 +74,7 @@ pub trait Adapter: Send + Sync + 'static {
         answers: Vec<Result<Found, ProviderError>>,
         around: &Around,
         terms: &Terms,
+        surroundings: &mut Surroundings<'_>,
     ) -> Result<(Composed, Vec<Note>), Trouble>;
 
     /// The change of the status that reports `outcome`; `None` if the status says so already.
