@@ -9,7 +9,7 @@ use crate::digest::{Data, Labels};
 use crate::error::Trouble;
 use crate::intent::{Intent, Ownership};
 
-mod exclusive;
+pub mod exclusive;
 mod shared;
 
 /// What the Secret should hold, before what is there is considered.
