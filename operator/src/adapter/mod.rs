@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use leafseal::provider::{Content, ProviderError};
 use leafseal::secret::SecretText;
+use leafseal::template::Surroundings;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -59,6 +60,7 @@ pub trait Adapter: Send + Sync + 'static {
         answers: Vec<Result<Found, ProviderError>>,
         around: &Around,
         terms: &Terms,
+        surroundings: &mut Surroundings<'_>,
     ) -> Result<(Composed, Vec<Note>), Trouble>;
 
     /// The change of the status that reports `outcome`; `None` if the status says so already.
