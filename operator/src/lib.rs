@@ -7,9 +7,14 @@
 
 pub mod adapter;
 pub mod api;
+pub mod check;
+pub mod conditions;
 pub mod digest;
 pub mod error;
 pub mod go;
+pub mod identity;
 pub mod intent;
+pub mod mac_key;
 pub mod plan;
+pub mod rollout;
 pub mod store;
