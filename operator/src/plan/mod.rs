@@ -9,7 +9,7 @@ use crate::digest::{Data, Labels};
 use crate::error::Trouble;
 use crate::intent::{Intent, Ownership};
 
-mod exclusive;
+pub mod exclusive;
 mod shared;
 
 pub use shared::{farewell, is_in_step};
