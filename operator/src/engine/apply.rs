@@ -9,10 +9,10 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::engine::watch::Place;
 use crate::error::Retry;
 use crate::lease::Gate;
 use crate::plan::Action;
-use crate::engine::watch::Place;
 
 /// A write that the API server did not take. Never holds a value.
 #[derive(Debug, thiserror::Error)]

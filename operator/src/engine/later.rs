@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use futures::future::join_all;
 use jiff::Timestamp;
 use kube::api::DynamicObject;
 use kube::runtime::watcher::Event;
 use kube::{Api, ResourceExt as _};
 
-use super::watch::{Scope, follow};
+use super::watch::{Scope, events};
 use super::world::World;
-use crate::api::served_later::{SERVED_LATER, ServedLater, Told};
 use crate::api;
+use crate::api::served_later::{SERVED_LATER, ServedLater, Told};
 use crate::families;
 use crate::intent::Owner;
 use crate::plan::Note;
@@ -35,11 +36,13 @@ async fn tell_kind(world: &World, row: &'static ServedLater) {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
             None => Api::all_with(client.clone(), resource),
         };
-        follow(api, async |event| match event {
-            Event::Apply(object) | Event::InitApply(object) => tell_one(world, row, &object).await,
-            Event::Delete(_) | Event::Init | Event::InitDone => {}
-        })
-        .await;
+        let mut events = events(api);
+        while let Some(event) = events.next().await {
+            match event {
+                Event::Apply(object) | Event::InitApply(object) => tell_one(world, row, &object).await,
+                Event::Delete(_) | Event::Init | Event::InitDone => {}
+            }
+        }
     });
     join_all(each).await;
 }

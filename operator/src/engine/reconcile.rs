@@ -8,6 +8,7 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use kube::api::PartialObjectMeta;
 use leafseal::provider::{ProviderError, SecretProvider};
 use leafseal::template::Surroundings;
 use tokio::time::Instant;
@@ -27,17 +28,17 @@ use crate::edge::SystemRng;
 use crate::error::{Retry, Trouble};
 use crate::intent::{Ask, Family, Intent, Owner, Read, StoreRef};
 use crate::mac_key;
-use crate::plan::{self, Action, Composed, Note, Observed, Verdict};
+use crate::plan::{self, Action, Composed, Note, Observed, Verdict, exclusive};
 use crate::store::external_secrets::{Readiness, is_left_alone, not_ready, readiness};
-use crate::store::{Opened, Part};
+use crate::store::{Cluster as _, Opened, Part};
 
 /// When an object is looked at again by itself; `None`: only when something changes.
 pub type Again = Option<Duration>;
 
 /// What a look at an object led to.
 enum Look {
-    /// It is in step and nothing falls due yet.
-    NotDue,
+    /// It is in step, and due after this long.
+    NotDue(Again),
     /// It waits for its store, which is being checked.
     Waits,
     /// It was brought into step.
@@ -79,10 +80,7 @@ where
     };
     let (result, notes) = match looked {
         Ok(Look::Waits) => return Some(WAIT_FOR_STORE),
-        Ok(Look::NotDue) => {
-            let next = A::next(&object, intent.as_ref()?, Timestamp::now());
-            return next.map(|it| late(it, chance()));
-        }
+        Ok(Look::NotDue(next)) => return next.map(|it| late(it, chance())),
         Ok(Look::Done(done, notes)) => (Ok(done), notes),
         Err(trouble) if trouble.retry == Retry::Now => return Some(Duration::ZERO),
         Err(trouble) => {
@@ -151,7 +149,20 @@ where
             let version = secret.metadata.resource_version.clone().unwrap_or_default();
             world.kept.keep(&who, Kept { at, version, wanted: None });
         }
-        return Ok(Look::NotDue);
+        return Ok(Look::NotDue(A::next(object, intent, Timestamp::now())));
+    }
+    if world.is_first_look(&who) && in_step {
+        let wait = A::first_look(object, intent);
+        if !wait.is_zero() {
+            return Ok(Look::NotDue(Some(wait)));
+        }
+    }
+    let there = match &seen {
+        Seen::Read(secret) => Some(&**secret),
+        Seen::Absent | Seen::AsKept(_) => None,
+    };
+    if let (Seen::Absent | Seen::Read(_), Some(trouble)) = (&seen, exclusive::awaits_target(&intent.target, there)) {
+        return Err(trouble);
     }
 
     let (opened, parts) = open_all(world, intent).await;
@@ -189,8 +200,7 @@ where
         Seen::Read(secret) => Some(*secret),
         Seen::Absent | Seen::AsKept(_) => None,
     };
-    let former = world.secrets.owned(&at.0, &A::owner_mark(&intent.owner));
-    let former = former.into_iter().filter(|it| it.0 != at.1).collect();
+    let former = former::<A>(world, intent, &at).await?;
     let version = target.as_ref().and_then(|it| it.metadata.resource_version.clone());
     let since = target.as_ref().and_then(mac_key::written);
     let recorded = A::trusted_mac(object, target.as_ref(), &terms);
@@ -237,7 +247,7 @@ async fn observe(world: &World, who: &Part, at: &Place) -> Result<Seen, Trouble>
 }
 
 async fn read_target(world: &World, at: &Place) -> Result<Seen, Trouble> {
-    let api = Api::<Secret>::namespaced(world.client.clone(), &at.0);
+    let api = Api::<Secret>::namespaced(world.context.client.clone(), &at.0);
     let read = api.get_opt(&at.1).await.map_err(|error| {
         Trouble::new("K8sClientError", format!("could not read Secret {:?}", at.1), error.to_string())
     })?;
@@ -251,6 +261,25 @@ async fn read_target(world: &World, at: &Place) -> Result<Seen, Trouble> {
             Ok(Seen::Absent)
         }
     }
+}
+
+/// The targets of former times: what carries the mark of the owner, and bears a closer look.
+async fn former<A: Adapter>(world: &World, intent: &Intent, at: &Place) -> Result<Vec<(String, String)>, Trouble> {
+    let api = Api::<PartialObjectMeta<Secret>>::namespaced(world.context.client.clone(), &at.0);
+    let mut former = Vec::new();
+    for (name, uid) in world.secrets.owned(&at.0, &A::owner_mark(&intent.owner)) {
+        if name == at.1 {
+            continue;
+        }
+        let found = api.get_metadata_opt(&name).await.map_err(|error| {
+            let what = format!("could not read Secret {name:?}");
+            A::unreadable(Trouble::new("K8sClientError", what, error.to_string()))
+        })?;
+        if found.is_some_and(|it| A::is_former(&it.metadata, &intent.owner, &intent.target)) {
+            former.push((name, uid));
+        }
+    }
+    Ok(former)
 }
 
 /// Does what was planned. Returns the version of the Secret that was written, if one was.

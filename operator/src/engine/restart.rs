@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, Patch, PostParams};
+use kube::api::{ApiResource, DynamicObject, Patch};
 use kube::core::GroupVersionKind;
 
 use super::world::World;

@@ -1,6 +1,6 @@
 //! What all who serve one family share: the queue, what is known of the cluster, what is open.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -65,6 +65,8 @@ pub struct World {
     pub kept: Ledger,
     /// How often each object failed in a row.
     failures: Mutex<HashMap<Part, u32>>,
+    /// Who was looked at since the start.
+    looked_at: Mutex<HashSet<Part>>,
     changes: mpsc::UnboundedSender<Part>,
 }
 
@@ -133,6 +135,7 @@ impl World {
             answers: Readings::default(),
             kept: Ledger::default(),
             failures: Mutex::default(),
+            looked_at: Mutex::default(),
             changes,
             context,
         };
@@ -160,12 +163,10 @@ impl World {
         let open = async {
             match at.family {
                 Family::ExternalSecrets => external_secrets::open(&self.cluster, at, &self.surroundings).await,
-                Family::VaultSecrets => {
-                    match self.vaults.open(&self.cluster, at, &self.vault_defaults()).await {
-                        Ok(opened) => Attempt { made_from: opened.made_from.clone(), opened: Ok(opened) },
-                        Err(Unopened { trouble, looked_at }) => Attempt { made_from: looked_at, opened: Err(trouble) },
-                    }
-                }
+                Family::VaultSecrets => match self.vaults.open(&self.cluster, at, &self.vault_defaults()).await {
+                    Ok(opened) => Attempt { made_from: opened.made_from.clone(), opened: Ok(opened) },
+                    Err(Unopened { trouble, looked_at }) => Attempt { made_from: looked_at, opened: Err(trouble) },
+                },
             }
         };
         self.stores.open(at, open).await
@@ -208,8 +209,14 @@ impl World {
     pub fn forget(&self, who: &Part) {
         self.interests.remove(who);
         self.kept.forget(who);
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
         self.worked(who);
         self.context.metrics.forget(named(who));
+    }
+
+    /// True once for each object.
+    pub fn is_first_look(&self, who: &Part) -> bool {
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).insert(who.clone())
     }
 
     /// Remembers that `who` was served.
@@ -267,6 +274,6 @@ struct Counter {
 
 impl Observer for Counter {
     fn called(&self, provider: &'static str, call: &'static str, is_ok: bool) {
-        self.metrics.provider_call(self.family, Call { provider, call, worked: is_ok, ..Call::default() });
+        self.metrics.provider_call(self.family, Call { provider, call, worked: is_ok });
     }
 }

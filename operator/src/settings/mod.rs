@@ -5,7 +5,7 @@ mod legacy;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -165,6 +165,10 @@ pub struct Settings {
     #[arg(long, env = "LEAFSEAL_OPERATOR_RETRY_PERIOD", default_value = "2s", value_parser = read_duration)]
     #[arg(value_name = "DURATION", help_heading = "Leader election")]
     pub retry_period: Duration,
+
+    /// The folder where encrypted documents are mounted, for stores of the SOPS provider that name folders
+    #[arg(long, env = "LEAFSEAL_OPERATOR_DOCUMENTS", value_name = "FOLDER", help_heading = "Content")]
+    pub documents: Option<PathBuf>,
 
     /// The mark where actions of templates begin
     #[arg(long, env = "LEAFSEAL_OPERATOR_TEMPLATE_LEFT_DELIMITER", default_value = "{{", value_name = "TEXT")]

@@ -94,3 +94,11 @@ pub struct Part {
     /// Its name.
     pub name: String,
 }
+
+/// What became of opening a store.
+pub struct Attempt {
+    /// What was looked at: when one of these changes, another attempt may end differently.
+    pub made_from: Vec<Part>,
+    /// The store, or why it cannot be opened.
+    pub opened: Result<Opened, Trouble>,
+}

@@ -17,6 +17,7 @@ mod tests;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use leafseal::provider::ProviderError;
 use leafseal::template::Surroundings;
 use serde_json::Value;
@@ -24,9 +25,11 @@ use serde_json::Value;
 use super::{Adapter, Around, AroundRef, Found, Outcome, Terms};
 use crate::api::Object;
 use crate::api::external_secrets::{CreationPolicy, DeletionPolicy, ExternalSecret, ExternalSecretSpec};
+use crate::digest;
+use crate::engine::apply::Refused;
 use crate::error::{Retry, Trouble};
 use crate::intent::{Intent, Owner, StoreRef, WhenMissing};
-use crate::plan::{Composed, Note};
+use crate::plan::{self, Composed, Note};
 
 /// The reason of events about failures: there is one for all of them.
 const UPDATE_FAILED: &str = "UpdateFailed";
@@ -98,6 +101,26 @@ impl Adapter for ExternalSecret {
 
     fn recorded_mac(_object: &Object<Self>) -> Option<String> {
         None
+    }
+
+    fn is_in_step(object: &Object<Self>, intent: &Intent, target: Option<&Secret>, _terms: &Terms) -> bool {
+        plan::is_in_step(&intent.target, target) || (target.is_none() && Self::leaves_no_target(object))
+    }
+
+    fn manager(owner: &Owner) -> String {
+        digest::field_manager(&owner.name)
+    }
+
+    fn owner_mark(owner: &Owner) -> String {
+        digest::owner_label(&owner.namespace, &owner.name)
+    }
+
+    fn unreadable(trouble: Trouble) -> Trouble {
+        Trouble { reason: UPDATE_FAILED, message: COULD_NOT_READ.to_owned(), ..trouble }
+    }
+
+    fn unwritable(refused: Refused) -> Trouble {
+        Trouble::new(UPDATE_FAILED, COULD_NOT_SHAPE, refused.said).retried(refused.retry)
     }
 }
 

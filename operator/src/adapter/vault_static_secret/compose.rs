@@ -34,7 +34,7 @@ pub(super) fn compose(
     let data = make(&found, &recipe, intent, terms, surroundings)?;
     let mac = match (spec.hmac_secret_data, &terms.mac_key) {
         (false, _) => None,
-        (true, Some(key)) => Some(digest::secret_mac(key, &data)),
+        (true, Some(key)) => Some(digest::secret_mac(&key.bytes, &data)),
         (true, None) => {
             let detail = format!("the Secret {:?} of the operator cannot be used", crate::mac_key::SECRET);
             return Err(Trouble::new("HMACDataError", "no key for the MAC of the data", detail));
@@ -86,7 +86,7 @@ fn make(
         }
         data.insert(RAW.into(), found.raw().map_err(|it| broken(&it.to_string()))?);
     }
-    let mut steady = terms.mac_key.as_ref().map(|key| Steady::new(key, &intent.owner.uid, found.data.expose()));
+    let mut steady = terms.mac_key.as_ref().map(|key| Steady::new(&key.bytes, &intent.owner.uid, found.data.expose()));
     let mut around =
         Surroundings { now: surroundings.now, rng: steady.as_mut().map_or(&mut *surroundings.rng, |it| it) };
     let input = [

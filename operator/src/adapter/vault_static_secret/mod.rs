@@ -11,6 +11,8 @@ pub mod transformation;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use leafseal::provider::ProviderError;
 use leafseal::template::Surroundings;
 use serde_json::Value;
@@ -18,13 +20,19 @@ use serde_json::Value;
 use super::{Adapter, Around, AroundRef, Found, Outcome, Terms};
 use crate::api::Object;
 use crate::api::vault_secrets::{StaticSecretSpec, VaultStaticSecret};
+use crate::digest;
+use crate::engine::apply::Refused;
 use crate::error::{Retry, Trouble};
 use crate::identity;
-use crate::intent::{Intent, Owner, Refresh};
-use crate::plan::{Composed, Note};
+use crate::intent::{Intent, Owner, Refresh, Target};
+use crate::mac_key;
+use crate::plan::{Composed, Note, data_of, exclusive};
 
 /// How often a secret is read whose drift is looked for and that says nothing else.
 const USUAL: Duration = Duration::from_secs(60);
+
+/// How long it takes until a write that was refused is tried again (spec section A.4.2, step 9).
+const SOON: Duration = Duration::from_millis(4250);
 
 /// The adapter of VaultStaticSecrets.
 #[derive(Clone, Copy, Debug)]
@@ -98,15 +106,54 @@ impl Adapter for StaticSecret {
     fn recorded_mac(object: &Object<VaultStaticSecret>) -> Option<String> {
         Some(object.status.secret_mac.clone()).filter(|it| !it.is_empty())
     }
-}
 
-/// How long an object waits for its first reading after a start of the operator: not at all if it was
-/// never synced as it is now, else its share of the time that it would wait anyway.
-pub fn first_look(object: &Object<VaultStaticSecret>, intent: &Intent) -> Duration {
-    let is_synced = object.status.last_generation == object.generation() && status::is_ready(&object.status);
-    match intent.refresh {
-        Refresh::Every(period) if is_synced => period.mul_f64(0.9 * share(&intent.owner.uid)),
-        _ => Duration::ZERO,
+    fn trusted_mac(object: &Object<VaultStaticSecret>, target: Option<&Secret>, terms: &Terms) -> Option<String> {
+        mac_key::trusted(Self::recorded_mac(object).as_deref(), target, terms.mac_key.as_ref()?)
+    }
+
+    /// Half of what is drift shows without Vault: a target that does not fit what was recorded of it.
+    fn is_in_step(
+        object: &Object<VaultStaticSecret>,
+        _intent: &Intent,
+        target: Option<&Secret>,
+        terms: &Terms,
+    ) -> bool {
+        let (Some(target), Some(key)) = (target, &terms.mac_key) else { return false };
+        Self::recorded_mac(object) == Some(digest::secret_mac(&key.bytes, &data_of(target)))
+    }
+
+    /// Not at all if it was never synced as it is now, else its share of the time that it would wait
+    /// anyway.
+    fn first_look(object: &Object<VaultStaticSecret>, intent: &Intent) -> Duration {
+        let is_synced = object.status.last_generation == object.generation() && status::is_ready(&object.status);
+        match intent.refresh {
+            Refresh::Every(period) if is_synced => period.mul_f64(0.9 * share(&intent.owner.uid)),
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn manager(_owner: &Owner) -> String {
+        exclusive::FIELD_MANAGER.to_owned()
+    }
+
+    fn owner_mark(owner: &Owner) -> String {
+        owner.uid.clone()
+    }
+
+    fn is_former(secret: &ObjectMeta, owner: &Owner, target: &Target) -> bool {
+        exclusive::is_former(secret, owner, target)
+    }
+
+    fn unreadable(trouble: Trouble) -> Trouble {
+        trouble
+    }
+
+    fn unwritable(refused: Refused) -> Trouble {
+        let retry = match refused.retry {
+            Retry::BackOff => Retry::After(SOON),
+            retry => retry,
+        };
+        Trouble::new("SecretSyncError", "the Secret could not be written", refused.said).retried(retry)
     }
 }
 

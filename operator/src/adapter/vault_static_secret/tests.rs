@@ -11,7 +11,7 @@ use crate::adapter::{Done, Identity};
 use crate::api::vault_secrets::{API_VERSION, SecretTransformation};
 use crate::digest::Data;
 use crate::intent::{Ask, Ownership};
-use crate::mac_key::OWED;
+use crate::mac_key::{MacKey, OWED};
 use crate::plan::{Desired, Verdict};
 
 fn at(second: i64) -> Timestamp {
@@ -52,7 +52,7 @@ fn terms() -> Terms {
         controller_class: String::new(),
         delimiters: (String::new(), String::new()),
         exclude_raw: false,
-        mac_key: Some(Zeroizing::new((0..16).collect())),
+        mac_key: Some(MacKey { bytes: Zeroizing::new((0..16).collect()), made: None }),
     }
 }
 
@@ -174,13 +174,13 @@ fn objects_are_read_at_times_of_their_own() {
     waits.sort_by(f64::total_cmp);
     assert!(waits[0] >= 24.0 && waits[299] <= 27.0);
     assert!(waits[299] - waits[0] > 2.5, "they are spread");
-    assert_eq!(first_look(&object, &intent), Duration::ZERO, "nothing says that it is ready");
+    assert_eq!(StaticSecret::first_look(&object, &intent), Duration::ZERO, "nothing says that it is ready");
     object.status.conditions = vec![crate::api::vault_secrets::Condition {
         kind: "Ready".into(),
         status: "True".into(),
         ..Default::default()
     }];
-    assert!(first_look(&object, &intent) > Duration::ZERO);
+    assert!(StaticSecret::first_look(&object, &intent) > Duration::ZERO);
     intent.refresh = Refresh::OnChange;
     assert_eq!(StaticSecret::next(&object, &intent, at(0)), None);
 }

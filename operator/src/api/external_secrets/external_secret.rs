@@ -451,7 +451,7 @@ pub enum TemplateScope {
 }
 
 /// `status`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ExternalSecretStatus {
     /// When the last attempt that worked began.
@@ -466,7 +466,7 @@ pub struct ExternalSecretStatus {
 }
 
 /// `status.binding`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct Binding {
     /// The target's name.

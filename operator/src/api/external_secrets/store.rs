@@ -62,7 +62,7 @@ pub struct StoreCondition {
 }
 
 /// `status`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct SecretStoreStatus {
     /// Conditions.

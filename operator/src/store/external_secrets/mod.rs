@@ -15,7 +15,7 @@ use leafseal::provider::{Observer, SecretProvider, Validity};
 use serde_json::Value;
 
 use self::opening::{Failure, Opening};
-use super::{Cluster, Opened, Part};
+use super::{Attempt, Cluster, Opened};
 use crate::api::external_secrets::{FakeProvider, FakeValidation, SecretStoreSpec, SecretStoreStatus, ready};
 use crate::api::{Malformed, read};
 use crate::error::Trouble;
@@ -38,14 +38,6 @@ pub struct Surroundings {
     pub observer: Arc<dyn Observer>,
     /// What says whether keys have expired.
     pub clock: Arc<dyn Clock>,
-}
-
-/// What became of opening a store.
-pub struct Attempt {
-    /// What was looked at: when one of these changes, another attempt may end differently.
-    pub made_from: Vec<Part>,
-    /// The store, or why it cannot be opened.
-    pub opened: Result<Opened, Trouble>,
 }
 
 /// Whether a store may be read from, as far as its own object tells.
