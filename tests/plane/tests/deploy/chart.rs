@@ -22,7 +22,6 @@ const EXTERNAL_SECRETS: &str = "
     external-secrets.io/secretstores/status patch
     external-secrets.io/pushsecrets get list watch
     external-secrets.io/pushsecrets/status patch
-    generators.external-secrets.io/* get list watch
 ";
 
 /// What it may do to those of the whole cluster.
@@ -48,6 +47,7 @@ const VAULT_SECRETS: &str = "
     secrets.hashicorp.com/secrettransformations get list watch
     secrets.hashicorp.com/hcpauths get list watch
     secrets.hashicorp.com/hcpvaultsecretsapps get list watch patch
+    secrets.hashicorp.com/csisecrets get list watch
     secrets.hashicorp.com/*/status patch
     apps/deployments get patch
     apps/statefulsets get patch
