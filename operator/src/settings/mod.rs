@@ -252,7 +252,11 @@ impl Settings {
     /// # Errors
     ///
     /// If an argument is wrong, or help or the version was asked for.
-    pub fn read(args: Vec<String>, variables: Vec<(String, String)>) -> Result<Start, clap::Error> {
+    pub fn read(mut args: Vec<String>, variables: Vec<(String, String)>) -> Result<Start, clap::Error> {
+        // Flags may stand after the command too.
+        if args.len() > 2 && !args[1].starts_with('-') && args[2].starts_with('-') {
+            args[1..].rotate_left(1);
+        }
         let Translated { args, warnings } = translate(args, &variables);
         let matches = Cli::command().try_get_matches_from(args)?;
         let Cli { mut settings, task } = Cli::from_arg_matches(&matches)?;
@@ -369,6 +373,7 @@ mod tests {
         assert_eq!(settings.asked_families(), [Family::VaultSecrets]);
         assert_eq!(settings.namespaces, ["a", "b"]);
         assert!(!settings.leader_elect && settings.exclude_raw);
+        assert_eq!(read(&["settings", "--concurrent", "5"]).settings.concurrency.get(), 5);
         assert_eq!(read(&["--concurrency=4", "--concurrency=8"]).settings.concurrency.get(), 8);
     }
 

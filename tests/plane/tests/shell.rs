@@ -239,7 +239,7 @@ async fn a_family_is_served_once_the_cluster_has_it() {
             drop(tells.send(context.clone()));
             context.stop.asked().await;
             tokio::time::sleep(Duration::from_millis(300)).await;
-            drop(finished.send(context.gate.held()));
+            _ = finished.send(context.gate.held());
             Ok(())
         }
     };
