@@ -29,6 +29,10 @@ fn begin(start: Start) -> Result<(), String> {
     let Start { task, settings, spelt, warnings } = start;
     match task {
         Task::Run => (),
+        Task::Crds => {
+            anstream::print!("{}", leafseal_operator::crds::print());
+            return Ok(());
+        }
         Task::Settings => {
             anstream::println!("{}", spelt.join("\n"));
             return Ok(());

@@ -33,7 +33,7 @@ use crate::store::external_secrets::{Readiness, is_left_alone, not_ready, readin
 use crate::store::{Cluster as _, Opened, Part};
 
 /// When an object is looked at again by itself; `None`: only when something changes.
-pub type Again = Option<Duration>;
+pub(super) type Again = Option<Duration>;
 
 /// What a look at an object led to.
 enum Look {

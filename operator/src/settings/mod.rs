@@ -40,6 +40,8 @@ pub enum Task {
     /// Serve the custom resources of the cluster: what happens without a command
     #[default]
     Run,
+    /// Print the custom resource definitions of all families
+    Crds,
     /// Print the settings that a start with the same flags would have
     Settings,
 }
