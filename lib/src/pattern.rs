@@ -157,7 +157,7 @@ impl<'p> Translator<'p> {
                 '(' if self.rest().starts_with("(?") => self.perl_group()?,
                 '(' => {
                     self.at += 1;
-                    self.open(start, self.flags)?;
+                    self.open(start, self.flags, Some(""))?;
                 }
                 ')' => self.close()?,
                 '|' => {
@@ -232,7 +232,8 @@ impl<'p> Translator<'p> {
         }
     }
 
-    fn open(&mut self, at: usize, flags: Flags) -> Result<(), PatternError> {
+    /// Begins a group; one that captures has a name, which may be empty.
+    fn open(&mut self, at: usize, flags: Flags, capture: Option<&str>) -> Result<(), PatternError> {
         if self.groups.len() == MAX_DEPTH {
             return Err(error(self.text, "expression nests too deeply", 0..self.text.len(), at));
         }
@@ -241,7 +242,12 @@ impl<'p> Translator<'p> {
         self.copies = 1;
         self.flags = flags;
         let flags = flags.spell();
-        self.out.push_str(&format!("(?{flags}:"));
+        // Go's names may begin with digits, the `regex` crate's may not: such a group has its number only.
+        self.out.push_str(&match capture {
+            None => format!("(?{flags}:"),
+            Some(name) if name.starts_with(|it: char| !it.is_ascii_digit()) => format!("(?P<{name}>(?{flags})"),
+            Some(_) => format!("((?{flags})"),
+        });
         Ok(())
     }
 
@@ -274,7 +280,7 @@ impl<'p> Translator<'p> {
                 return Err(self.error("invalid named capture", start..start + end + 1));
             }
             self.at += end + 1;
-            return self.open(start, self.flags);
+            return self.open(start, self.flags, Some(&text[name..end]));
         }
         self.at += 2;
         let mut flags = self.flags;
@@ -290,7 +296,7 @@ impl<'p> Translator<'p> {
                     (on, seen) = (false, false);
                     continue;
                 }
-                ':' if on || seen => return self.open(start, flags),
+                ':' if on || seen => return self.open(start, flags, None),
                 ')' if on || seen => {
                     self.flags = flags;
                     let flags = flags.spell();
