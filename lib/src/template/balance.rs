@@ -28,17 +28,13 @@ pub(super) fn check(text: &str, left: &str, right: &str) -> Result<(), (usize, &
         match word {
             "define" if !open.is_empty() => return fail("a template is defined inside a block"),
             "if" | "range" | "with" | "define" | "block" => open.push((word, false, 1)),
-            "end" => {
-                if open.pop().is_none() {
-                    return fail("unexpected {{end}}");
-                }
-            }
+            "end" if open.pop().is_none() => return fail("unexpected {{end}}"),
             "else" => match open.last_mut() {
                 Some((kind, has_else, links)) if matches!(*kind, "if" | "range" | "with") && !*has_else => {
                     *links += 1;
                     let next = words.find(|it| !it.is_empty()).unwrap_or_default();
                     *has_else = !(next == *kind && *kind != "range");
-                    if next != "" && *has_else {
+                    if !next.is_empty() && *has_else {
                         return fail("unexpected word after else");
                     }
                 }

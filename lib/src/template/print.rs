@@ -40,13 +40,12 @@ pub(super) fn print_line(values: &[Value]) -> Result<Text, Fault> {
 }
 
 fn write(value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<(), Fault> {
-    walk(value, b'v', out, depth, &mut |value, out| write_scalar(value, out))
+    walk(value, out, depth, &mut |value, out| write_scalar(value, out))
 }
 
 /// Writes lists and maps as Go does, and calls `scalar` for what is in them.
 fn walk(
     value: &Value,
-    verb: u8,
     out: &mut Vec<u8>,
     depth: usize,
     scalar: &mut dyn FnMut(&Value, &mut Vec<u8>),
@@ -61,7 +60,7 @@ fn walk(
                 if n > 0 {
                     out.push(b' ');
                 }
-                walk(item, verb, out, depth + 1, scalar)?;
+                walk(item, out, depth + 1, scalar)?;
             }
             out.push(b']');
         }
@@ -76,7 +75,7 @@ fn walk(
                     scalar(&Value::Text(key.clone()), out);
                     out.push(b':');
                 }
-                walk(item, verb, out, depth + 1, scalar)?;
+                walk(item, out, depth + 1, scalar)?;
             }
             out.extend_from_slice(if is_struct { b"}" } else { b"]" });
         }
@@ -364,7 +363,7 @@ fn verb_to(out: &mut Vec<u8>, verb: char, value: &Value, flags: &Flags, depth: u
         _ => match value {
             Value::List(_) | Value::Map(_) => {
                 let mut result = Ok(());
-                walk(value, b' ', out, depth, &mut |item, out| {
+                walk(value, out, depth, &mut |item, out| {
                     if result.is_ok() {
                         result = verb_to(out, verb, item, flags, depth + 1);
                     }

@@ -1,4 +1,4 @@
-//! Maps.
+//! Maps: made, read, merged, and changed in place.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
