@@ -13,6 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["cipher", "envelope", "mac", "metadata", "scope", "shamir", "tree"],
     &["format", "keyservice"],
     &["file", "keyring", "recipients", "rules"],
+    &["provider", "template"],
 ];
 
 /// Steps along one floor that are allowed, each because the one is a part of what the other is.

@@ -223,9 +223,6 @@ impl<'a> Execution<'a, '_> {
                 let width = *width;
                 Box::new((0..*n).map(move |n| (Value::Int(width, n), Value::Int(width, n))))
             }
-            Value::Text(_) | Value::Number(_) | Value::Bool(_) | Value::Float(_) => {
-                return Err(Fault::new(format!("range cannot iterate over {}", over.type_name())));
-            }
             _ => return Err(Fault::new(format!("range cannot iterate over {}", over.type_name()))),
         };
         let Some(first) = steps.next() else {
