@@ -1,6 +1,6 @@
 //! Regular expressions as Go reads them: the patterns of creation rules and metadata.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use regex::{Regex, RegexBuilder};
@@ -109,6 +109,8 @@ struct Translator<'p> {
     copies: u32,
     /// Where the repetition before this place began, if there is one directly before it.
     repetition: Option<usize>,
+    /// The names of groups met so far. Go lets several have the same; here the first has it.
+    names: HashSet<String>,
     /// The Unicode classes met so far: looking one up means compiling it.
     unicode_classes: HashMap<String, Option<String>>,
 }
@@ -142,6 +144,7 @@ impl<'p> Translator<'p> {
             out: String::with_capacity(2 * text.len()),
             flags: Flags::default(),
             groups: Vec::new(),
+            names: HashSet::new(),
             atom: None,
             copies: 1,
             repetition: None,
@@ -245,7 +248,9 @@ impl<'p> Translator<'p> {
         // Go's names may begin with digits, the `regex` crate's may not: such a group has its number only.
         self.out.push_str(&match capture {
             None => format!("(?{flags}:"),
-            Some(name) if name.starts_with(|it: char| !it.is_ascii_digit()) => format!("(?P<{name}>(?{flags})"),
+            Some(name) if name.starts_with(|it: char| !it.is_ascii_digit()) && self.names.insert(name.into()) => {
+                format!("(?P<{name}>(?{flags})")
+            }
             Some(_) => format!("((?{flags})"),
         });
         Ok(())
