@@ -75,8 +75,10 @@ fn render(kind: &str, text: &str) -> Result<Vec<u8>, String> {
         }
         _ => {
             let map = template::parse_key_values(text.as_bytes()).map_err(|error| error.to_string())?;
-            let map: BTreeMap<String, String> =
-                map.iter().map(|(key, text)| (key.clone(), String::from_utf8_lossy(text.expose()).into_owned())).collect();
+            let map: BTreeMap<String, String> = map
+                .iter()
+                .map(|(key, text)| (key.clone(), String::from_utf8_lossy(text.expose()).into_owned()))
+                .collect();
             Ok(serde_json::to_vec(&map).expect("texts are JSON"))
         }
     }
@@ -95,7 +97,8 @@ fn ask(program: &std::path::Path, kind: &str, cases: &[String]) -> Vec<Result<Ve
     let lines: Vec<String> = cases
         .iter()
         .map(|case| {
-            let parse = |text: &str| serde_json::value::RawValue::from_string(text.replace('\n', "")).expect("it is JSON");
+            let parse =
+                |text: &str| serde_json::value::RawValue::from_string(text.replace('\n', "")).expect("it is JSON");
             let fields: BTreeMap<&str, _> = [
                 ("Secrets", parse(SECRETS)),
                 ("Metadata", parse(METADATA)),
@@ -133,7 +136,11 @@ fn decode(base64: &str) -> Vec<u8> {
     let digits: Vec<u32> = base64
         .bytes()
         .filter(|it| *it != b'=')
-        .map(|it| "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".find(char::from(it)).expect("it is base64") as u32)
+        .map(|it| {
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+                .find(char::from(it))
+                .expect("it is base64") as u32
+        })
         .collect();
     let mut out = Vec::new();
     for four in digits.chunks(4) {
@@ -199,7 +206,8 @@ fn hostile(text: &str) -> template::TemplateError {
 /// On the stack that the operator's threads have.
 #[test]
 fn hostile_templates_end_in_errors() {
-    let nested = |n: usize, open: &str, inner: &str, close: &str| [open.repeat(n), inner.into(), close.repeat(n)].concat();
+    let nested =
+        |n: usize, open: &str, inner: &str, close: &str| [open.repeat(n), inner.into(), close.repeat(n)].concat();
     let templates = [
         nested(100_000, "{{", "1", "}}"),
         format!("{{{{ {}1{} }}}}", "(".repeat(100_000), ")".repeat(100_000)),
@@ -308,9 +316,16 @@ fn keys_and_certificates_are_spelt_as_pem() {
     let texts = BTreeMap::from([
         (
             "okp".to_owned(),
-            SecretText::from(r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#),
+            SecretText::from(
+                r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+            ),
         ),
-        ("pem".to_owned(), SecretText::from("text\n-----BEGIN A-----\nQUJD\n-----END A-----\n-----BEGIN B-----\nREVG\n-----END B-----\n")),
+        (
+            "pem".to_owned(),
+            SecretText::from(
+                "text\n-----BEGIN A-----\nQUJD\n-----END A-----\n-----BEGIN B-----\nREVG\n-----END B-----\n",
+            ),
+        ),
     ]);
     for (text, expected) in [
         (

@@ -119,6 +119,8 @@ struct Translator<'p> {
     copies: u32,
     /// Where the repetition before this place began, if there is one directly before it.
     repetition: Option<usize>,
+    /// The names of groups met so far. Go lets several have the same; here the first has it.
+    names: HashSet<String>,
     /// The Unicode classes met so far: looking one up means compiling it.
     unicode_classes: HashMap<String, Option<String>>,
 }

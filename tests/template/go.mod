@@ -1,7 +1,7 @@
 // Pins the template engine that ours is compared with, for tests only. `cargo xtask peers` builds it.
 module leafseal/template
 
-go 1.26.8
+go 1.26.0
 
 require (
 	github.com/Masterminds/sprig/v3 v3.3.0

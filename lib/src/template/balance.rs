@@ -1,6 +1,9 @@
 //! Whether each block of a template is closed, and each `end` and `else` belongs to one: `gotmpl` does
 //! not ask.
 
+/// Blocks inside of blocks; each takes several frames of the parser's stack and of ours.
+const DEEPEST: usize = 50;
+
 const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// Walks the actions of `text`.
@@ -9,7 +12,7 @@ const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 ///
 /// The line and what is wrong there.
 pub(super) fn check(text: &str, left: &str, right: &str) -> Result<(), (usize, &'static str)> {
-    let mut open: Vec<(&str, bool)> = Vec::new();
+    let mut open: Vec<(&str, bool, usize)> = Vec::new();
     let mut at = 0;
     while let Some(found) = text[at..].find(left) {
         let start = at + found;
@@ -24,26 +27,27 @@ pub(super) fn check(text: &str, left: &str, right: &str) -> Result<(), (usize, &
         let word = words.next().unwrap_or_default();
         match word {
             "define" if !open.is_empty() => return fail("a template is defined inside a block"),
-            "if" | "range" | "with" | "define" | "block" => open.push((word, false)),
-            "end" => {
-                if open.pop().is_none() {
-                    return fail("unexpected {{end}}");
-                }
-            }
+            "if" | "range" | "with" | "define" | "block" => open.push((word, false, 1)),
+            "end" if open.pop().is_none() => return fail("unexpected {{end}}"),
             "else" => match open.last_mut() {
-                Some((kind, has_else)) if matches!(*kind, "if" | "range" | "with") && !*has_else => {
+                Some((kind, has_else, links)) if matches!(*kind, "if" | "range" | "with") && !*has_else => {
+                    *links += 1;
                     let next = words.find(|it| !it.is_empty()).unwrap_or_default();
                     *has_else = !(next == *kind && *kind != "range");
-                    if next != "" && *has_else {
+                    if !next.is_empty() && *has_else {
                         return fail("unexpected word after else");
                     }
                 }
                 _ => return fail("unexpected {{else}}"),
             },
-            "break" | "continue" if !open.iter().any(|(kind, _)| *kind == "range") => {
+            "break" | "continue" if !open.iter().any(|it| it.0 == "range") => {
                 return fail("break and continue belong inside range");
             }
             _ => {}
+        }
+        // Each link of a chain of `else if` is nested in the one before.
+        if open.iter().map(|it| it.2).sum::<usize>() > DEEPEST {
+            return fail("nested too deep");
         }
         at = text.len() - body.len() + length;
     }
@@ -69,6 +73,9 @@ fn length_of_action(body: &str, right: &str) -> Option<usize> {
             quote @ (b'"' | b'\'') => {
                 at += 1;
                 while *bytes.get(at)? != quote {
+                    if bytes[at] == b'\n' {
+                        return None;
+                    }
                     at += if bytes[at] == b'\\' { 2 } else { 1 };
                 }
             }

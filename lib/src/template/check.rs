@@ -53,7 +53,12 @@ impl Check<'_> {
             pipe.decl.iter().try_for_each(|name| self.variable(name, pipe.pos.line))?;
         }
         for (n, command) in pipe.commands.iter().enumerate() {
-            if n > 0 && matches!(command.args.first(), Some(Expr::Bool(..) | Expr::Dot(_) | Expr::Nil(_) | Expr::Number(..) | Expr::String(..))) {
+            if n > 0
+                && matches!(
+                    command.args.first(),
+                    Some(Expr::Bool(..) | Expr::Dot(_) | Expr::Nil(_) | Expr::Number(..) | Expr::String(..))
+                )
+            {
                 return Err(self.syntax(pipe.pos.line, "a stage of the pipeline after the first is no function".into()));
             }
             command.args.iter().try_for_each(|it| self.expression(it))?;

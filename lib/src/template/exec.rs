@@ -24,7 +24,7 @@ const BYTES: u64 = 64 << 20;
 const LONGEST_OUTPUT: usize = 4 << 20;
 /// Blocks, parentheses and templates inside each other, together. Each level takes a few KiB of a stack
 /// that may have 2 MiB in all.
-const DEEPEST: usize = 120;
+const DEEPEST: usize = 64;
 
 impl Budget {
     /// All that one execution may take.
@@ -212,7 +212,8 @@ impl<'a> Execution<'a, '_> {
                 Box::new((0..list.items.len()).map(move |n| (Value::int(n as i64), list.items[n].clone())))
             }
             Value::Map(map) if map.element != Element::Field => {
-                let items: Vec<_> = map.items.borrow().iter().map(|(k, v)| (Value::Text(k.clone()), v.clone())).collect();
+                let items: Vec<_> =
+                    map.items.borrow().iter().map(|(k, v)| (Value::Text(k.clone()), v.clone())).collect();
                 Box::new(items.into_iter())
             }
             Value::Int(width, n) => {
@@ -221,9 +222,6 @@ impl<'a> Execution<'a, '_> {
                 }
                 let width = *width;
                 Box::new((0..*n).map(move |n| (Value::Int(width, n), Value::Int(width, n))))
-            }
-            Value::Text(_) | Value::Number(_) | Value::Bool(_) | Value::Float(_) => {
-                return Err(Fault::new(format!("range cannot iterate over {}", over.type_name())));
             }
             _ => return Err(Fault::new(format!("range cannot iterate over {}", over.type_name()))),
         };
@@ -347,22 +345,20 @@ impl<'a> Execution<'a, '_> {
         }
         let missing = self.set.dialect.missing;
         match value {
-            Value::Missing if missing == Missing::Error => Err(Fault::new(format!("nil data; no entry for key {name:?}"))),
+            Value::Missing if missing == Missing::Error => {
+                Err(Fault::new(format!("nil data; no entry for key {name:?}")))
+            }
             Value::Missing => Ok(Value::Missing),
             Value::Nil => Err(Fault::new(format!("nil pointer evaluating interface {{}}.{name}"))),
             Value::Map(map) => {
                 let found = map.items.borrow().get(&Text::from(name)).cloned();
                 match found {
-                    _ if !arguments.is_empty() => {
-                        Err(Fault::new(format!("{name} is not a method but has arguments")))
-                    }
+                    _ if !arguments.is_empty() => Err(Fault::new(format!("{name} is not a method but has arguments"))),
                     Some(value) => Ok(value),
                     None if map.element == Element::Field => {
                         Err(Fault::new(format!("can't evaluate field {name} in what the template is given")))
                     }
-                    None if missing == Missing::Error => {
-                        Err(Fault::new(format!("map has no entry for key {name:?}")))
-                    }
+                    None if missing == Missing::Error => Err(Fault::new(format!("map has no entry for key {name:?}"))),
                     None => Ok(Value::Missing),
                 }
             }
@@ -401,7 +397,13 @@ impl<'a> Execution<'a, '_> {
         Ok(value)
     }
 
-    fn short_circuit(&mut self, dot: &Value, name: &str, rest: &'a [Expr], last: Option<Value>) -> Result<Value, Fault> {
+    fn short_circuit(
+        &mut self,
+        dot: &Value,
+        name: &str,
+        rest: &'a [Expr],
+        last: Option<Value>,
+    ) -> Result<Value, Fault> {
         let mut value = None;
         for expr in rest {
             let next = self.expression(dot, expr)?;

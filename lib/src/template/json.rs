@@ -37,7 +37,8 @@ fn build(raw: &RawValue, numbers: Numbers) -> Result<Value, Unspeakable> {
     Ok(match text.as_bytes().first() {
         Some(b'{') => {
             let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(|_| Unspeakable)?;
-            let items: Result<_, _> = members.into_iter().map(|(k, v)| Ok((Text::from(k), build(v, numbers)?))).collect();
+            let items: Result<_, _> =
+                members.into_iter().map(|(k, v)| Ok((Text::from(k), build(v, numbers)?))).collect();
             Value::map(items?)
         }
         Some(b'[') => {
@@ -167,7 +168,9 @@ fn put_text(text: &[u8], escapes_html: bool, out: &mut Vec<u8>) {
             0..0x80 => out.push(*byte),
             _ if n == 1 => out.extend_from_slice(b"\\ufffd"),
             _ => match &rest[..n] {
-                [0xe2, 0x80, last @ (0xa8 | 0xa9)] => out.extend_from_slice(format!("\\u20{:02x}", last - 0x80).as_bytes()),
+                [0xe2, 0x80, last @ (0xa8 | 0xa9)] => {
+                    out.extend_from_slice(format!("\\u20{:02x}", last - 0x80).as_bytes())
+                }
                 other => out.extend_from_slice(other),
             },
         }

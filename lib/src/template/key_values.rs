@@ -40,6 +40,11 @@ pub fn parse_key_values(text: &[u8]) -> Result<BTreeMap<String, SecretText>, Key
         let text = match value {
             Value::Nil | Value::Missing => SecretText::default(),
             Value::List(_) | Value::Map(_) => return Err(KeyValuesError::Nested(key)),
+            // Kubernetes spells floats as if they had 32 bits.
+            Value::Float(f) => {
+                let short = format!("{:e}", *f as f32).parse().unwrap_or(*f);
+                SecretText::from(print::spell_float(short, 'g', None).as_str())
+            }
             other => match print::print(other) {
                 Ok(text) => SecretText::new(&*text),
                 Err(Fault::Message(_) | Fault::Exhausted(_) | Fault::Break | Fault::Continue) => {

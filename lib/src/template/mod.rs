@@ -172,12 +172,11 @@ impl Set {
         }
         let [left, right] = &self.delimiters;
         balance::check(text, left, right).map_err(|(line, what)| syntax(line, what.into()))?;
-        let (body, defined) =
-            Parser::new(text, left, right).and_then(Parser::parse).map_err(|error| match error {
-                gotmpl::TemplateError::Parse { line, message, .. } => syntax(line, message),
-                gotmpl::TemplateError::Lex { line, message, .. } => syntax(line, message),
-                other => syntax(1, other.to_string()),
-            })?;
+        let (body, defined) = Parser::new(text, left, right).and_then(Parser::parse).map_err(|error| match error {
+            gotmpl::TemplateError::Parse { line, message, .. } => syntax(line, message),
+            gotmpl::TemplateError::Lex { line, message, .. } => syntax(line, message),
+            other => syntax(1, other.to_string()),
+        })?;
         let mut varies = check::check(name, &body, self.dialect)?;
         for definition in &defined {
             varies |= check::check(name, &definition.body, self.dialect)?;

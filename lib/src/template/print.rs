@@ -40,13 +40,12 @@ pub(super) fn print_line(values: &[Value]) -> Result<Text, Fault> {
 }
 
 fn write(value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<(), Fault> {
-    walk(value, b'v', out, depth, &mut |value, out| write_scalar(value, out))
+    walk(value, out, depth, &mut |value, out| write_scalar(value, out))
 }
 
 /// Writes lists and maps as Go does, and calls `scalar` for what is in them.
 fn walk(
     value: &Value,
-    verb: u8,
     out: &mut Vec<u8>,
     depth: usize,
     scalar: &mut dyn FnMut(&Value, &mut Vec<u8>),
@@ -61,7 +60,7 @@ fn walk(
                 if n > 0 {
                     out.push(b' ');
                 }
-                walk(item, verb, out, depth + 1, scalar)?;
+                walk(item, out, depth + 1, scalar)?;
             }
             out.push(b']');
         }
@@ -76,7 +75,7 @@ fn walk(
                     scalar(&Value::Text(key.clone()), out);
                     out.push(b':');
                 }
-                walk(item, verb, out, depth + 1, scalar)?;
+                walk(item, out, depth + 1, scalar)?;
             }
             out.extend_from_slice(if is_struct { b"}" } else { b"]" });
         }
@@ -364,7 +363,7 @@ fn verb_to(out: &mut Vec<u8>, verb: char, value: &Value, flags: &Flags, depth: u
         _ => match value {
             Value::List(_) | Value::Map(_) => {
                 let mut result = Ok(());
-                walk(value, b' ', out, depth, &mut |item, out| {
+                walk(value, out, depth, &mut |item, out| {
                     if result.is_ok() {
                         result = verb_to(out, verb, item, flags, depth + 1);
                     }
@@ -396,7 +395,14 @@ fn bad(out: &mut Vec<u8>, verb: char, value: &Value, depth: usize) -> Result<(),
     Ok(())
 }
 
-fn text_to(out: &mut Vec<u8>, verb: char, text: &[u8], flags: &Flags, value: &Value, depth: usize) -> Result<(), Fault> {
+fn text_to(
+    out: &mut Vec<u8>,
+    verb: char,
+    text: &[u8],
+    flags: &Flags,
+    value: &Value,
+    depth: usize,
+) -> Result<(), Fault> {
     let cut = || -> Vec<u8> {
         match flags.precision {
             None => text.to_vec(),
@@ -411,7 +417,10 @@ fn text_to(out: &mut Vec<u8>, verb: char, text: &[u8], flags: &Flags, value: &Va
     };
     match verb {
         's' | 'v' => pad(out, &cut(), flags),
-        'q' if flags.sharp && !text.contains(&b'`') && std::str::from_utf8(text).is_ok_and(|it| !it.contains(|c: char| c.is_control() && c != '\t')) => {
+        'q' if flags.sharp
+            && !text.contains(&b'`')
+            && std::str::from_utf8(text).is_ok_and(|it| !it.contains(|c: char| c.is_control() && c != '\t')) =>
+        {
             pad(out, &[b"`", cut().as_slice(), b"`"].concat(), flags);
         }
         'q' => pad(out, quote(&cut(), flags.plus).as_bytes(), flags),
@@ -482,7 +491,10 @@ pub(super) fn quote(text: &[u8], ascii: bool) -> String {
 
 /// As Go's `strconv.IsPrint`, by what Rust escapes: characters that show, and the space alone of all spaces.
 pub(super) fn is_printable(c: char) -> bool {
-    c == ' ' || !(c.is_whitespace() || c.is_control() || (c.escape_debug().len() > 1 && !matches!(c, '"' | '\'' | '\\') && !is_mark(c)))
+    c == ' '
+        || !(c.is_whitespace()
+            || c.is_control()
+            || (c.escape_debug().len() > 1 && !matches!(c, '"' | '\'' | '\\') && !is_mark(c)))
 }
 
 /// Marks that combine with what stands before: Rust escapes those, Go prints them.
@@ -516,12 +528,24 @@ fn integer_to(out: &mut Vec<u8>, verb: char, value: &Value, flags: &Flags, depth
             return Ok(());
         }
         'U' => {
-            pad(out, format!("U+{magnitude:04X}").as_bytes(), &Flags { zero: false, width: flags.width, minus: flags.minus, ..Flags::default() });
+            pad(
+                out,
+                format!("U+{magnitude:04X}").as_bytes(),
+                &Flags { zero: false, width: flags.width, minus: flags.minus, ..Flags::default() },
+            );
             return Ok(());
         }
         _ => return bad(out, verb, value, depth),
     };
-    let sign = if n < 0 { "-" } else if flags.plus { "+" } else if flags.space { " " } else { "" };
+    let sign = if n < 0 {
+        "-"
+    } else if flags.plus {
+        "+"
+    } else if flags.space {
+        " "
+    } else {
+        ""
+    };
     let mut digits = digits;
     match flags.precision {
         Some(0) if n == 0 => digits.clear(),
@@ -532,7 +556,11 @@ fn integer_to(out: &mut Vec<u8>, verb: char, value: &Value, flags: &Flags, depth
         }
         None => {}
     }
-    pad(out, format!("{sign}{prefix}{digits}").as_bytes(), &Flags { zero: false, width: flags.width, minus: flags.minus, ..Flags::default() });
+    pad(
+        out,
+        format!("{sign}{prefix}{digits}").as_bytes(),
+        &Flags { zero: false, width: flags.width, minus: flags.minus, ..Flags::default() },
+    );
     Ok(())
 }
 
@@ -564,6 +592,10 @@ fn float_to(out: &mut Vec<u8>, verb: char, f: f64, value: &Value, flags: &Flags,
     let zeros = flags.zero && !flags.minus && f.is_finite();
     let missing = flags.width.unwrap_or(0).saturating_sub(sign.len() + digits.len());
     let digits = if zeros { format!("{}{digits}", "0".repeat(missing)) } else { digits.to_owned() };
-    pad(out, format!("{sign}{digits}").as_bytes(), &Flags { zero: false, width: flags.width, minus: flags.minus, ..Flags::default() });
+    pad(
+        out,
+        format!("{sign}{digits}").as_bytes(),
+        &Flags { zero: false, width: flags.width, minus: flags.minus, ..Flags::default() },
+    );
     Ok(())
 }

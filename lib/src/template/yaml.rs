@@ -21,6 +21,10 @@ const FALSE: &[&str] = &["n", "N", "no", "No", "NO", "off", "Off", "OFF"];
 /// they do not fit.
 pub(super) fn read(text: &[u8], budget: &mut Budget) -> Result<Result<Value, Unreadable>, Fault> {
     let yaml = format::named("yaml").expect("YAML is a format");
+    let is_nothing = |line: &[u8]| matches!(line.trim_ascii().first(), None | Some(b'#'));
+    if text.split(|it| *it == b'\n').all(is_nothing) {
+        return Ok(Ok(Value::map(BTreeMap::new())));
+    }
     let Ok(tree) = yaml.parse(text) else { return Ok(Err(Unreadable)) };
     match tree.documents().first() {
         None => Ok(Ok(Value::map(BTreeMap::new()))),
@@ -102,12 +106,15 @@ impl Reader<'_> {
         let text = aliased.as_ref().map_or_else(|| self.tree.key(entry), |it| it.as_str());
         let is_plain = self.tree.text(key.span) == text;
         let spelt = match key.not_a_string {
+            None if is_plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") => {
+                return Err(Fault::new("a key is null"));
+            }
             None if is_plain && text == "<<" => return Ok(("<<".into(), true)),
             None if is_plain && TRUE.contains(&text) => "true".into(),
             None if is_plain && FALSE.contains(&text) => "false".into(),
             None => text.to_owned(),
-            Some("null") => return Err(Fault::new("a key is null")),
             Some(_) => match self.yaml.read_bare(text) {
+                Some(Scalar::Null) => return Err(Fault::new("a key is null")),
                 Some(Scalar::Int(n)) => n.to_string(),
                 Some(Scalar::Bool(b)) => b.to_string(),
                 Some(Scalar::Float(f)) => print::spell_float(f, 'g', None),
@@ -158,7 +165,14 @@ enum Place {
     AfterDash,
 }
 
-fn put(value: &Value, column: usize, place: Place, budget: &mut Budget, out: &mut Vec<u8>, depth: usize) -> Result<(), Fault> {
+fn put(
+    value: &Value,
+    column: usize,
+    place: Place,
+    budget: &mut Budget,
+    out: &mut Vec<u8>,
+    depth: usize,
+) -> Result<(), Fault> {
     if depth > DEEPEST {
         return Err(Fault::Exhausted("nest"));
     }
@@ -233,7 +247,6 @@ fn is_block(value: &Value) -> bool {
 
 /// As go-yaml's `keyList`: letters before digits' values, numbers in keys by their value.
 fn natural_order(a: &str, b: &str) -> std::cmp::Ordering {
-    use std::cmp::Ordering;
     let (x, y): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut in_digits = false;
     for at in 0..x.len().min(y.len()) {
@@ -248,34 +261,22 @@ fn natural_order(a: &str, b: &str) -> std::cmp::Ordering {
         }
         if c_letter || d_letter {
             return match in_digits {
-                true => c_letter.cmp(&d_letter),
-                false => d_letter.cmp(&c_letter),
+                true => d_letter.cmp(&c_letter),
+                false => c_letter.cmp(&d_letter),
             };
         }
+        // Zeros behind other digits count as digits do, zeros in front do not.
+        let follows = |it: &&char| it.is_ascii_digit();
+        let is_inner = x[..at].iter().rev().take_while(follows).any(|it| *it != '0');
+        let start = u64::from((c == '0' || d == '0') && is_inner);
         let number = |from: &[char]| -> (usize, u64) {
-            let digits: String = from.iter().take_while(|it| it.is_ascii_digit()).collect();
-            (digits.len(), digits.parse().unwrap_or(u64::MAX))
+            let digits = from.iter().map_while(|it| it.to_digit(10));
+            digits.fold((0, start), |(n, sum), it| (n + 1, sum.wrapping_mul(10).wrapping_add(u64::from(it))))
         };
-        // Zeros in front are compared as numbers would be: the more of them, the later.
-        if c == '0' || d == '0' {
-            let before: String = x[..at].iter().rev().take_while(|it| **it == '0').collect();
-            if before.len() == at || at > 0 && !x[at - 1].is_ascii_digit() {
-                let ((_, m), (_, n)) = (number(&x[at..]), number(&y[at..]));
-                if m != n {
-                    return m.cmp(&n);
-                }
-            }
-        }
         let ((m_len, m), (n_len, n)) = (number(&x[at..]), number(&y[at..]));
-        if m != n {
-            return m.cmp(&n);
-        }
-        if m_len != n_len {
-            return m_len.cmp(&n_len);
-        }
-        return c.cmp(&d);
+        return m.cmp(&n).then(m_len.cmp(&n_len)).then(c.cmp(&d));
     }
-    x.len().cmp(&y.len()).then(Ordering::Equal)
+    x.len().cmp(&y.len())
 }
 
 fn put_text(text: &[u8], column: usize, out: &mut Vec<u8>) {
@@ -284,7 +285,7 @@ fn put_text(text: &[u8], column: usize, out: &mut Vec<u8>) {
         return;
     };
     let yaml = format::named("yaml").expect("YAML is a format");
-    let means_itself = matches!(yaml.read_bare(text), Some(Scalar::Str(it)) if it.expose() == text.as_bytes());
+    let means_itself = matches!(yaml.read_bare(text), None | Some(Scalar::Str(_)));
     let is_word = TRUE.contains(&text) || FALSE.contains(&text) || text == "<<" || text.is_empty();
     if text.contains('\n') && text.chars().all(|c| c == '\n' || print::is_printable(c)) {
         put_literal(text, column, out);

@@ -117,10 +117,9 @@ fn index(call: &mut Call<'_, '_>) -> Answer {
 
 fn offset(key: &Value, len: usize) -> Result<usize, Fault> {
     match key {
-        Value::Int(width, n) => usize::try_from(widen(*width, *n))
-            .ok()
-            .filter(|n| *n < len)
-            .ok_or_else(|| Fault::new("index out of range")),
+        Value::Int(width, n) => {
+            usize::try_from(widen(*width, *n)).ok().filter(|n| *n < len).ok_or_else(|| Fault::new("index out of range"))
+        }
         other => Err(Fault::new(format!("cannot index slice/array with type {}", other.type_name()))),
     }
 }

@@ -42,7 +42,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     exactly("mustDateModify", 2, |call| modify(call, true)),
     exactly("mustToDate", 2, |call| {
         let (layout, text) = (call.text(0)?, call.text(1)?);
-        let time = parse(&layout.lossy(), &text.lossy()).ok_or_else(|| Fault::new("the text is not laid out like that"))?;
+        let time =
+            parse(&layout.lossy(), &text.lossy()).ok_or_else(|| Fault::new("the text is not laid out like that"))?;
         Ok(Value::Time(Rc::new(time)))
     }),
     exactly("must_date_modify", 2, |call| modify(call, true)),
@@ -102,17 +103,22 @@ impl Time {
         let mut out = String::new();
         let mut rest = layout;
         while !rest.is_empty() {
-            let Some((element, spelt)) = ELEMENTS.iter().copied().chain([(Element::Fraction, "")]).find_map(|(element, text)| {
-                let n = element.length(text, rest)?;
-                Some((element, &rest[..n]))
-            }) else {
+            let Some((element, spelt)) =
+                ELEMENTS.iter().copied().chain([(Element::Fraction, "")]).find_map(|(element, text)| {
+                    let n = element.length(text, rest)?;
+                    Some((element, &rest[..n]))
+                })
+            else {
                 let c = rest.chars().next().expect("there is a rest");
                 out.push(c);
                 rest = &rest[c.len_utf8()..];
                 continue;
             };
             rest = &rest[spelt.len()..];
-            let hour12 = match at.hour() % 12 { 0 => 12, n => n };
+            let hour12 = match at.hour() % 12 {
+                0 => 12,
+                n => n,
+            };
             match element {
                 Element::Year => out.push_str(&format!("{:04}", at.year())),
                 Element::Year2 => out.push_str(&format!("{:02}", at.year().rem_euclid(100))),
@@ -246,7 +252,17 @@ const ELEMENTS: &[(Element, &str)] = &[
 ];
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -257,9 +273,11 @@ fn parse(layout: &str, text: &str) -> Option<Time> {
     let (mut nanosecond, mut offset, mut half, mut day_of_year) = (0_i32, 0_i32, None, None);
     let (mut layout, mut text) = (layout, text);
     while !layout.is_empty() {
-        let found = ELEMENTS.iter().copied().chain([(Element::Fraction, "")]).find_map(|(element, spelt)| {
-            Some((element, element.length(spelt, layout)?))
-        });
+        let found = ELEMENTS
+            .iter()
+            .copied()
+            .chain([(Element::Fraction, "")])
+            .find_map(|(element, spelt)| Some((element, element.length(spelt, layout)?)));
         let Some((element, n)) = found else {
             let c = layout.chars().next()?;
             text = text.strip_prefix(c)?;
@@ -295,14 +313,16 @@ fn parse(layout: &str, text: &str) -> Option<Time> {
             Element::Second2 | Element::Second1 => {
                 second = if element == Element::Second2 { number(2, 2)? } else { number(1, 2)? } as i8;
                 // A fraction may follow even where the layout has none.
-                let digits = text.strip_prefix(['.', ',']).map_or(0, |it| it.bytes().take_while(u8::is_ascii_digit).count());
+                let digits =
+                    text.strip_prefix(['.', ',']).map_or(0, |it| it.bytes().take_while(u8::is_ascii_digit).count());
                 if digits > 0 && Element::Fraction.length("", layout).is_none() {
                     nanosecond = format!("{:0<9}", &text[1..=digits]).get(..9)?.parse().ok()?;
                     text = &text[digits + 1..];
                 }
             }
             Element::Fraction => {
-                let digits = text.strip_prefix(['.', ',']).map_or(0, |it| it.bytes().take_while(u8::is_ascii_digit).count());
+                let digits =
+                    text.strip_prefix(['.', ',']).map_or(0, |it| it.bytes().take_while(u8::is_ascii_digit).count());
                 if digits > 0 {
                     nanosecond = format!("{:0<9}", &text[1..=digits]).get(..9)?.parse().ok()?;
                     text = &text[digits + 1..];
@@ -378,7 +398,9 @@ fn starts_with(text: &str, name: &str) -> bool {
 fn moment(call: &Call<'_, '_>, n: usize) -> Time {
     match &call.arguments[n] {
         Value::Time(time) => (**time).clone(),
-        Value::Int(Width::Int | Width::Int64, seconds) => Time { nanoseconds: i128::from(*seconds) * SECOND, offset: 0 },
+        Value::Int(Width::Int | Width::Int64, seconds) => {
+            Time { nanoseconds: i128::from(*seconds) * SECOND, offset: 0 }
+        }
         _ => Time { nanoseconds: call.surroundings.now, offset: 0 },
     }
 }

@@ -1,4 +1,4 @@
-//! Maps.
+//! Maps: made, read, merged, and changed in place.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -98,7 +98,9 @@ fn pick(call: &mut Call<'_, '_>, wanted: bool) -> Answer {
         keys.push(call.text(n)?);
     }
     let items = map.items.borrow();
-    Ok(Value::map(items.iter().filter(|(key, _)| keys.contains(key) == wanted).map(|(k, v)| (k.clone(), v.clone())).collect()))
+    Ok(Value::map(
+        items.iter().filter(|(key, _)| keys.contains(key) == wanted).map(|(k, v)| (k.clone(), v.clone())).collect(),
+    ))
 }
 
 fn dig(call: &mut Call<'_, '_>) -> Answer {
@@ -160,7 +162,7 @@ fn merge_all(call: &mut Call<'_, '_>, overwrite: bool) -> Answer {
 }
 
 /// As mergo: maps in both are merged, in place; else what is empty is replaced, or with `overwrite` all
-/// that the other has and is not empty.
+/// that the other has.
 fn merge(budget: &mut Budget, into: &Rc<Map>, from: &Rc<Map>, overwrite: bool, depth: usize) -> Result<(), Fault> {
     if depth > DEEPEST {
         return Err(Fault::Exhausted("nest"));
@@ -174,8 +176,7 @@ fn merge(budget: &mut Budget, into: &Rc<Map>, from: &Rc<Map>, overwrite: bool, d
         let ours = into.items.borrow().get(&key).cloned();
         match (&ours, &theirs) {
             (Some(Value::Map(ours)), Value::Map(theirs)) => merge(budget, ours, theirs, overwrite, depth + 1)?,
-            (Some(ours), theirs) if ours.is_true() && !(overwrite && theirs.is_true()) => {}
-            (Some(_), theirs) if !theirs.is_true() && overwrite => {}
+            (Some(ours), _) if ours.is_true() && !overwrite => {}
             _ => {
                 refuse_cycle(budget, into, &theirs)?;
                 into.items.borrow_mut().insert(key, theirs);

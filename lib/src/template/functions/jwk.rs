@@ -68,11 +68,9 @@ fn spell(call: &mut Call<'_, '_>, private: bool) -> Answer {
             let point = [&[4][..], &padded(number("x")?)?, &padded(number("y")?)?].concat();
             let secret = match private {
                 false => None,
-                true => Some(sequence(&[
-                    &integer(&[1]),
-                    &tag(0x04, &padded(number("d")?)?),
-                    &tag(0xa1, &bits(&point)),
-                ])),
+                true => {
+                    Some(sequence(&[&integer(&[1]), &tag(0x04, &padded(number("d")?)?), &tag(0xa1, &bits(&point))]))
+                }
             };
             (sequence(&[&tag(0x06, EC), &tag(0x06, oid)]), bits(&point), secret)
         }

@@ -59,10 +59,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 fn list(call: &mut Call<'_, '_>) -> Answer {
-    Ok(match call.len() {
-        0 => Value::nil_list(),
-        n => Value::list((0..n).map(|n| call.any(n)).collect()),
-    })
+    Ok(Value::list((0..call.len()).map(|n| call.any(n)).collect()))
 }
 
 fn append(call: &mut Call<'_, '_>) -> Answer {

@@ -185,9 +185,7 @@ impl Call<'_, '_> {
     fn map(&self, n: usize) -> Result<Rc<Map>, Fault> {
         match &self.arguments[n] {
             Value::Map(map) if map.element == Element::Any => Ok(Rc::clone(map)),
-            Value::Missing | Value::Nil => {
-                Ok(Rc::new(Map { element: Element::Any, items: BTreeMap::new().into() }))
-            }
+            Value::Missing | Value::Nil => Ok(Rc::new(Map { element: Element::Any, items: BTreeMap::new().into() })),
             _ => Err(self.wrong(n, "map[string]interface {}")),
         }
     }
@@ -227,7 +225,8 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for function in GROUPS.iter().copied().flatten() {
             assert!(seen.insert(function.name), "{} is there twice", function.name);
-            let named = EXTERNAL_SECRETS.functions.contains(&function.name) || VAULT_SECRETS.functions.contains(&function.name);
+            let named =
+                EXTERNAL_SECRETS.functions.contains(&function.name) || VAULT_SECRETS.functions.contains(&function.name);
             assert!(named || is_of_go(function.name), "{} is in no dialect", function.name);
         }
         for name in EXTERNAL_SECRETS.functions.iter().chain(VAULT_SECRETS.functions) {

@@ -73,7 +73,11 @@ pub(super) fn to_int(value: &Value) -> i64 {
         Value::Int(_, n) => *n,
         Value::Float(f) => {
             // Where the machine's conversion is not defined, amd64 has the smallest number.
-            if f.is_nan() || *f >= 9_223_372_036_854_775_808.0 || *f < -9_223_372_036_854_775_808.0 { i64::MIN } else { *f as i64 }
+            if f.is_nan() || *f >= 9_223_372_036_854_775_808.0 || *f < -9_223_372_036_854_775_808.0 {
+                i64::MIN
+            } else {
+                *f as i64
+            }
         }
         Value::Bool(b) => i64::from(*b),
         Value::Text(text) | Value::Number(text) => {
@@ -129,7 +133,7 @@ fn parse_any_base(text: &str) -> Option<i64> {
     };
     if body.contains('_') {
         let placed = body.split('_').enumerate().all(|(n, it)| !it.is_empty() || (n == 0 && radix != 10));
-        if radix == 10 || !placed {
+        if !placed {
             return None;
         }
     }
@@ -197,7 +201,10 @@ impl Decimal {
         let text = format!("{f:e}");
         let (mantissa, exponent) = text.split_once('e')?;
         let decimals = mantissa.split_once('.').map_or(0, |(_, it)| it.len() as i32);
-        Some(Self { digits: mantissa.replace('.', "").parse().ok()?, exponent: exponent.parse::<i32>().ok()? - decimals })
+        Some(Self {
+            digits: mantissa.replace('.', "").parse().ok()?,
+            exponent: exponent.parse::<i32>().ok()? - decimals,
+        })
     }
 
     fn to_float(self) -> f64 {

@@ -50,9 +50,27 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 /// The functions whose answer differs each time, these and those of other files.
 pub(in crate::template) const VARYING: &[&str] = &[
-    "ago", "bcrypt", "buildCustomCert", "encryptAES", "genCA", "genCAWithKey", "genPrivateKey", "genSelfSignedCert",
-    "genSelfSignedCertWithKey", "genSignedCert", "genSignedCertWithKey", "htpasswd", "now", "randAlpha", "randAlphaNum",
-    "randAscii", "randBytes", "randInt", "randNumeric", "shuffle", "uuidv4",
+    "ago",
+    "bcrypt",
+    "buildCustomCert",
+    "encryptAES",
+    "genCA",
+    "genCAWithKey",
+    "genPrivateKey",
+    "genSelfSignedCert",
+    "genSelfSignedCertWithKey",
+    "genSignedCert",
+    "genSignedCertWithKey",
+    "htpasswd",
+    "now",
+    "randAlpha",
+    "randAlphaNum",
+    "randAscii",
+    "randBytes",
+    "randInt",
+    "randNumeric",
+    "shuffle",
+    "uuidv4",
 ];
 
 fn count(call: &Call<'_, '_>) -> Result<usize, Fault> {

@@ -125,10 +125,12 @@ impl Url {
             Some(inner) => inner.split_once(']')?.1,
             None => host.find(':').map_or("", |at| &host[at..]),
         };
-        let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|it| it.bytes().all(|b| b.is_ascii_digit()));
+        let is_port =
+            port.is_empty() || port.strip_prefix(':').is_some_and(|it| it.bytes().all(|b| b.is_ascii_digit()));
         let is_host = |it: u8| it >= 0x80 || it.is_ascii_alphanumeric() || b"-_.~%".contains(&it) || HOST.contains(&it);
         // Go unescapes nothing in a host but bytes beyond ASCII.
-        let escaped_ascii = host.match_indices('%').any(|(at, _)| host.as_bytes().get(at + 1).is_none_or(|it| *it < b'8'));
+        let escaped_ascii =
+            host.match_indices('%').any(|(at, _)| host.as_bytes().get(at + 1).is_none_or(|it| *it < b'8'));
         if !is_port || !host.bytes().all(is_host) || escaped_ascii {
             return None;
         }

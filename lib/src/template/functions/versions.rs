@@ -18,8 +18,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     exactly("semverCompare", 2, |call| {
         let (constraint, version) = (call.text(0)?, call.text(1)?);
         call.budget.step(constraint.len() as u64)?;
-        let constraints =
-            parse_constraints(&constraint.lossy()).ok_or_else(|| Fault::new("improper constraint"))?;
+        let constraints = parse_constraints(&constraint.lossy()).ok_or_else(|| Fault::new("improper constraint"))?;
         let version = Version::parse(&version.lossy()).ok_or_else(invalid)?;
         Ok(Value::Bool(constraints.iter().any(|all| all.iter().all(|it| it.accepts(&version)))))
     }),
@@ -54,8 +53,7 @@ static VERSION: LazyLock<Regex> =
 static ONE: LazyLock<Regex> =
     LazyLock::new(|| compile(&format!(r"^\s*({OPERATORS})\s*({})\s*$", constraint_version())));
 static EACH: LazyLock<Regex> = LazyLock::new(|| compile(&format!(r"({OPERATORS})\s*({})", constraint_version())));
-static RANGE: LazyLock<Regex> =
-    LazyLock::new(|| compile(&format!(r"\s*({0})\s+-\s+({0})\s*", constraint_version())));
+static RANGE: LazyLock<Regex> = LazyLock::new(|| compile(&format!(r"\s*({0})\s+-\s+({0})\s*", constraint_version())));
 static VALID: LazyLock<Regex> = LazyLock::new(|| {
     let version = constraint_version();
     compile(&format!(r"^(\s*({OPERATORS})\s*({version})\s*)((?:\s+|,\s*)({OPERATORS})\s*({version})\s*)*$"))

@@ -103,7 +103,13 @@ fn to_lower(c: char) -> char {
     match (all.next(), all.next()) {
         (Some(lower), None) => lower,
         // The one letter of this kind: U+0130, whose simple mapping is a plain i.
-        _ => if c == '\u{130}' { 'i' } else { c },
+        _ => {
+            if c == '\u{130}' {
+                'i'
+            } else {
+                c
+            }
+        }
     }
 }
 
@@ -260,9 +266,7 @@ fn next_word(text: &str) -> (Word, &str, &str) {
         let next = text[uppers..].chars().next();
         let end = if uppers > first_len {
             match next {
-                Some(c) if is_alphabet(c) => {
-                    uppers - text[..uppers].chars().next_back().map_or(0, char::len_utf8)
-                }
+                Some(c) if is_alphabet(c) => uppers - text[..uppers].chars().next_back().map_or(0, char::len_utf8),
                 _ => uppers,
             }
         } else {
