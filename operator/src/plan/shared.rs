@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::{Action, Composed, Desired, Note, Observed, Plan, Verdict, data_of};
+use crate::api::external_secrets::{COULD_NOT_UPDATE, UPDATE_FAILED};
 use crate::digest::{self, Data, Labels};
 use crate::error::{Retry, Trouble};
 use crate::intent::{Intent, Owner, Ownership, Target, WhenMissing};
@@ -24,8 +25,6 @@ const MAX_SIZE: usize = 1 << 20;
 /// The longest key that Kubernetes stores.
 const MAX_KEY: usize = 253;
 
-const UPDATE_FAILED: &str = "UpdateFailed";
-const COULD_NOT_UPDATE: &str = "could not update secret";
 const COULD_NOT_DELETE: &str = "could not delete secret";
 const DELETED: &str = "secret deleted due to DeletionPolicy=Delete";
 

@@ -4,10 +4,11 @@ use leafseal::provider::{ProviderError, ProviderErrorKind};
 use leafseal::secret::SecretText;
 use leafseal::template::Surroundings;
 
-use super::{COULD_NOT_READ, UPDATE_FAILED, decode, keys, rewrite};
+use super::{decode, keys, rewrite};
 use crate::adapter::Found;
 use crate::api::external_secrets::{
-    ConversionStrategy, DataEntry, DataFromEntry, DecodingStrategy, ExternalSecretSpec, NullBytePolicy,
+    COULD_NOT_READ, ConversionStrategy, DataEntry, DataFromEntry, DecodingStrategy, ExternalSecretSpec, NullBytePolicy,
+    UPDATE_FAILED,
 };
 use crate::digest::Data;
 use crate::error::{Retry, Trouble};

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::*;
 use crate::adapter::Done;
+use crate::api::external_secrets::COULD_NOT_READ;
 use crate::intent::Refresh;
 use crate::plan::Verdict;
 
