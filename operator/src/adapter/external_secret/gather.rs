@@ -54,6 +54,7 @@ pub(super) fn gather(
     Ok((gathered, notes))
 }
 
+/// Of `spec.data`, too, the original says `dataFrom`, with the key behind it.
 fn missing(n: usize, key: Option<&str>) -> Note {
     let key = key.map(|it| format!(" (key={it})")).unwrap_or_default();
     let text = format!("secret does not exist at provider using spec.dataFrom[{n}]{key}");

@@ -212,7 +212,8 @@ async fn identities_are_read_where_the_kind_of_store_allows() {
         (
             NAMESPACED,
             "apps",
-            "jwt: {role: r, kubernetesServiceAccountToken: {serviceAccountRef: {name: sa}, audiences: [b], expirationSeconds: 900}}",
+            "jwt: {role: r, kubernetesServiceAccountToken: {serviceAccountRef: {name: sa}, audiences: [b], \
+             expirationSeconds: 900}}",
             "jwt Some(\"r\") Token(\"apps/sa b 900\")",
         ),
         (NAMESPACED, "apps", "cert: {clientCert: {name: s}, secretRef: {name: s}}", "cert None"),
@@ -293,7 +294,8 @@ async fn stores_open_or_say_why_not() {
         (
             NAMESPACED,
             "provider: {doppler: {}}".to_owned(),
-            "spec.provider.doppler: this provider is not served; those that are: vault, openBao, kubernetes, fake, sops",
+            "spec.provider.doppler: this provider is not served; those that are: vault, openBao, kubernetes, \
+             fake, sops",
         ),
         (NAMESPACED, "provider: {vault: {}}".to_owned(), "spec.provider.vault.server: is missing"),
         (NAMESPACED, "provider: {vault: {server: 5}}".to_owned(), "spec.provider.vault.server: expected a string"),

@@ -203,7 +203,8 @@ async fn of_kubernetes(
     // Whoever writes a SecretStore says where it is sent: the token would be theirs.
     if opening.is_namespaced() {
         return Err(Failure::settled(format!(
-            "{place}: serviceAccountRef or secretRef is needed; only a ClusterSecretStore may use the operator's own token"
+            "{place}: serviceAccountRef or secretRef is needed; only a ClusterSecretStore may use the \
+             operator's own token"
         )));
     }
     let own = opening.cluster.own_token();
