@@ -110,7 +110,8 @@ fn approle(bao: &OpenBao, role: &Value) -> Auth {
     }
 }
 
-const READER: &str = r#"path "secret/*" { capabilities = ["read", "list"] } path "kv1/*" { capabilities = ["read", "list"] }"#;
+const READER: &str =
+    r#"path "secret/*" { capabilities = ["read", "list"] } path "kv1/*" { capabilities = ["read", "list"] }"#;
 
 /// A token as identity providers sign them.
 fn signed(key: &KeyPair, claims: &Value) -> String {
@@ -214,7 +215,8 @@ async fn servers_have_to_prove_who_they_are() {
         ("anything", Tls { skip_verify: true, ..Tls::default() }, true),
     ] {
         for host in ["127.0.0.1", "localhost"] {
-            let (vault, _) = open(Settings { tls: tls.clone(), ..settings(bao.tls_address(host), Auth::Token("root".into())) });
+            let (vault, _) =
+                open(Settings { tls: tls.clone(), ..settings(bao.tls_address(host), Auth::Token("root".into())) });
             let result = read(&vault, &key("app"), "password").await;
             assert_eq!(result.is_ok(), is_fine, "{name} at {host}: {result:?}");
             if let Err(error) = result {
@@ -271,7 +273,8 @@ async fn secrets_of_both_versions_are_read_as_they_were_written() {
     assert!(mistaken.is_missing() && mistaken.message.contains("without `/data`"), "{mistaken}");
 
     let v1 = vault.at(place("kv1", KvVersion::V1));
-    let numbers: Value = serde_json::from_str(r#"{"n":5432,"f":1.50,"t":true,"z":null,"s":"é\n😀"}"#).expect("it is JSON");
+    let numbers: Value =
+        serde_json::from_str(r#"{"n":5432,"f":1.50,"t":true,"z":null,"s":"é\n😀"}"#).expect("it is JSON");
     bao.write("kv1/numbers", &numbers);
     for (property, expected) in [("n", "5432"), ("t", "true"), ("z", ""), ("s", "é\n😀")] {
         assert_eq!(read(&v1, &key("numbers"), property).await.expect(property), expected);
@@ -380,7 +383,8 @@ async fn secrets_are_found_and_told_about() {
         assert_eq!(read(&vault, &told, property).await.expect(property), expected);
     }
     let whole = read(&vault, &told, "").await.expect("it is told");
-    let expected = r#"{"created_time":"custom","current_version":"1","delete_version_after":"0s","env":"prod","owner":"me"}"#;
+    let expected =
+        r#"{"created_time":"custom","current_version":"1","delete_version_after":"0s","env":"prod","owner":"me"}"#;
     assert_eq!(whole, expected);
     let other = Address { metadata: true, ..key("db/c") };
     assert!(read(&vault, &other, "created_time").await.expect("it is told").ends_with('Z'));
