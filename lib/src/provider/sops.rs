@@ -92,7 +92,9 @@ impl Sops {
 
     async fn open(&self, name: &str) -> Result<Content, ProviderError> {
         let document = self.documents.get(name).ok_or_else(ProviderError::missing)?;
-        let format = format::for_name(name).or_else(|| format::named("binary")).expect("there is such a format");
+        let format = format::for_name(name).ok_or_else(|| {
+            ProviderError::invalid(format!("the name of the document {name:?} does not end as a format that is read"))
+        })?;
         let failed =
             |why: &dyn fmt::Display| ProviderError::invalid(format!("cannot open the document {name:?}: {why}"));
         let file = EncryptedFile::parse(format, document).map_err(|it| failed(&it))?;
@@ -119,7 +121,6 @@ fn content(plain: &PlainFile) -> Result<Content, String> {
     }
     let json = format::named("json").expect("there is such a format");
     match plain.format().name() {
-        "binary" => Ok(Content::Text(SecretText::from(plain.text()))),
         // The text itself keeps the spelling of numbers.
         "json" => Ok(object(plain.text())),
         _ => plain.print_as(json, &Layout::default()).map(|it| object(&it)).map_err(|it| it.to_string()),
@@ -219,7 +220,7 @@ mod tests {
         let age = Age::with_identities(SECRET);
         let ring = Keyring::new(vec![&age as &dyn KeyService]);
         block_on(ring.wrap(&key, &mut metadata, &mut Counter(3))).expect("wraps");
-        let format = format::for_name(name).or_else(|| format::named("binary")).expect("there is one");
+        let format = format::for_name(name).expect("there is one");
         let plain = PlainFile::parse(format, text.as_bytes()).expect("readable");
         plain.seal(metadata, &key, &Stopped, &mut Counter(9)).expect("sealable").text().as_bytes().to_vec()
     }
@@ -243,9 +244,6 @@ mod tests {
                     sealed("app.yaml", "# why\ndb:\n  user: app\n  ports: [1, 2]\non: true\nn: 5432\nz: null\n"),
                 ),
                 ("db.json", sealed("db.json", r#"{"f": 1.50, "big": 12345678901234567890, "a": {"b": "c"}}"#)),
-                ("web.env", sealed("web.env", "TOKEN=abc\n")),
-                ("my.ini", sealed("my.ini", "[part]\nname = value\n")),
-                ("note.txt", sealed("note.txt", "just text\n")),
             ],
             SECRET,
         );
@@ -258,9 +256,6 @@ mod tests {
             ("app.yaml", "db", r#"{"ports":[1,2],"user":"app"}"#),
             ("db.json", "f", "1.50"),
             ("db.json", "a.b", "c"),
-            ("web.env", "TOKEN", "abc"),
-            ("my.ini", "part.name", "value"),
-            ("note.txt", "", "just text\n"),
         ] {
             let content = block_on(store.read(&key(name))).expect(name);
             let value = content.value(Some(property)).expect(property);
@@ -288,9 +283,12 @@ mod tests {
         assert_eq!(kind("a.yaml", &broken, SECRET), ProviderErrorKind::Invalid);
         assert_eq!(kind("a.yaml", "user: visible\n", SECRET), ProviderErrorKind::Invalid);
         assert_eq!(kind("a.yaml", "][", SECRET), ProviderErrorKind::Invalid);
-        for text in ["a: visible1\na: visible2\n", "a: visible1\n---\nb: visible2\n"] {
-            let text = String::from_utf8(sealed("a.yaml", text)).expect("UTF-8");
-            assert_eq!(kind("a.yaml", &text, SECRET), ProviderErrorKind::Invalid);
+        for (name, text) in
+            [("a.json", r#"{"a":"visible1","a":"visible2"}"#), ("a.yaml", "a: visible1\n---\nb: visible2\n")]
+        {
+            let text = String::from_utf8(sealed(name, text)).expect("UTF-8");
+            assert_eq!(kind(name, &text, SECRET), ProviderErrorKind::Invalid);
         }
+        assert_eq!(kind("note.txt", "visible", SECRET), ProviderErrorKind::Invalid);
     }
 }
