@@ -104,9 +104,17 @@ async fn secrets_of_a_cluster_are_read_by_those_who_may() {
     assert!(matches!(stranger.kind, ProviderErrorKind::Unavailable { .. }), "{stranger:?}");
 
     // A kubeconfig must hold everything itself.
-    let names_files = kubeconfig.contains("certificate-authority:") || kubeconfig.contains("client-certificate:");
-    let plain = open(Cluster::Kubeconfig(kubeconfig.as_str().into())).read(&key("app")).await;
-    assert_eq!(plain.is_err(), names_files, "{plain:?}");
+    let data = base64_simd::STANDARD.encode_to_string(std::fs::read(plane.authority()).expect("it is there"));
+    let whole = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": plane.server(), "certificate-authority-data": data}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {"token": reader.expose_str().expect("tokens are text")}}],
+    });
+    let whole = open(Cluster::Kubeconfig(whole.to_string().as_str().into()));
+    assert_eq!(whole.check().await.expect("it may read"), Validity::Ready);
+    let names_files = open(Cluster::Kubeconfig(kubeconfig.as_str().into())).read(&key("app")).await;
+    assert_eq!(names_files.expect_err("it names files").kind, ProviderErrorKind::Invalid);
     let program = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
         "clusters": [{"name": "c", "cluster": {"server": plane.server()}}],
