@@ -93,23 +93,31 @@ pub fn peer(name: &str) -> Option<PathBuf> {
 /// The built program. `cargo xtask test` says where it is; else it is built here, once.
 pub fn leafseal() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        if let Some(set) = std::env::var_os("LEAFSEAL_BIN") {
-            let set = PathBuf::from(set);
-            assert!(set.is_file(), "LEAFSEAL_BIN names {}, which is not there", set.display());
-            return set;
-        }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "leafseal-cli"])
-            .current_dir(workspace())
-            .status()
-            .expect("cargo runs");
-        assert!(built.success(), "leafseal-cli builds");
-        // This program lies in `<target>/debug/deps`.
-        let here = std::env::current_exe().expect("a test knows where it is");
-        here.ancestors().nth(2).expect("a test lies in <target>/debug/deps").join("leafseal")
-    })
+    BUILT.get_or_init(|| built("leafseal-cli", "leafseal", "LEAFSEAL_BIN"))
+}
+
+/// The built operator, found as the program is.
+pub fn leafseal_operator() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| built("leafseal-operator", "leafseal-operator", "LEAFSEAL_OPERATOR"))
+}
+
+fn built(package: &str, program: &str, variable: &str) -> PathBuf {
+    if let Some(set) = std::env::var_os(variable) {
+        let set = PathBuf::from(set);
+        assert!(set.is_file(), "{variable} names {}, which is not there", set.display());
+        return set;
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--package", package])
+        .current_dir(workspace())
+        .status()
+        .expect("cargo runs");
+    assert!(built.success(), "{package} builds");
+    // This program lies in `<target>/debug/deps`.
+    let here = std::env::current_exe().expect("a test knows where it is");
+    here.ancestors().nth(2).expect("a test lies in <target>/debug/deps").join(program)
 }
 
 /// How a program ended and what it printed.

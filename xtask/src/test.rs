@@ -50,8 +50,8 @@ fn test(args: &[String], sum: &mut Sum) -> Result<(), Failure> {
     fs::create_dir_all(target()).map_err(|error| error.to_string())?;
     fs::write(&not_run, "").map_err(|error| format!("{}: {error}", not_run.display()))?;
 
-    step("building the program");
-    run_command(cargo().args(["build", "--package", "leafseal-cli"]))?;
+    step("building the programs");
+    run_command(cargo().args(["build", "--package", "leafseal-cli", "--package", "leafseal-operator"]))?;
 
     step("running every test");
     let mut child = cargo()
@@ -60,6 +60,7 @@ fn test(args: &[String], sum: &mut Sum) -> Result<(), Failure> {
         .env("LEAFSEAL_PEERS", &peers)
         .env("LEAFSEAL_NOT_RUN", &not_run)
         .env("LEAFSEAL_BIN", target().join("debug/leafseal"))
+        .env("LEAFSEAL_OPERATOR", target().join("debug/leafseal-operator"))
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| format!("cargo: {error}"))?;
