@@ -337,7 +337,7 @@ impl Run {
             let about: Vec<&Value> = events.iter().filter(|it| it["involvedObject"]["name"] == *step.about).collect();
             let fits = |it: &&&Value| {
                 it["type"] == *step.kind
-                    && it["reason"] == *step.reason
+                    && step.reason.as_ref().is_none_or(|want| it["reason"] == **want)
                     && step.saying.as_ref().is_none_or(|want| it["message"].as_str().unwrap_or_default().contains(want))
             };
             let times = |it: &Value| {

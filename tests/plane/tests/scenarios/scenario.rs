@@ -21,8 +21,6 @@ pub(crate) struct Scenario {
     pub(crate) alone: bool,
     #[serde(default)]
     pub(crate) namespace: Option<String>,
-    #[serde(default)]
-    pub(crate) prefix: Option<String>,
     pub(crate) steps: Vec<Value>,
 }
 
@@ -196,7 +194,7 @@ pub(crate) struct EventStep {
     pub(crate) namespace: Option<String>,
     #[serde(rename = "type")]
     pub(crate) kind: String,
-    pub(crate) reason: String,
+    pub(crate) reason: Option<String>,
     pub(crate) saying: Option<String>,
     #[serde(flatten)]
     pub(crate) count: Count,

@@ -126,6 +126,8 @@ impl World {
             self.bao.restart();
             self.furnish();
         }
+        // A scenario may have changed definitions.
+        Operator::install(&self.plane).await;
         if self.operator.is_none() || !self.args.is_empty() {
             self.args.clear();
             self.operator = None;
