@@ -3,26 +3,22 @@
 
 use std::fs;
 
-use leafseal_tests::{Outcome, Place, difference, named, peer, workspace};
-use libtest_mimic::{Arguments, Failed, Trial};
+use leafseal_tests::{Outcome, Place, Trials, difference, peer, workspace};
 
 fn main() {
-    let arguments = Arguments::from_args();
     let folder = workspace().join("tests/cli");
-    let mut trials = Vec::new();
+    let mut trials = Trials::default();
     for entry in fs::read_dir(&folder).expect("the scripts are there").flatten() {
         let path = entry.path();
         if path.extension().is_some_and(|it| it == "txt") {
             let file = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
             let text = fs::read_to_string(&path).expect("a script is text");
             for case in cases(&file, &text) {
-                let name = case.name.clone();
-                trials.push(Trial::test(name.clone(), move || named(&name, || run(&case)).map_err(Failed::from)));
+                trials.add(case.name.clone(), move || run(&case));
             }
         }
     }
-    trials.sort_by(|a, b| a.name().cmp(b.name()));
-    libtest_mimic::run(&arguments, trials).exit();
+    trials.run();
 }
 
 /// One case of a script: its commands and its files.

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use leafseal_tests::gnupg::Gnupg;
-use leafseal_tests::{Outcome, Place, SOPS, difference, named, peer};
-use libtest_mimic::{Arguments, Failed, Trial};
+use leafseal_tests::{Outcome, Place, SOPS, Trials, difference, peer};
 
 /// The most groups that are tried.
 const MOST: usize = 5;
@@ -13,24 +12,19 @@ const MOST: usize = 5;
 const DIRECTIONS: [(&str, &str); 3] = [("sops", "real"), ("real", "sops"), ("leafseal", "leafseal")];
 
 fn main() {
-    let arguments = Arguments::from_args();
-    let mut trials = Vec::new();
-    let mut add = |name: String, run: Box<dyn FnOnce() -> Result<(), String> + Send>| {
-        let test = name.clone();
-        trials.push(Trial::test(name, move || named(&test, run).map_err(Failed::from)));
-    };
+    let mut trials = Trials::default();
     for version in SOPS {
         for extension in ["yaml", "json"] {
             for groups in 1..=MOST {
                 let name = format!("open {version} {extension} {groups}");
-                add(name, Box::new(move || open(version, extension, groups)));
+                trials.add(name, move || open(version, extension, groups));
             }
-            add(format!("change {version} {extension}"), Box::new(move || change(version, extension)));
-            add(format!("mixed {version} {extension}"), Box::new(move || mixed(version, extension)));
+            trials.add(format!("change {version} {extension}"), move || change(version, extension));
+            trials.add(format!("mixed {version} {extension}"), move || mixed(version, extension));
         }
     }
-    add("layout".to_owned(), Box::new(layout));
-    libtest_mimic::run(&arguments, trials).exit();
+    trials.add("layout", layout);
+    trials.run();
 }
 
 /// A place with real sops of a version and an age key for each group.

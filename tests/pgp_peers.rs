@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use leafseal::edge::{Clock, Timestamp};
-use leafseal::keyservice::pgp::{self, Certificates, Finder, KIND, Pgp, SecretKeys};
+use leafseal::keyservice::pgp::{self, Certificates, KIND, Pgp, SecretKeys};
 use leafseal::keyservice::{KeyService, Prompt};
 use leafseal::metadata::MasterKey;
 use leafseal::secret::KeyPart;
@@ -27,19 +27,6 @@ impl Clock for Now {
     }
 }
 
-/// Keys in memory.
-struct Keys(Arc<Certificates>, Arc<SecretKeys>);
-
-impl Finder for Keys {
-    fn certificates(&self) -> Arc<Certificates> {
-        Arc::clone(&self.0)
-    }
-
-    fn secret_keys(&self) -> Arc<SecretKeys> {
-        Arc::clone(&self.1)
-    }
-}
-
 /// Answers with one passphrase and notes what was asked.
 struct Answer(&'static str, Arc<Mutex<Vec<String>>>);
 
@@ -54,7 +41,7 @@ fn service(certificates: &[u8], secret: &[u8]) -> Pgp {
     let (mut public, mut keys) = (Certificates::default(), SecretKeys::default());
     public.read("certificates", certificates.to_vec());
     keys.read("secret keys", secret);
-    Pgp::new(Keys(Arc::new(public), Arc::new(keys)), Now)
+    Pgp::new((Arc::new(public), Arc::new(keys)), Now)
 }
 
 /// Wraps the data key; the text says why not.

@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 
+use libtest_mimic::{Arguments, Failed, Trial};
 use tempfile::TempDir;
 
 /// A pair of age keys for tests: public, so never for anything else.
@@ -53,12 +54,30 @@ thread_local! {
     static TEST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs `body` as the test called `name`, for harnesses that do not name their threads.
-pub fn named<T>(name: &str, body: impl FnOnce() -> T) -> T {
+/// Runs `body` as the test called `name`: this harness does not name its threads.
+fn named<T>(name: &str, body: impl FnOnce() -> T) -> T {
     TEST.with_borrow_mut(|it| *it = Some(name.to_owned()));
     let result = body();
     TEST.with_borrow_mut(|it| *it = None);
     result
+}
+
+/// Tests that are known only when they start: one for each document, version or script.
+#[derive(Default)]
+pub struct Trials(Vec<Trial>);
+
+impl Trials {
+    /// Adds a test.
+    pub fn add(&mut self, name: impl Into<String>, body: impl FnOnce() -> Result<(), String> + Send + 'static) {
+        let name = name.into();
+        self.0.push(Trial::test(name.clone(), move || named(&name, body).map_err(Failed::from)));
+    }
+
+    /// Runs those that the command line asks for, and ends the program.
+    pub fn run(mut self) -> ! {
+        self.0.sort_by(|a, b| a.name().cmp(b.name()));
+        libtest_mimic::run(&Arguments::from_args(), self.0).exit()
+    }
 }
 
 /// Says that the running test cannot be run, or not in full. `cargo xtask test` collects these lines.
@@ -93,16 +112,16 @@ pub fn peer(name: &str) -> Option<PathBuf> {
 /// The built program. `cargo xtask test` says where it is; else it is built here, once.
 pub fn leafseal() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| built("leafseal-cli", "leafseal", "LEAFSEAL_BIN"))
+    BUILT.get_or_init(|| built("LEAFSEAL_BIN", "leafseal-cli", "leafseal"))
 }
 
-/// The built operator, found as the program is.
-pub fn leafseal_operator() -> &'static Path {
+/// The built operator, found as [`leafseal`] is.
+pub fn operator() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| built("leafseal-operator", "leafseal-operator", "LEAFSEAL_OPERATOR"))
+    BUILT.get_or_init(|| built("LEAFSEAL_OPERATOR_BIN", "leafseal-operator", "leafseal-operator"))
 }
 
-fn built(package: &str, program: &str, variable: &str) -> PathBuf {
+fn built(variable: &str, package: &str, name: &str) -> PathBuf {
     if let Some(set) = std::env::var_os(variable) {
         let set = PathBuf::from(set);
         assert!(set.is_file(), "{variable} names {}, which is not there", set.display());
@@ -117,7 +136,7 @@ fn built(package: &str, program: &str, variable: &str) -> PathBuf {
     assert!(built.success(), "{package} builds");
     // This program lies in `<target>/debug/deps`.
     let here = std::env::current_exe().expect("a test knows where it is");
-    here.ancestors().nth(2).expect("a test lies in <target>/debug/deps").join(program)
+    here.ancestors().nth(2).expect("a test lies in <target>/debug/deps").join(name)
 }
 
 /// How a program ended and what it printed.

@@ -13,6 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["cipher", "envelope", "mac", "metadata", "scope", "shamir", "tree"],
     &["format", "keyservice"],
     &["file", "keyring", "recipients", "rules"],
+    &["provider", "template"],
 ];
 
 /// Steps along one floor that are allowed, each because the one is a part of what the other is.
@@ -21,14 +22,24 @@ const NAMED_STEPS: &[(&str, &str)] =
 
 /// What `lib` never depends on: it does no input or output and has no clock.
 const NOT_IN_LIB: &[&str] =
-    &["anstream", "clap", "clap_complete", "dirs", "kube", "rpassword", "rustix", "signal-hook", "tempfile", "tokio"];
+    &["anstream", "clap", "clap_complete", "dirs", "rpassword", "rustix", "signal-hook", "tempfile"];
+
+/// What only providers need, which reach the network: dependencies of `lib` that are not there unless
+/// somebody asks for providers.
+const OF_PROVIDERS: &[&str] =
+    &["bytes", "futures", "gjson", "http", "k8s-openapi", "kube", "reqwest", "tokio", "vaultrs"];
 
 /// Crates that reach the network, and where alone they may be used.
 const NETWORK: &[(&str, &[&str])] = &[
     ("vaultrs", &["lib/src/keyservice/", "lib/src/provider/"]),
-    ("reqwest", &["lib/src/keyservice/", "lib/src/provider/"]),
+    ("rustify", &["lib/src/keyservice/", "lib/src/provider/"]),
+    ("reqwest", &["lib/src/keyservice/", "lib/src/provider/", "operator/src/"]),
+    ("kube", &["lib/src/provider/kubernetes.rs", "operator/src/"]),
+    ("k8s_openapi", &["lib/src/provider/kubernetes.rs", "operator/src/"]),
+    ("tokio", &["lib/src/provider/", "operator/src/"]),
+    ("gjson", &["lib/src/provider/", "operator/src/"]),
     ("ureq", &["lib/src/keyservice/", "lib/src/provider/"]),
-    ("hyper", &["lib/src/keyservice/", "lib/src/provider/"]),
+    ("hyper", &["lib/src/keyservice/", "lib/src/provider/", "operator/src/"]),
     ("tonic", &["lib/src/keyservice/", "cli/src/commands/keyservice.rs"]),
     ("aws_sdk_kms", &["lib/src/keyservice/"]),
 ];
@@ -174,9 +185,25 @@ fn lib_depends_on_nothing_with_an_outside() {
 }
 
 #[test]
+fn what_providers_need_is_there_for_them_alone() {
+    let manifest = fs::read_to_string(workspace().join("lib/Cargo.toml")).expect("lib has a manifest");
+    let dependencies = manifest.split("[dev-dependencies]").next().unwrap_or_default();
+    let is_optional = |name: &str| {
+        let line = dependencies.lines().find(|it| it.split(['.', ' ', '=']).next() == Some(name));
+        line.is_none_or(|it| it.contains("optional = true"))
+    };
+    let complaints: Vec<String> = OF_PROVIDERS
+        .iter()
+        .filter(|it| !is_optional(it))
+        .map(|it| format!("lib/Cargo.toml: {it} is there for providers alone: make it optional"))
+        .collect();
+    report(&complaints);
+}
+
+#[test]
 fn crates_with_a_place_stay_there() {
     let mut complaints = Vec::new();
-    for source in ["lib/src", "cli/src"].into_iter().flat_map(sources) {
+    for source in ["lib/src", "cli/src", "operator/src"].into_iter().flat_map(sources) {
         for (name, folders) in NETWORK.iter().chain(OF_ONE_KIND) {
             let is_used = !used(&source.code, &format!("{name}::")).is_empty();
             if is_used && !folders.iter().any(|it| source.path.starts_with(it)) {

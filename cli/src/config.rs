@@ -100,16 +100,28 @@ fn device_of(folder: &Path) -> Option<u64> {
     fs::metadata(folder).ok().map(|it| it.dev())
 }
 
-/// The search that counts for `file`, and the other one: from the working directory upward (drop-in
-/// mode) or from the file upward, as far as the repository or the mount point goes.
-fn searches(session: &Session, file: &Path) -> Result<(Search, Search), Failure> {
-    if let Some(path) = &session.config {
-        return Ok((Search { found: Some(path.clone()), mistaken: None }, Search::default()));
+/// The search that counts for `file`: from the working directory upward (drop-in mode) or from the file
+/// upward, as far as the repository or the mount point goes.
+fn search_for(session: &Session, file: &Path) -> Result<Search, Failure> {
+    match &session.config {
+        Some(path) => Ok(Search { found: Some(path.clone()), mistaken: None }),
+        None => search_as(session.is_drop_in(), session, file),
     }
-    let here = absolute(Path::new("."))?;
-    let beside = file.parent().unwrap_or(Path::new("/"));
-    let (from_here, from_file) = (search(&here, !session.is_drop_in()), search(beside, true));
-    Ok(if session.is_drop_in() { (from_here, from_file) } else { (from_file, from_here) })
+}
+
+/// The search that the other mode makes.
+fn other_search(session: &Session, file: &Path) -> Result<Search, Failure> {
+    match &session.config {
+        Some(_) => Ok(Search::default()),
+        None => search_as(!session.is_drop_in(), session, file),
+    }
+}
+
+fn search_as(as_sops: bool, session: &Session, file: &Path) -> Result<Search, Failure> {
+    Ok(match as_sops {
+        true => search(&absolute(Path::new("."))?, !session.is_drop_in()),
+        false => search(file.parent().unwrap_or(Path::new("/")), true),
+    })
 }
 
 /// The configuration whose rules count for `file`: the one that was named, else the first one found.
@@ -118,7 +130,7 @@ fn searches(session: &Session, file: &Path) -> Result<(Search, Search), Failure>
 ///
 /// If one is found that somebody else can write (guarantee C7).
 pub(crate) fn find(session: &Session, file: &Path) -> Result<Option<PathBuf>, Failure> {
-    let (ours, other) = searches(session, file)?;
+    let (ours, other) = (search_for(session, file)?, other_search(session, file)?);
     if let Some(mistaken) = &ours.mistaken {
         warn_of_name(session, mistaken, ours.found.as_deref());
     }
@@ -188,7 +200,7 @@ pub(crate) fn load(session: &Session, file: &Path) -> Result<Option<Configuratio
 /// In drop-in mode, if there is one and it cannot be read.
 pub(crate) fn must_be_readable(session: &Session, file: &Path) -> Result<(), Failure> {
     if session.is_drop_in()
-        && let Some(path) = searches(session, file)?.0.found
+        && let Some(path) = search_for(session, file)?.found
     {
         read(path)?;
     }
@@ -338,7 +350,7 @@ pub(crate) fn layout(session: &Session, file: &Path, format: &str) -> Layout {
     if session.indent.is_some() {
         return Layout { indent: session.indent };
     }
-    let config = searches(session, file).and_then(|(ours, _)| ours.found.map(read).transpose());
+    let config = search_for(session, file).and_then(|it| it.found.map(read).transpose());
     match config {
         Ok(config) => config.map(|it| it.layout(session, format)).unwrap_or_default(),
         Err(failure) => {

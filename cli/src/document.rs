@@ -20,18 +20,18 @@ use crate::source::{Source, absolute};
 use crate::ui;
 
 /// A file that has been opened, with what sealed it.
-pub(crate) struct Document {
+pub(crate) struct Document<P = PlainFile> {
     /// As it is stored.
     pub encrypted: EncryptedFile,
     /// The bytes that it was read from, where they are not its text.
     pub bytes: Vec<u8>,
     /// As it is read.
-    pub plain: PlainFile,
+    pub plain: P,
     /// What opens it.
     pub key: DataKey,
 }
 
-impl Document {
+impl<P> Document<P> {
     /// The bytes that it was read from.
     pub(crate) fn stored(&self) -> &[u8] {
         stored(&self.bytes, self.encrypted.text())
@@ -89,7 +89,10 @@ pub(crate) fn open(
     ignore_mac: bool,
 ) -> Result<Document, Failure> {
     let how = if ignore_mac { EncryptedFile::open_ignoring_mac } else { EncryptedFile::open };
-    Ok(open_as(session, source, format, bytes, keys, |file, key| Ok((how(file, key)?, ())))?.0)
+    open_as(session, source, format, bytes, keys, |file, key| {
+        let Opened { file, warnings } = how(file, key)?;
+        Ok((file, warnings))
+    })
 }
 
 /// As [`open`], for a change.
@@ -106,23 +109,32 @@ pub(crate) fn open_to_change(
     ignore_mac: bool,
 ) -> Result<Before, Failure> {
     let how = if ignore_mac { EncryptedFile::open_to_change_ignoring_mac } else { EncryptedFile::open_to_change };
-    let (document, leaves) = open_as(session, source, format, bytes, keys, how)?;
-    Ok(Before { document, leaves })
+    let opened = open_as(session, source, format, bytes, keys, |file, key| {
+        let (Opened { file, warnings }, leaves) = how(file, key)?;
+        Ok(((file, leaves), warnings))
+    })?;
+    let Document { encrypted, bytes, plain: (plain, leaves), key } = opened;
+    Ok(Before { document: Document { encrypted, bytes, plain, key }, leaves })
 }
 
-fn open_as<T>(
+/// As [`open`], where `how` says what is made of the file and what people should know of it.
+///
+/// # Errors
+///
+/// As for [`open`].
+pub(crate) fn open_as<P>(
     session: &Session,
     source: &Source,
     format: &'static dyn Format,
     bytes: Vec<u8>,
     keys: &Keys,
-    how: impl Fn(&EncryptedFile, &DataKey) -> Result<(Opened, T), OpenError>,
-) -> Result<(Document, T), Failure> {
+    how: impl Fn(&EncryptedFile, &DataKey) -> Result<(P, Vec<String>), OpenError>,
+) -> Result<Document<P>, Failure> {
     // It may turn out not to be encrypted.
     let mut bytes = Zeroizing::new(bytes);
     let encrypted = load(source, format, &mut bytes)?;
     let key = keys.unwrap(&source.label(), encrypted.metadata())?;
-    let (opened, rest) = how(&encrypted, &key).map_err(|it| {
+    let (plain, warnings) = how(&encrypted, &key).map_err(|it| {
         let failure = error::open(&it).at(source.label());
         match it {
             OpenError::Leaf { .. } | OpenError::MacUnreadable(_) if encrypted.metadata().groups.len() > 1 => {
@@ -131,10 +143,10 @@ fn open_as<T>(
             _ => failure,
         }
     })?;
-    for warning in &opened.warnings {
+    for warning in &warnings {
         session.warn(&format!("{}: {warning}", source.label()));
     }
-    Ok((Document { encrypted, bytes: std::mem::take(&mut *bytes), plain: opened.file, key }, rest))
+    Ok(Document { encrypted, bytes: std::mem::take(&mut *bytes), plain, key })
 }
 
 /// Reads a document that is to be sealed. The bytes are taken over if they are its text.

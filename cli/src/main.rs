@@ -26,15 +26,17 @@ mod source;
 mod survey;
 mod ui;
 
+use std::cell::LazyCell;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
 use leafseal::metadata::SOPS_VERSION;
 
+use args::deferred::narrowed;
 use args::dropin::{self, Asked};
-use args::{Cli, Compat};
+use args::{Cli, Compat, Globals};
 use error::{Failure, code};
 use session::{Mode, Session};
 
@@ -71,7 +73,7 @@ fn mode_of(args: &[OsString]) -> Mode {
 }
 
 fn run(mode: Mode, args: Vec<OsString>) -> Result<(), Failure> {
-    let mut definition = Cli::command();
+    let definition = LazyCell::new(Cli::command);
     let rest = match args.get(1).and_then(|it| it.to_str()) {
         Some("--compat=sops") if mode == Mode::DropIn => &args[2..],
         Some("--compat") if mode == Mode::DropIn => &args[3..],
@@ -83,12 +85,12 @@ fn run(mode: Mode, args: Vec<OsString>) -> Result<(), Failure> {
                 warnings.iter().for_each(|it| ui::warn(mode, it));
                 argv
             }
-            Asked::Help(command) => return help(&mut definition, command.as_deref()),
+            Asked::Help(command) => return help(command.as_deref()),
             Asked::Version => {
                 return ui::out(format!("sops {SOPS_VERSION}\nleafseal {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
             }
             Asked::Usage { command, message } => {
-                help(&mut definition, command.as_deref())?;
+                help(command.as_deref())?;
                 return Err(Failure::new(code::GENERIC, message).fatal_log());
             }
             Asked::Refused(failure) => return Err(failure),
@@ -96,6 +98,7 @@ fn run(mode: Mode, args: Vec<OsString>) -> Result<(), Failure> {
     } else {
         args
     };
+    let mut definition = narrowed(&definition, Globals::augment_args, &argv);
     let parsed = definition.try_get_matches_from_mut(argv).and_then(|it| Cli::from_arg_matches(&it));
     let Cli { globals, command } = match parsed {
         Ok(it) => it,
@@ -109,9 +112,10 @@ fn run(mode: Mode, args: Vec<OsString>) -> Result<(), Failure> {
 }
 
 /// Shows the help of a command (`groups add`), or of the program, on stdout.
-fn help(definition: &mut clap::Command, command: Option<&str>) -> Result<(), Failure> {
+fn help(command: Option<&str>) -> Result<(), Failure> {
+    let mut definition = Cli::command();
     definition.build();
-    let mut shown = definition;
+    let mut shown = &mut definition;
     for word in command.into_iter().flat_map(|it| it.split(' ')) {
         if shown.find_subcommand(word).is_none() {
             break;

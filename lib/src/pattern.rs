@@ -1,6 +1,6 @@
 //! Regular expressions as Go reads them: the patterns of creation rules and metadata.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use regex::{Regex, RegexBuilder};
@@ -65,9 +65,23 @@ impl Pattern {
         &self.text
     }
 
+    /// The expression that it was compiled to.
+    #[cfg(feature = "providers")]
+    pub(crate) fn into_regex(self) -> Regex {
+        self.regex
+    }
+
     /// True if the pattern fits anywhere in `text`.
     pub fn is_match(&self, text: &str) -> bool {
         self.regex.is_match(text)
+    }
+
+    /// `text` with everything that the pattern fits replaced. In `replacement`, `$1` and `${name}` stand
+    /// for groups; a name is as long as it can be, and one that there is not is empty (Go:
+    /// `ReplaceAllString`). Of groups with one name the first counts, and names that begin with a digit are
+    /// unknown, where Go looks for a group that took part.
+    pub fn replace_all(&self, text: &str, replacement: &str) -> String {
+        self.regex.replace_all(text, replacement).into_owned()
     }
 
     /// Where the pattern first fits in `text`, in bytes.
@@ -97,12 +111,16 @@ struct Translator<'p> {
     out: String,
     flags: Flags,
     groups: Vec<Group>,
+    /// The names of groups met so far.
+    names: HashSet<&'p str>,
     /// The atom that a repetition would apply to.
     atom: Option<Atom>,
     /// The copies that the finished atoms of this group ask for.
     copies: u32,
     /// Where the repetition before this place began, if there is one directly before it.
     repetition: Option<usize>,
+    /// The names of groups met so far. Go lets several have the same; here the first has it.
+    names: HashSet<String>,
     /// The Unicode classes met so far: looking one up means compiling it.
     unicode_classes: HashMap<String, Option<String>>,
 }
@@ -136,6 +154,7 @@ impl<'p> Translator<'p> {
             out: String::with_capacity(2 * text.len()),
             flags: Flags::default(),
             groups: Vec::new(),
+            names: HashSet::new(),
             atom: None,
             copies: 1,
             repetition: None,
@@ -151,7 +170,7 @@ impl<'p> Translator<'p> {
                 '(' if self.rest().starts_with("(?") => self.perl_group()?,
                 '(' => {
                     self.at += 1;
-                    self.open(start, self.flags)?;
+                    self.open(start, self.flags, Some(""))?;
                 }
                 ')' => self.close()?,
                 '|' => {
@@ -226,7 +245,8 @@ impl<'p> Translator<'p> {
         }
     }
 
-    fn open(&mut self, at: usize, flags: Flags) -> Result<(), PatternError> {
+    /// Begins a group; one that captures has a name, which may be empty.
+    fn open(&mut self, at: usize, flags: Flags, name: Option<&'p str>) -> Result<(), PatternError> {
         if self.groups.len() == MAX_DEPTH {
             return Err(error(self.text, "expression nests too deeply", 0..self.text.len(), at));
         }
@@ -235,7 +255,13 @@ impl<'p> Translator<'p> {
         self.copies = 1;
         self.flags = flags;
         let flags = flags.spell();
-        self.out.push_str(&format!("(?{flags}:"));
+        // The crate takes each name once, and none that begins with a digit.
+        let named = name.filter(|it| it.starts_with(|it: char| !it.is_ascii_digit()) && self.names.insert(it));
+        self.out.push_str(&match (name, named) {
+            (None, _) => format!("(?{flags}:"),
+            (Some(_), None) => format!("((?{flags})"),
+            (Some(_), Some(name)) => format!("(?P<{name}>(?{flags})"),
+        });
         Ok(())
     }
 
@@ -268,7 +294,7 @@ impl<'p> Translator<'p> {
                 return Err(self.error("invalid named capture", start..start + end + 1));
             }
             self.at += end + 1;
-            return self.open(start, self.flags);
+            return self.open(start, self.flags, Some(&text[name..end]));
         }
         self.at += 2;
         let mut flags = self.flags;
@@ -284,7 +310,7 @@ impl<'p> Translator<'p> {
                     (on, seen) = (false, false);
                     continue;
                 }
-                ':' if on || seen => return self.open(start, flags),
+                ':' if on || seen => return self.open(start, flags, None),
                 ')' if on || seen => {
                     self.flags = flags;
                     let flags = flags.spell();
@@ -622,6 +648,24 @@ mod tests {
 
     const fn found(it: &'static str) -> Outcome {
         Ok(Some(it))
+    }
+
+    #[test]
+    fn what_fits_is_replaced_as_go_replaces_it() {
+        for (pattern, text, replacement, expected) in [
+            ("app/(.*)", "app/a", "$1", "a"),
+            ("app/(.*)", "app/a", "$1x", ""),
+            ("app/(.*)", "app/a", "${1}x", "ax"),
+            ("(a)(?:b)(?P<n>c)", "xabc", "$n${2}$1$0", "xccaabc"),
+            ("(?i)(?P<n>A)(?<m>b)*", "aBB", "$n-$m", "a-B"),
+            ("((?i)a)b", "AbAB", "<$1>", "<A>AB"),
+            ("(a|b)+?", "aabb", "$1", "aabb"),
+            ("x*", "abxd", "-", "-a-b-d-"),
+            ("a", "a", "$$1", "$1"),
+        ] {
+            let compiled = Pattern::new(pattern).expect("this is a pattern");
+            assert_eq!(compiled.replace_all(text, replacement), expected, "{pattern} {replacement}");
+        }
     }
 
     #[test]

@@ -67,7 +67,10 @@ impl Pace {
 
     /// Takes a place in the line, and says how long to wait.
     pub fn claim(&self) -> Duration {
-        let now = Instant::now();
+        self.claim_at(Instant::now())
+    }
+
+    fn claim_at(&self, now: Instant) -> Duration {
         let mut next = self.next.lock().expect("nobody panics with it");
         let rested = now.checked_sub(self.ahead).unwrap_or(now);
         let own = (*next).max(rested);
@@ -120,13 +123,14 @@ where
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_pace_has_a_burst_and_a_rate() {
+    #[test]
+    fn a_pace_has_a_burst_and_a_rate() {
         let pace = Pace::new(10, 3);
-        let waits: Vec<u128> = (0..5).map(|_| pace.claim().as_millis()).collect();
-        assert_eq!(waits, [0, 0, 0, 100, 200]);
-        tokio::time::advance(Duration::from_secs(60)).await;
-        let waits: Vec<u128> = (0..4).map(|_| pace.claim().as_millis()).collect();
+        let now = Instant::now();
+        let waits: Vec<u128> = (0..6).map(|_| pace.claim_at(now).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 0, 100, 200, 300]);
+        let later = now + Duration::from_secs(60);
+        let waits: Vec<u128> = (0..4).map(|_| pace.claim_at(later).as_millis()).collect();
         assert_eq!(waits, [0, 0, 0, 100]);
     }
 }

@@ -40,11 +40,17 @@ pub fn owner_label(namespace: &str, name: &str) -> String {
 /// The field manager of an ExternalSecret's writes: at most 63 characters (External Secrets, spec
 /// section 0).
 pub fn field_manager(name: &str) -> String {
-    const PREFIX: &str = "externalsecrets.external-secrets.io/";
-    match PREFIX.len() + name.len() {
-        ..=63 => format!("{PREFIX}{name}"),
-        _ => format!("{PREFIX}sha3/{}", sha3(name)),
+    let long = long_field_manager(name);
+    match long.len() {
+        ..=63 => long,
+        _ => long_field_manager(&format!("sha3/{}", sha3(name))),
     }
+}
+
+/// The field manager of an ExternalSecret, however long: the form under which the original looked
+/// for labels and annotations.
+pub fn long_field_manager(name: &str) -> String {
+    format!("externalsecrets.external-secrets.io/{name}")
 }
 
 /// The `status.secretMAC` of a Vault secret: over the whole data that is written, with the key of the

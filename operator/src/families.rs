@@ -85,7 +85,6 @@ pub const FAMILIES: &[Row] = &[
             right(VaultStaticSecret::GROUP, "secrettransformations", &["list", "watch"], Need::May),
             right("", "secrets", &["get", "create", "update"], Need::Must),
             right("", "secrets", &["list", "watch", "delete"], Need::May),
-            right("", "configmaps", &["get"], Need::May),
             right("", "serviceaccounts", &["get"], Need::May),
             right("", "serviceaccounts/token", &["create"], Need::May),
             right("apps", "deployments", &["get", "patch"], Need::May),

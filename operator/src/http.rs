@@ -29,7 +29,7 @@ const CONNECTIONS: usize = 64;
 /// How long one connection may take for everything.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a request may take to arrive.
-const HEADER: Duration = Duration::from_secs(5);
+const HEADER: Duration = Duration::from_secs(2);
 
 /// What a server answers to one path.
 #[derive(Clone, Debug, Eq, PartialEq)]

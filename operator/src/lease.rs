@@ -104,7 +104,7 @@ pub fn campaign(client: Client, terms: Terms, stop: Stop) -> Campaign {
     let gate = Gate::closed(terms.deadline);
     let (tells, states) = watch::channel(State::Standby { holder: None });
     let leases = Api::namespaced(client, &terms.namespace);
-    let campaigner = Campaigner { leases, terms, gate: gate.clone(), tells, seen: None };
+    let campaigner = Campaigner { leases, terms, gate: gate.clone(), tells, seen: None, out_of_reach: false };
     let task = tokio::spawn(campaigner.run(stop));
     Campaign { gate, states, task }
 }
@@ -143,6 +143,8 @@ struct Campaigner {
     gate: Gate,
     tells: watch::Sender<State>,
     seen: Option<Seen>,
+    /// True if the last attempt had no answer.
+    out_of_reach: bool,
 }
 
 impl Campaigner {
@@ -163,35 +165,34 @@ impl Campaigner {
         let left = self.gate.remaining().filter(|it| !it.is_zero()).unwrap_or(self.terms.deadline);
         let answer = timeout(left, self.attempt()).await;
         let state = match answer {
-            Ok(Ok(state)) => state,
-            Ok(Err(Error::Api(status))) if status.code == 409 => {
-                // Somebody else wrote: what we saw is old.
+            Ok(Ok(state)) => {
+                self.out_of_reach = false;
+                state
+            }
+            // Somebody else wrote, or deleted it: what we saw is old.
+            Ok(Err(Error::Api(status))) if status.code == 409 || status.code == 404 && self.seen.is_some() => {
                 self.seen = None;
                 self.tell_if_lost();
                 return self.terms.retry / 10;
             }
-            Ok(Err(Error::Api(status))) if status.code == 403 => State::Refused(format!(
+            Ok(Err(Error::Api(status))) if matches!(status.code, 403 | 404) => State::Refused(format!(
                 "the Lease {} in namespace {} cannot be used: {}: grant get, create and update of leases there, or \
                  switch the election off with --leader-elect=false where one replica runs",
                 self.terms.name, self.terms.namespace, status.message
             )),
-            Ok(Err(error)) => {
-                tracing::warn!(
-                    lease = self.terms.name,
-                    error = &error as &dyn std::error::Error,
-                    "the Lease is out of reach"
-                );
-                self.seen = self.seen.take().filter(|_| self.gate.held());
-                self.tell_if_lost();
-                return self.pause();
-            }
-            Err(_) => {
-                tracing::warn!(lease = self.terms.name, "the Lease is out of reach: the API server does not answer");
-                self.tell_if_lost();
-                return self.pause();
-            }
+            Ok(Err(error)) => return self.miss(&error.to_string()),
+            Err(_) => return self.miss("the API server does not answer"),
         };
         self.tell(state);
+        self.pause()
+    }
+
+    /// Goes on without an answer. The log says so once.
+    fn miss(&mut self, why: &str) -> Duration {
+        if !std::mem::replace(&mut self.out_of_reach, true) {
+            tracing::warn!(lease = self.terms.name, "the Lease is out of reach: {why}");
+        }
+        self.tell_if_lost();
         self.pause()
     }
 
@@ -345,15 +346,15 @@ mod tests {
         assert_ne!(identity(|_| None), identity(|_| None));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_gate_closes_by_itself() {
+    #[test]
+    fn a_gate_closes_by_itself() {
         assert!(Gate::open().held());
         let gate = Gate::closed(Duration::from_secs(10));
         assert!(!gate.held());
-        gate.set(Some(Instant::now()));
-        tokio::time::advance(Duration::from_millis(9_999)).await;
+        let ago = |milliseconds| Instant::now().checked_sub(Duration::from_millis(milliseconds));
+        gate.set(ago(5_000));
         assert!(gate.held());
-        tokio::time::advance(Duration::from_millis(1)).await;
+        gate.set(ago(10_000));
         assert!(!gate.held());
     }
 }

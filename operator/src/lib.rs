@@ -9,7 +9,10 @@
 
 pub mod adapter;
 pub mod api;
+pub mod check;
 pub mod client;
+pub mod conditions;
+pub mod crds;
 pub mod digest;
 pub mod edge;
 pub mod engine;
@@ -18,10 +21,13 @@ pub mod events;
 pub mod families;
 pub mod go;
 pub mod http;
+pub mod identity;
 pub mod intent;
 pub mod lease;
+pub mod mac_key;
 pub mod metrics;
 pub mod plan;
+pub mod rollout;
 pub mod settings;
 pub mod shell;
 pub mod stop;

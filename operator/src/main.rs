@@ -26,11 +26,15 @@ fn main() -> ExitCode {
 }
 
 fn begin(start: Start) -> Result<(), String> {
-    let Start { task, settings, warnings } = start;
+    let Start { task, settings, spelt, warnings } = start;
     match task {
         Task::Run => (),
+        Task::Crds => {
+            anstream::print!("{}", leafseal_operator::crds::print());
+            return Ok(());
+        }
         Task::Settings => {
-            anstream::println!("{settings:#?}");
+            anstream::println!("{}", spelt.join("\n"));
             return Ok(());
         }
     }

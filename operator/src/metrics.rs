@@ -43,17 +43,13 @@ pub struct Named<'a> {
 
 /// One call of a provider.
 #[derive(Clone, Copy, Debug)]
-pub struct Call<'a> {
+pub struct Call {
     /// The provider, as External Secrets calls it: `HashiCorp/Vault`.
     pub provider: &'static str,
     /// What was called: `ReadSecretData`, `Login`.
     pub call: &'static str,
-    /// Vault Secrets: the VaultConnection, `namespace/name`.
-    pub connection: Option<&'a str>,
     /// True if it worked.
     pub worked: bool,
-    /// How long it took.
-    pub took: Duration,
 }
 
 /// All that is counted. Clones count together.
@@ -76,7 +72,6 @@ struct Inner {
     resource_status: Series<ResourceStatus, Gauge>,
     client_operations: Series<ClientOperation, Counter>,
     client_errors: Series<ClientOperation, Counter>,
-    client_seconds: Series<ClientOperation, Histogram>,
     reconciles: Series<Reconcile, Counter>,
     seconds: Series<OfFamily, Histogram>,
     retries: Series<Reason, Counter>,
@@ -132,7 +127,7 @@ label_sets! {
     Condition { name: String, namespace: String, condition: String, status: &'static str }
     ProviderCall { provider: &'static str, call: &'static str, status: &'static str }
     ResourceStatus { controller: &'static str, name: String, namespace: String }
-    ClientOperation { operation: &'static str, vault_connection: String }
+    ClientOperation { operation: &'static str }
     Reconcile { family: &'static str, kind: &'static str, result: &'static str }
     OfFamily { family: &'static str }
     Reason { family: &'static str, reason: &'static str }
@@ -184,8 +179,6 @@ impl Metrics {
         let resource_status = with(to, "controller_resource_status", "1 for an object that is as it should be, else 0");
         let client_operations = with(to, "vso_client_operations", "Requests to Vault");
         let client_errors = with(to, "vso_client_operations_errors", "Requests to Vault that failed");
-        let client_seconds = seconds();
-        to.register("vso_client_operations_time_seconds", "How long requests to Vault took", client_seconds.clone());
         let reconciles = with(to, "leafseal_reconciles", "Attempts, by kind and result");
         let durations = seconds();
         to.register("leafseal_reconcile_seconds", "How long attempts took", durations.clone());
@@ -204,7 +197,6 @@ impl Metrics {
             resource_status,
             client_operations,
             client_errors,
-            client_seconds,
             reconciles,
             seconds: durations,
             retries,
@@ -277,7 +269,7 @@ impl Metrics {
     }
 
     /// A provider was called.
-    pub fn provider_call(&self, family: Family, call: Call<'_>) {
+    pub fn provider_call(&self, family: Family, call: Call) {
         let it = &self.0;
         match family {
             Family::ExternalSecrets => {
@@ -286,13 +278,11 @@ impl Metrics {
                 it.provider_calls.get_or_create(&labels).inc();
             }
             Family::VaultSecrets => {
-                let vault_connection = call.connection.unwrap_or_default().to_owned();
-                let labels = ClientOperation { operation: call.call, vault_connection };
+                let labels = ClientOperation { operation: call.call };
                 it.client_operations.get_or_create(&labels).inc();
                 if !call.worked {
                     it.client_errors.get_or_create(&labels).inc();
                 }
-                it.client_seconds.get_or_create(&labels).observe(call.took.as_secs_f64());
             }
         }
     }
@@ -393,9 +383,7 @@ mod tests {
         let vault = Call {
             provider: "HashiCorp/Vault",
             call: "ReadSecretData",
-            connection: None,
             worked: false,
-            took: Duration::ZERO,
         };
         metrics.provider_call(Family::ExternalSecrets, vault);
         let store = Named { kind: "ClusterSecretStore", namespace: "", name: "vault" };
@@ -420,18 +408,15 @@ mod tests {
         let call = Call {
             provider: "HashiCorp/Vault",
             call: "Read",
-            connection: Some("shop/default"),
             worked: false,
-            took: Duration::from_millis(20),
         };
         metrics.provider_call(Family::VaultSecrets, call);
         has(
             &metrics,
             &[
                 r#"controller_resource_status{controller="VaultStaticSecret",name="db",namespace="shop"} 1"#,
-                r#"vso_client_operations_total{operation="Read",vault_connection="shop/default"} 1"#,
-                r#"vso_client_operations_errors_total{operation="Read",vault_connection="shop/default"} 1"#,
-                r#"vso_client_operations_time_seconds_count{operation="Read",vault_connection="shop/default"} 1"#,
+                r#"vso_client_operations_total{operation="Read"} 1"#,
+                r#"vso_client_operations_errors_total{operation="Read"} 1"#,
                 concat!(r#"vso_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
             ],
         );

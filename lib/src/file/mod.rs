@@ -8,6 +8,7 @@ mod layout;
 mod leaves;
 mod open;
 mod plain;
+mod rewrite;
 mod same;
 mod seal;
 mod walk;
@@ -129,6 +130,9 @@ pub struct Opened {
     /// What people should know: comments that were not encrypted, keys that stand twice. Never a value.
     pub warnings: Vec<String>,
 }
+
+/// One value as it is printed, with warnings as in [`Opened`]; `None` if the file has to be opened for it.
+pub type Extracted = Option<(Zeroizing<String>, Vec<String>)>;
 
 /// A document of which a scope covers nothing, although it has values (guarantee A2).
 #[derive(Clone, Debug, Eq, PartialEq)]

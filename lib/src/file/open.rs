@@ -1,33 +1,43 @@
-//! Opening a file: every leaf decrypted in its place, every spelling as it was.
-
-use std::collections::HashSet;
-
-use zeroize::Zeroizing;
+//! Opening a file: every leaf decrypted, every value added up, whatever is made of them.
 
 use super::OpenError;
-use super::layout::{self, Layout};
 use super::leaves::{Known, Leaves};
-use super::walk::{Sort, Visit, places, walk, walk_wire};
-use super::{Drift, Drifts, PlainFile, absorb, undrifted};
+use super::walk::{Place, Sort, Visit, walk, walk_wire};
+use super::{PlainFile, absorb, undrifted};
 use crate::cipher::{Cipher, CipherError, OpenedLeaf};
 use crate::format::Format;
 use crate::mac::Mac;
 use crate::metadata::Metadata;
 use crate::scope::Coverage;
-use crate::secret::SecretText;
-use crate::tree::{Edits, Kind, NodeId, Span, Tree};
+use crate::tree::{NodeId, Tree};
 use crate::value::Value;
 
-/// What opening a file yields.
-pub(super) struct Plain {
-    /// The decrypted text.
-    pub(super) text: Zeroizing<String>,
-    /// The MAC that its leaves add up to.
+/// What is made of the leaves of a file that is opened. Each is handed over once, in order.
+pub(super) trait Taker {
+    /// True if the text at `id` is settled: it goes with something that it stands in.
+    fn has(&self, _id: NodeId) -> bool {
+        false
+    }
+
+    /// A comment that was encrypted.
+    fn take_comment(&mut self, id: NodeId, value: Value);
+
+    /// A comment that stood as an item of a list.
+    fn take_comment_item(&mut self, id: NodeId, value: Value);
+
+    /// A value that is not encrypted.
+    fn take_plain(&mut self, id: NodeId, value: Value, place: Place<'_>);
+
+    /// A value that is, spelt `sealed`.
+    fn take(&mut self, id: NodeId, sealed: &str, opened: OpenedLeaf, place: Place<'_>);
+}
+
+/// What a file adds up to.
+pub(super) struct Sum {
+    /// The MAC of its leaves.
     pub(super) mac: String,
     /// What people should know.
     pub(super) warnings: Vec<String>,
-    /// The values that their spelling alone does not tell.
-    pub(super) drift: Drifts,
 }
 
 pub(super) struct Opening<'o> {
@@ -41,21 +51,14 @@ pub(super) struct Opening<'o> {
     pub(super) kept: Option<Leaves>,
 }
 
-impl<'o> Opening<'o> {
-    /// Decrypts every leaf.
-    pub(super) fn open(&mut self, layout: &Layout) -> Result<Plain, OpenError> {
+impl Opening<'_> {
+    /// Decrypts every leaf and hands it to `taker`.
+    pub(super) fn open(&mut self, taker: &mut impl Taker) -> Result<Sum, OpenError> {
         let Self { format, tree, metadata, .. } = *self;
         let mac_only_encrypted = metadata.scope.mac_only_encrypted;
         let mut mac = Mac::new(mac_only_encrypted);
-        let mut edits = Edits::default();
         let mut warnings = tree.warnings.clone();
-        let mut drift = Drifts::new();
-        let mut replaced = Replaced::default();
-        if !layout.is_empty() {
-            replaced = self.restore_containers(layout, &mut edits);
-        }
         let mut comments = LostComments::default();
-        let mut comment_items = HashSet::new();
         walk(format, tree, &metadata.scope, |Visit { id, sort, covered, aad, place, coverage }| {
             let failed = |reason: String| OpenError::Leaf { at: place.path(), reason };
             match sort {
@@ -63,8 +66,8 @@ impl<'o> Opening<'o> {
                     let text = format.str(tree, id).unwrap_or_default();
                     if covered && !text.is_empty() {
                         match self.open_leaf(id, &text, aad) {
-                            _ if replaced.covers(tree, id) => (),
-                            Ok(opened) => self.replace_comment(id, opened.value, &mut edits),
+                            _ if taker.has(id) => (),
+                            Ok(opened) => taker.take_comment(id, opened.value),
                             Err(_) => comments.waiting.push(id),
                         }
                     }
@@ -74,29 +77,23 @@ impl<'o> Opening<'o> {
                     let text = format.str(tree, id).unwrap_or_default();
                     if covered {
                         let opened = self.open_leaf(id, &text, aad).map_err(|it| failed(it.to_string()))?;
-                        if let Value::Comment(text) = &opened.value {
-                            format.uncomment(tree, id, text, &mut edits);
-                            comment_items.insert(id);
-                        }
+                        taker.take_comment_item(id, opened.value);
                     }
                     return Ok(());
                 }
                 Sort::Alias => return self.absorb_alias(id, coverage, &mut mac).map_err(failed),
                 Sort::Scalar => (),
             }
-            comments.find(aad, |id, aad| self.reopen_comment(id, aad, &mut edits));
+            comments.find(aad, |id, aad| {
+                let text = format.str(tree, id).unwrap_or_default();
+                self.open_leaf(id, &text, aad).map(|it| taker.take_comment(id, it.value)).is_ok()
+            });
             if !covered {
                 let value = format.value(tree, id)?;
                 if !mac_only_encrypted {
                     mac.absorb(&value.canonical());
                 }
-                // An alias of something that is encrypted where it stands.
-                if !layout.is_empty()
-                    && !replaced.covers(tree, id)
-                    && let Some(was) = layout.get(&place.text(), &String::from_utf8_lossy(&value.canonical()))
-                {
-                    format.restore(tree, id, was, &mut edits);
-                }
+                taker.take_plain(id, value, place);
                 return Ok(());
             }
             let Some(text) = format.str(tree, id) else {
@@ -109,43 +106,15 @@ impl<'o> Opening<'o> {
                 return Ok(());
             }
             let opened = self.open_leaf(id, &text, aad).map_err(|it| failed(it.to_string()))?;
-            let OpenedLeaf { value, spelling } = opened;
-            mac.absorb(&value.canonical());
-            if replaced.covers(tree, id) {
-                return Ok(());
-            }
-            if !layout.is_empty()
-                && let Some(was) = layout.get(&place.text(), &text)
-            {
-                format.restore(tree, id, was, &mut edits);
-                return Ok(());
-            }
-            let carried = spelling.as_ref().filter(|_| matches!(value, Value::Float(_) | Value::Bool(_)));
-            let carried = carried.and_then(SecretText::expose_str);
-            match carried.filter(|it| format.read_bare(it).as_ref() == Some(&value)) {
-                Some(text) => format.replace(tree, id, text, &mut edits),
-                None => {
-                    let text = format.spell(tree, id, &value);
-                    format.replace(tree, id, &text, &mut edits);
-                    if matches!(value, Value::Float(_)) && format.read_bare(&text).as_ref() != Some(&value) {
-                        let (document, path) = place.steps();
-                        drift.insert(place.text(), Drift { document, path, value });
-                    }
-                }
-            }
+            mac.absorb(&opened.value.canonical());
+            taker.take(id, &text, opened, place);
             Ok::<(), OpenError>(())
         })?;
         for id in comments.never_found() {
             let (line, _) = tree.line_and_column(tree.node(id).span.start);
             warnings.push(format!("line {line}: Found possibly unencrypted comment in file"));
         }
-        self.spell_empty_lists(&comment_items, &mut edits);
-        for (n, document) in tree.documents().iter().enumerate() {
-            if !replaced.documents.contains(&n) {
-                format.detach(tree, document, &mut edits);
-            }
-        }
-        Ok(Plain { text: edits.apply(tree.source()), mac: mac.finish(), warnings, drift })
+        Ok(Sum { mac: mac.finish(), warnings })
     }
 
     fn open_leaf(&mut self, id: NodeId, sealed: &str, aad: &str) -> Result<OpenedLeaf, CipherError> {
@@ -157,23 +126,6 @@ impl<'o> Opening<'o> {
             kept.keep(id, aad, &opened);
         }
         Ok(opened)
-    }
-
-    fn replace_comment(&self, id: NodeId, value: Value, edits: &mut Edits) {
-        if let Value::Comment(_) = &value {
-            self.format.replace(self.tree, id, &self.format.spell(self.tree, id, &value), edits);
-        }
-    }
-
-    fn reopen_comment(&mut self, id: NodeId, aad: &str, edits: &mut Edits) -> bool {
-        let text = self.format.str(self.tree, id).unwrap_or_default();
-        match self.open_leaf(id, &text, aad) {
-            Ok(opened) => {
-                self.replace_comment(id, opened.value, edits);
-                true
-            }
-            Err(_) => false,
-        }
     }
 
     /// Adds what an alias stands for to the MAC. Only what is not encrypted can be shared.
@@ -188,58 +140,6 @@ impl<'o> Opening<'o> {
             absorb(&wire, mac);
         }
         Ok(())
-    }
-
-    /// Puts back what was written out: aliases of mappings and lists, aliases as keys, and documents
-    /// that hold nothing but comments.
-    fn restore_containers(&self, layout: &Layout, edits: &mut Edits) -> Replaced {
-        let mut replaced = Replaced::default();
-        for (n, document) in self.tree.documents().iter().enumerate() {
-            let is_bare = self.tree.entries(document.root).count() <= 1;
-            if is_bare && let Some(text) = layout.get(&n.to_string(), "") {
-                let whole = layout::whole(n, document);
-                edits.replace(whole, text);
-                replaced.documents.insert(n);
-                replaced.spans.push(whole);
-                continue;
-            }
-            places(self.tree, n, |id, place| {
-                let node = self.tree.node(id);
-                if let Some(key) = self.tree.key_of(id)
-                    && let Some(text) = layout.get(&layout::key(place), "")
-                {
-                    edits.replace(key.span, text);
-                }
-                if !matches!(node.kind, Kind::Map | Kind::List) {
-                    return false;
-                }
-                let region = self.format.region(self.tree, id);
-                let was = layout.get(place, self.tree.text(region).trim());
-                if let Some(text) = was {
-                    edits.replace(region, text);
-                    replaced.spans.push(region);
-                }
-                was.is_none()
-            });
-        }
-        replaced.spans.sort_by_key(|it| it.start);
-        replaced
-    }
-
-    /// A list whose items were all comments is an empty list.
-    fn spell_empty_lists(&self, comment_items: &HashSet<NodeId>, edits: &mut Edits) {
-        if comment_items.is_empty() {
-            return;
-        }
-        for id in (0..self.tree.len() as u32).map(NodeId) {
-            let is_comment =
-                |it: NodeId| comment_items.contains(&it) || matches!(self.tree.node(it).kind, Kind::Comment { .. });
-            let node = self.tree.node(id);
-            if node.kind == Kind::List && self.tree.first_child(id).is_some() && self.tree.children(id).all(is_comment)
-            {
-                self.format.spell_empty(self.tree, id, edits);
-            }
-        }
     }
 
     /// True if a decrypted text says what was decrypted.
@@ -268,24 +168,6 @@ impl<'o> Opening<'o> {
             Ok::<(), OpenError>(())
         });
         walked.is_ok() && mac.finish() == computed
-    }
-}
-
-/// What has been replaced as a whole.
-#[derive(Default)]
-struct Replaced {
-    spans: Vec<Span>,
-    documents: HashSet<usize>,
-}
-
-impl Replaced {
-    fn covers(&self, tree: &Tree, id: NodeId) -> bool {
-        if self.spans.is_empty() {
-            return false;
-        }
-        let span = tree.node(id).span;
-        let after = self.spans.partition_point(|it| it.start <= span.start);
-        after > 0 && span.end <= self.spans[after - 1].end
     }
 }
 

@@ -93,6 +93,121 @@ fn what_is_sealed_opens_to_the_same_bytes() {
     }
 }
 
+/// What stands at `at` in each of the two ways that there are to find it; the short one may give up.
+fn extracted(file: &EncryptedFile, key: &DataKey, at: &str) -> (Option<String>, Result<String, String>) {
+    let at = KeyPath::parse(at).expect("a path");
+    let opened = file.open(key).expect("sealed with this key");
+    let short = file.extract(key, &at, file.format).expect("sealed with this key");
+    let short = short.map(|(text, warnings)| {
+        assert_eq!(warnings, opened.warnings);
+        text.to_string()
+    });
+    let long = opened.file.extract(&at, file.format, &Indent::default());
+    (short, long.map(|it| it.to_string()).map_err(|it| it.to_string()))
+}
+
+#[test]
+fn a_value_is_the_same_whichever_way_it_is_found() {
+    let yaml = "s: text\nyes: 'yes'\nmany: |\n  two\n  lines\nodd: \"\\ttab \\u00e9 \\\\n\"\nspace: ' x '\nnumber: '12'\n\
+                i: 12\nbig: 9223372036854775807\nt: true\nf: 1.5\nwhole: 1.0\nn:\ntime: 2001-12-14\ne: ''\n\
+                m:\n  # c\n  k: in\n  deep: {x: [one, 2, {y: z}]}\nl:\n  - p\n  # c\n  - q\nclean: [p, q]\n\
+                u_unencrypted: plain\nv_unencrypted: 7\nw_unencrypted: 7.0\nm_unencrypted: {x: &a 1, y: *a}\n\
+                'it''s': quoted\n\"\": nameless\ndata: 'ENC[AES256_GCM]'\n---\ns: second\n";
+    let paths = [
+        "[\"s\"]",
+        "[\"yes\"]",
+        "[\"many\"]",
+        "[\"odd\"]",
+        "[\"space\"]",
+        "[\"number\"]",
+        "[\"i\"]",
+        "[\"big\"]",
+        "[\"t\"]",
+        "[\"m\"][\"k\"]",
+        "[\"m\"][\"deep\"][\"x\"][0]",
+        "[\"m\"][\"deep\"][\"x\"][1]",
+        "[\"m\"][\"deep\"][\"x\"][2][\"y\"]",
+        "[\"clean\"][1]",
+        "[\"u_unencrypted\"]",
+        "[\"v_unencrypted\"]",
+        "[\"m_unencrypted\"][\"x\"]",
+        "[\"it's\"]",
+        "[\"\"]",
+        "[\"data\"]",
+    ];
+    let unclear = [
+        "[\"f\"]",
+        "[\"whole\"]",
+        "[\"n\"]",
+        "[\"time\"]",
+        "[\"e\"]",
+        "[\"m\"]",
+        "[\"m\"][0]",
+        "[\"m\"][1]",
+        "[0]",
+        "[99]",
+        "[\"l\"]",
+        "[\"l\"][0]",
+        "[\"l\"][1]",
+        "[\"l\"][2]",
+        "[\"clean\"][2]",
+        "[\"clean\"][\"x\"]",
+        "[\"s\"][0]",
+        "[\"zz\"]",
+        "[\"w_unencrypted\"]",
+        "[\"m_unencrypted\"]",
+        "[\"m_unencrypted\"][\"y\"]",
+        "[\"sops\"]",
+        "[\"sops\"][\"mac\"]",
+    ];
+    let json =
+        "{\"s\": \"te\\u00e9\\n\\/\", \"i\": 1, \"t\": false, \"m\": {\"l\": [\"x\", {\"k\": \"v\"}]}, \"n\": null}";
+    let key = DataKey::generate(&mut Counter(1));
+    let check = |format: &str, text: &str, at: &str, is_clear: Option<bool>| {
+        let plain = PlainFile::parse(format::named(format).expect("a format"), text.as_bytes()).expect("readable");
+        let metadata = metadata("unencrypted_suffix", "_unencrypted");
+        let mut file = plain.seal(metadata, &key, &Stopped, &mut Counter(9)).expect("sealable");
+        // With a layout, only the whole file tells.
+        assert!(file.metadata.layout.is_none() || extracted(&file, &key, at).0.is_none());
+        file.metadata.layout = None;
+        let (short, long) = extracted(&file, &key, at);
+        assert!(is_clear.is_none_or(|it| it == short.is_some()), "{format} {at}: {short:?}");
+        assert!(short.is_none_or(|it| Ok(it) == long), "{format} {at}: {long:?}");
+    };
+    paths.iter().for_each(|at| check("yaml", yaml, at, Some(true)));
+    unclear.iter().for_each(|at| check("yaml", yaml, at, Some(false)));
+    for at in ["[\"s\"]", "[\"t\"]", "[\"m\"][\"l\"][0]", "[\"m\"][\"l\"][1][\"k\"]"] {
+        check("json", json, at, Some(true));
+    }
+    for at in ["[\"i\"]", "[\"n\"]", "[\"m\"]", "[1]", "[\"m\"][\"l\"]"] {
+        check("json", json, at, None);
+    }
+}
+
+#[test]
+fn a_value_is_not_extracted_from_a_changed_file() {
+    let yaml = format::named("yaml").expect("a format");
+    let key = DataKey::generate(&mut Counter(1));
+    let plain = PlainFile::parse(yaml, b"a: one\nb: two\nc_unencrypted: three\n").expect("readable");
+    let metadata = metadata("unencrypted_suffix", "_unencrypted");
+    let sealed = plain.seal(metadata, &key, &Stopped, &mut Counter(9)).expect("sealable");
+    let at = KeyPath::parse("[\"a\"]").expect("a path");
+    let check = |text: String, mac_matters: bool| {
+        let tree = yaml.parse(text.as_bytes()).expect("readable");
+        let file = EncryptedFile { format: yaml, text: Text::parsed(tree), metadata: sealed.metadata.clone() };
+        let want = file.open(&key).err().map(|it| it.to_string());
+        assert!(want.is_some(), "{text}");
+        assert_eq!(file.extract(&key, &at, yaml).err().map(|it| it.to_string()), want);
+        let ignoring = file.extract_ignoring_mac(&key, &at, yaml);
+        assert_eq!(ignoring.is_ok(), mac_matters);
+        assert_eq!(file.open_ignoring_mac(&key).is_ok(), mac_matters);
+    };
+    check(sealed.text().replace("three", "tree"), true);
+    let b = sealed.text().lines().find(|it| it.starts_with("b: ")).expect("a line").to_owned();
+    check(sealed.text().replace(&b, "b: plain"), false);
+    check(sealed.text().replace(&format!("{b}\n"), ""), true);
+}
+
 /// SOPS 3.13 writes a comment behind a last alias into the metadata's line.
 #[test]
 fn a_comment_in_the_line_of_the_metadata_stays() {

@@ -244,7 +244,7 @@ pub(super) fn walk_wire(
 }
 
 /// The text of a list's item that is an encrypted comment.
-fn comment_item<'t>(format: &dyn Format, tree: &'t Tree, id: NodeId) -> Option<Cow<'t, str>> {
+pub(super) fn comment_item<'t>(format: &dyn Format, tree: &'t Tree, id: NodeId) -> Option<Cow<'t, str>> {
     if !tree.text(tree.node(id).span).contains("type:comment]") {
         return None;
     }

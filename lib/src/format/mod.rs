@@ -150,6 +150,11 @@ pub trait Format: Sync {
     /// If this format has no way to say it.
     fn print_value(&self, value: &Wire) -> Result<Zeroizing<String>, PrintError>;
 
+    /// What SOPS calls the parts of an entry where it prints the entry itself.
+    fn entry_names(&self) -> [&'static str; 2] {
+        ["key", "value"]
+    }
+
     /// The text that the editor shows for a new file.
     fn example(&self) -> &'static str;
 

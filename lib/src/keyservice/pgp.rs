@@ -56,6 +56,17 @@ pub struct Pgp {
     warn: Option<Warn>,
 }
 
+/// Keys in memory.
+impl Finder for (Arc<Certificates>, Arc<SecretKeys>) {
+    fn certificates(&self) -> Arc<Certificates> {
+        Arc::clone(&self.0)
+    }
+
+    fn secret_keys(&self) -> Arc<SecretKeys> {
+        Arc::clone(&self.1)
+    }
+}
+
 impl<F: Finder> Finder for Arc<F> {
     fn certificates(&self) -> Arc<Certificates> {
         (**self).certificates()

@@ -16,7 +16,41 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-pub use content::{Content, SelectError};
+use crate::pattern::Pattern;
+
+pub use content::{Content, Object, SelectError};
+
+/// Every kind of store that secrets can be read from. A new one is one file here and one line.
+pub const PROVIDERS: &[&ProviderKind] = &[&vault::KIND, &kubernetes::KIND, &fake::KIND, &sops::KIND];
+
+/// How objects of a cluster name one kind of store, and what it can do.
+#[derive(Debug)]
+pub struct ProviderKind {
+    /// The entry of `spec.provider` that describes such a store.
+    pub field: &'static str,
+    /// Other entries that mean the same.
+    pub aliases: &'static [&'static str],
+    /// The name in metrics.
+    pub name: &'static str,
+    /// True if secrets of it can be found by name.
+    pub finds: bool,
+    /// True if it keeps versions of secrets.
+    pub has_versions: bool,
+}
+
+impl ProviderKind {
+    /// The kind that an entry of `spec.provider` describes.
+    pub fn of_field(field: &str) -> Option<&'static Self> {
+        PROVIDERS.iter().copied().find(|it| it.field == field || it.aliases.contains(&field))
+    }
+}
+
+/// Who is told of every request to a store, for metrics.
+pub trait Observer: Send + Sync {
+    /// A request has been answered: which provider, which kind of request (`ReadSecretData`, `Login`),
+    /// and whether the answer is of use. A secret that is not there is an answer.
+    fn called(&self, provider: &'static str, call: &'static str, is_ok: bool);
+}
 
 /// What a provider answers, in time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send + 'a>>;
@@ -103,6 +137,26 @@ impl ProviderError {
         Self { kind, message: message.into() }
     }
 
+    /// The store answered that there is no such secret.
+    pub fn missing() -> Self {
+        Self::new(ProviderErrorKind::Missing, "Secret does not exist")
+    }
+
+    /// The identity may not do this.
+    pub fn denied(message: impl Into<String>) -> Self {
+        Self::new(ProviderErrorKind::Denied, message)
+    }
+
+    /// The store cannot do what was asked.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ProviderErrorKind::Invalid, message)
+    }
+
+    /// The store did not answer.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(ProviderErrorKind::Unavailable { retry_after: None }, message)
+    }
+
     /// True if the store said that there is no such secret.
     pub fn is_missing(&self) -> bool {
         self.kind == ProviderErrorKind::Missing
@@ -116,3 +170,16 @@ impl fmt::Display for ProviderError {
 }
 
 impl std::error::Error for ProviderError {}
+
+impl From<SelectError> for ProviderError {
+    fn from(error: SelectError) -> Self {
+        let kind = if error.is_missing() { ProviderErrorKind::Missing } else { ProviderErrorKind::Invalid };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// The pattern of a query's names.
+fn name_pattern(query: &Query) -> Result<Option<Pattern>, ProviderError> {
+    let pattern = query.name.as_deref().map(Pattern::new).transpose();
+    pattern.map_err(|it| ProviderError::invalid(format!("the pattern of names cannot be read: {it}")))
+}

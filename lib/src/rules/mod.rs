@@ -3,10 +3,12 @@
 mod keys;
 mod names;
 
+use std::sync::LazyLock;
+
 use crate::format::{self, Layout, ParseError, ParseErrorKind};
 use crate::key_path::{KeyPath, Step};
 use crate::metadata::{KeyGroup, MasterKey, SELECTORS};
-use crate::pattern::Pattern;
+use crate::pattern::{Pattern, PatternError};
 use crate::scope::{SELECTOR_FIELDS, Scope, Selector};
 use crate::tree::{Tree, Wire};
 use crate::value::Value;
@@ -163,7 +165,8 @@ impl Rules {
             return Self::from_wire(&Wire::Map(Vec::new()), &|_| 0);
         };
         let wire = yaml.wire(&tree, document.root).map_err(refused)?;
-        Self::from_wire(&wire, &|path| line_of(&tree, path))
+        let ends: Vec<usize> = memchr::memchr_iter(b'\n', tree.source().as_bytes()).collect();
+        Self::from_wire(&wire, &|path| line_of(&tree, &ends, path))
     }
 
     /// As [`Rules::parse`], from a document that is parsed already. `line` says where the entry at a
@@ -198,10 +201,7 @@ impl Rules {
         for rule in creation.chain(destinations.clone().map(|it| &it.recreation)) {
             rule.check()?;
         }
-        for rule in destinations {
-            rule.path.as_ref().map_err(Clone::clone)?;
-        }
-        Ok(())
+        destinations.map(|it| &it.path).try_for_each(checked)
     }
 
     /// The first creation rule for a file. `path` is relative to the folder of the configuration
@@ -229,7 +229,7 @@ impl Rules {
         let mut rules = self.creation.iter().flatten().enumerate();
         rules.find(|(_, it)| matches(&it.path, path)).map(|(at, it)| RulePlace {
             number: at + 1,
-            path_regex: it.path.as_ref().ok().and_then(Option::as_ref).map(Pattern::as_str),
+            path_regex: it.path.as_ref().and_then(|it| it.as_ref().ok()).map(Pattern::as_str),
         })
     }
 
@@ -343,15 +343,18 @@ pub fn subject<'p>(path: &'p str, folder: &str) -> &'p str {
     path.strip_prefix(folder).and_then(|it| it.strip_prefix(std::path::MAIN_SEPARATOR)).unwrap_or(path)
 }
 
+/// What a pattern makes, compiled when somebody asks: a file is decrypted without any of them.
+type Late<T> = LazyLock<Result<T, RuleError>, Box<dyn FnOnce() -> Result<T, RuleError> + Send>>;
+
+fn checked<'l, T: 'l>(late: impl IntoIterator<Item = &'l Late<T>>) -> Result<(), RuleError> {
+    late.into_iter().try_for_each(|it| it.as_ref().map(|_| ()).map_err(Clone::clone))
+}
+
 /// `None` matches every path, as an empty `path_regex` does.
-type PathPattern = Result<Option<Pattern>, RuleError>;
+type PathPattern = Option<Late<Pattern>>;
 
 fn matches(pattern: &PathPattern, path: &str) -> bool {
-    match pattern {
-        Ok(Some(it)) => it.is_match(path),
-        Ok(None) => true,
-        Err(_) => false,
-    }
+    pattern.as_ref().is_none_or(|it| it.as_ref().is_ok_and(|it| it.is_match(path)))
 }
 
 /// One creation rule, or the recreation rule of a destination, as it was read.
@@ -364,7 +367,7 @@ struct Rule {
     aws_profile: String,
     groups: Vec<Group>,
     shamir_threshold: i64,
-    selectors: Vec<Result<Selector, RuleError>>,
+    selectors: Vec<Late<Selector>>,
     mac_only_encrypted: bool,
 }
 
@@ -395,10 +398,8 @@ impl Rule {
         let fields = part.map("config.creationRule")?;
         let mut selectors = Vec::new();
         for name in SELECTOR_FIELDS {
-            let part = fields.get(name);
-            if let Some(selector) = Selector::from_field(name, &part.text()?) {
-                selectors.push(selector.map_err(|error| no_pattern(&error.to_string(), name, called, &part)));
-            }
+            let select = move |text: &str| Selector::from_field(name, text).expect("it is a selector's field");
+            selectors.extend(late(&fields, name, called, select)?);
         }
         let mut flat = Vec::new();
         for kind in &keys::RULE_KINDS {
@@ -413,7 +414,7 @@ impl Rule {
         let groups = fields.get("key_groups").list("[]config.keyGroup")?;
         Ok(Self {
             line: part.line(),
-            path: path_pattern(&fields, called)?,
+            path: late(&fields, "path_regex", called, Pattern::new)?,
             flat,
             aws_profile: fields.get("aws_profile").text()?,
             groups: groups.iter().map(Group::read).collect::<Result<_, _>>()?,
@@ -424,8 +425,8 @@ impl Rule {
     }
 
     fn check(&self) -> Result<(), RuleError> {
-        self.path.as_ref().map_err(Clone::clone)?;
-        self.selectors.iter().try_for_each(|it| it.as_ref().map(|_| ()).map_err(Clone::clone))
+        checked(&self.path)?;
+        checked(&self.selectors)
     }
 
     fn resolve(&self, naming: &Naming<'_>) -> Result<CreationRule, RuleError> {
@@ -442,7 +443,7 @@ impl Rule {
             groups,
             shamir_threshold: usize::try_from(self.shamir_threshold)
                 .map_err(|_| error("the shamir_threshold of a rule is negative".to_owned()))?,
-            selector: self.selectors.first().cloned().transpose()?,
+            selector: self.selectors.first().map(|it| (**it).clone()).transpose()?,
             mac_only_encrypted: self.mac_only_encrypted,
         })
     }
@@ -569,7 +570,7 @@ impl DestinationRule {
         }
         let called = format!("the recreation rule of destination rule {number}");
         Ok(Self {
-            path: path_pattern(&fields, &format!("destination rule {number}"))?,
+            path: late(&fields, "path_regex", &format!("destination rule {number}"), Pattern::new)?,
             targets,
             omit_extensions: fields.get("omit_extensions").truth()?,
             recreation: Rule::read(&fields.get("recreation_rule"), &called)?,
@@ -577,15 +578,23 @@ impl DestinationRule {
     }
 }
 
-fn path_pattern(fields: &Fields<'_>, called: &str) -> Result<PathPattern, RuleError> {
-    let part = fields.get("path_regex");
+/// What `make` makes of the text of a field; `None` if it is empty, which is as good as not there.
+fn late<T>(
+    fields: &Fields<'_>,
+    field: &'static str,
+    called: &str,
+    make: impl FnOnce(&str) -> Result<T, PatternError> + Send + 'static,
+) -> Result<Option<Late<T>>, RuleError> {
+    let part = fields.get(field);
     let text = part.text()?;
-    let pattern = Some(text.as_str()).filter(|it| !it.is_empty()).map(Pattern::new).transpose();
-    Ok(pattern.map_err(|error| no_pattern(&error.to_string(), "path_regex", called, &part)))
-}
-
-fn no_pattern(error: &str, field: &str, called: &str, part: &Part<'_>) -> RuleError {
-    RuleError::new(format!("can not compile regexp: {error}: `{field}` of {called}"), part.line())
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (called, line) = (called.to_owned(), part.line());
+    Ok(Some(Late::new(Box::new(move || {
+        let refused = |it| RuleError::new(format!("can not compile regexp: {it}: `{field}` of {called}"), line);
+        make(&text).map_err(refused)
+    }))))
 }
 
 /// A part of the configuration, or where one would be, and its place. Reads types as SOPS's YAML
@@ -727,8 +736,9 @@ impl<'w> Part<'w> {
     }
 }
 
-/// The line on which the value at a path of the first document begins; zero if it is not there.
-fn line_of(tree: &Tree, path: &KeyPath) -> usize {
+/// The line on which the value at a path of the first document begins; zero if it is not there. The
+/// lines end at `ends`.
+fn line_of(tree: &Tree, ends: &[usize], path: &KeyPath) -> usize {
     let mut node = tree.documents().first().map(|it| it.root);
     for step in &path.0 {
         let parent = node.map(|it| tree.resolve(it));
@@ -738,7 +748,7 @@ fn line_of(tree: &Tree, path: &KeyPath) -> usize {
         });
     }
     let start = node.map(|it| tree.key_of(it).map_or(tree.node(it).span, |key| key.span).range().start);
-    start.map_or(0, |it| 1 + tree.source().as_bytes()[..it].iter().filter(|b| **b == b'\n').count())
+    start.map_or(0, |it| 1 + ends.partition_point(|end| *end < it))
 }
 
 #[cfg(test)]

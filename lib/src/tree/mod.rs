@@ -374,14 +374,15 @@ impl Tree {
     pub fn repeated_keys(&self, map: NodeId) -> Vec<(NodeId, NodeId)> {
         /// Comparing each with each is cheaper up to here.
         const FEW: usize = 12;
-        let entries: Vec<NodeId> = self.entries(map).filter(|it| self.key_of(*it).is_some()).collect();
+        let entries = self.entries(map).filter(|it| self.key_of(*it).is_some());
+        let entries: Vec<(NodeId, &str)> = entries.map(|it| (it, self.key(it))).collect();
         if entries.len() <= FEW {
-            let first = |at: usize| entries[..at].iter().find(|it| self.key(**it) == self.key(entries[at]));
-            return (1..entries.len()).filter_map(|at| Some((*first(at)?, entries[at]))).collect();
+            let first = |at: usize| entries[..at].iter().find(|it| it.1 == entries[at].1);
+            return (1..entries.len()).filter_map(|at| Some((first(at)?.0, entries[at].0))).collect();
         }
         let mut seen = HashMap::with_capacity(entries.len());
-        let first = |id: &NodeId| *seen.entry(self.key(*id)).or_insert(*id);
-        entries.iter().map(first).zip(entries.iter().copied()).filter(|(first, it)| first != it).collect()
+        let first = entries.iter().map(|(id, key)| (*seen.entry(*key).or_insert(*id), *id));
+        first.filter(|(first, it)| first != it).collect()
     }
 
     /// The line of an entry's key, from one.

@@ -5,19 +5,22 @@ pub mod external_secret;
 pub mod vault_static_secret;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use leafseal::provider::{Content, ProviderError};
 use leafseal::secret::SecretText;
+use leafseal::template::Surroundings;
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use crate::api::{Kind, Object};
 use crate::digest::Data;
 use crate::engine::apply::Refused;
 use crate::error::Trouble;
-use crate::intent::{Intent, Owner, StoreRef};
+use crate::intent::{Intent, Owner, StoreRef, Target};
+use crate::mac_key::MacKey;
 use crate::plan::{Composed, Note, Verdict};
 
 /// A kind that keeps a Secret.
@@ -39,6 +42,12 @@ pub trait Adapter: Send + Sync + 'static {
     /// If it cannot be understood or is not allowed to ask for it.
     fn intent(object: &Object<Self::Kind>, owner: Owner, settings: &Terms) -> Result<Intent, Trouble>;
 
+    /// Every store that an object names, also when [`intent`](Self::intent) fails: whose class they are
+    /// decides whether the object is looked at.
+    fn stores(_object: &Object<Self::Kind>) -> Vec<StoreRef> {
+        Vec::new()
+    }
+
     /// What else in the cluster has a say in the content: template sources, transformations.
     fn around(object: &Object<Self::Kind>) -> Vec<AroundRef>;
 
@@ -47,7 +56,13 @@ pub trait Adapter: Send + Sync + 'static {
     fn is_due(object: &Object<Self::Kind>, intent: &Intent, in_step: bool, now: Timestamp) -> bool;
 
     /// How long an object that is served and not due waits; `None` for ever.
-    fn next(object: &Object<Self::Kind>, intent: &Intent, now: Timestamp) -> Option<std::time::Duration>;
+    fn next(object: &Object<Self::Kind>, intent: &Intent, now: Timestamp) -> Option<Duration>;
+
+    /// True if the last sync left no target, and that is how it should be: its absence is then no
+    /// reason to ask the stores.
+    fn leaves_no_target(_object: &Object<Self::Kind>) -> bool {
+        false
+    }
 
     /// What the target should hold, from what the stores answered: one answer for each of
     /// [`Intent::reads`].
@@ -61,6 +76,7 @@ pub trait Adapter: Send + Sync + 'static {
         answers: Vec<Result<Found, ProviderError>>,
         around: &Around,
         terms: &Terms,
+        surroundings: &mut Surroundings<'_>,
     ) -> Result<(Composed, Vec<Note>), Trouble>;
 
     /// The change of the status that reports `outcome`; `None` if the status says so already.
@@ -75,6 +91,11 @@ pub trait Adapter: Send + Sync + 'static {
         Self::recorded_mac(object)
     }
 
+    /// How long an object that is in step waits for its first reading after a start.
+    fn first_look(_object: &Object<Self::Kind>, _intent: &Intent) -> Duration {
+        Duration::ZERO
+    }
+
     /// True if the target is as the last sync left it, so that nothing but time or a change of the object
     /// is a reason to ask the stores.
     fn is_in_step(object: &Object<Self::Kind>, intent: &Intent, target: Option<&Secret>, terms: &Terms) -> bool;
@@ -84,6 +105,11 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// The value of the label that marks what an object owns.
     fn owner_mark(owner: &Owner) -> String;
+
+    /// True if a Secret that carries the mark of `owner` was a target of its in former times.
+    fn is_former(_secret: &ObjectMeta, _owner: &Owner, _target: &Target) -> bool {
+        true
+    }
 
     /// How trouble with reading is told on an object of this kind.
     fn unreadable(trouble: Trouble) -> Trouble;
@@ -104,7 +130,7 @@ pub struct Terms {
     /// Vault Secrets: no `_raw` unless an object asks for it.
     pub exclude_raw: bool,
     /// Vault Secrets: the key of MACs.
-    pub mac_key: Option<Zeroizing<Vec<u8>>>,
+    pub mac_key: Option<MacKey>,
 }
 
 /// What a store had.

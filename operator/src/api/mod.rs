@@ -6,6 +6,7 @@
 
 pub mod external_secrets;
 mod object;
+pub mod served_later;
 pub mod vault_secrets;
 
-pub use object::{Kind, Malformed, Object, Scope};
+pub use object::{Kind, Malformed, Object, Scope, read};

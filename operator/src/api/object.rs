@@ -132,10 +132,19 @@ impl<'de, K: Kind> Deserialize<'de> for Object<K> {
 fn read_spec<K: Kind>(spec: Value) -> Result<K::Spec, Malformed> {
     // A spec may be missing (Vault Secrets, spec section A.1); then all its fields are.
     let spec = if spec.is_null() { Value::Object(serde_json::Map::new()) } else { spec };
-    serde_path_to_error::deserialize(spec).map_err(|error| {
+    read(spec, "spec")
+}
+
+/// Reads the part of an object that stands at `place`.
+///
+/// # Errors
+///
+/// If it is not what should stand there.
+pub fn read<T: DeserializeOwned>(part: Value, place: &str) -> Result<T, Malformed> {
+    serde_path_to_error::deserialize(part).map_err(|error| {
         let place = match error.path().to_string().as_str() {
-            "." => "spec".to_owned(),
-            path => format!("spec.{path}"),
+            "." => place.to_owned(),
+            path => format!("{place}.{path}"),
         };
         let said = error.inner().to_string();
         // "invalid type: string \"…\", expected u32" shows the value; "missing field `key`" does not.

@@ -9,10 +9,10 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::engine::watch::Place;
 use crate::error::Retry;
 use crate::lease::Gate;
 use crate::plan::Action;
-use crate::engine::watch::Place;
 
 /// A write that the API server did not take. Never holds a value.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +136,18 @@ impl Writer {
         }});
         let name = metadata.name.as_deref().unwrap_or_default();
         gone_is_fine(api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(change)).await).map(drop)
+    }
+
+    /// Makes a Secret of the operator's own; `None` if it is there already.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses.
+    pub async fn make(&self, api: &Api<Secret>, secret: &Secret) -> kube::Result<Option<Secret>> {
+        match api.create(&PostParams::default(), secret).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+            made => made.map(Some),
+        }
     }
 
     /// Restarts a workload with a patch that was made for it.

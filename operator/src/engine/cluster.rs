@@ -1,8 +1,9 @@
 //! What the cluster that is served says: from watches where these tell, else asked.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, io};
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
@@ -16,21 +17,29 @@ use crate::api::Object;
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
 use crate::api::vault_secrets::{VaultAuth, VaultAuthGlobal, VaultConnection};
 use crate::digest::Labels;
-use crate::error::Trouble;
 use crate::engine::mirrors::Mirrors;
+use crate::error::Trouble;
 use crate::plan::data_of;
 use crate::store::{Cluster, Held, Reading};
+
+/// Where a pod finds the token of its ServiceAccount.
+const OWN_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// The largest encrypted document that is read from a folder, in bytes.
+const MAX_DOCUMENT: u64 = 16 << 20;
 
 /// The cluster that is served.
 pub struct Live {
     client: Client,
     mirrors: Arc<Mirrors>,
+    documents: Option<PathBuf>,
 }
 
 impl Live {
-    /// The cluster that `client` speaks to and `mirrors` follow.
-    pub fn new(client: Client, mirrors: Arc<Mirrors>) -> Self {
-        Self { client, mirrors }
+    /// The cluster that `client` speaks to and `mirrors` follow. `documents` is the folder where encrypted
+    /// documents are mounted.
+    pub fn new(client: Client, mirrors: Arc<Mirrors>, documents: Option<PathBuf>) -> Self {
+        Self { client, mirrors, documents }
     }
 }
 
@@ -100,8 +109,67 @@ impl Cluster for Live {
         })
     }
 
+    fn own_token(&self) -> Option<Arc<dyn JwtSource>> {
+        Path::new(OWN_TOKEN).exists().then(|| Arc::new(OwnToken) as Arc<dyn JwtSource>)
+    }
+
+    fn folder<'a>(&'a self, path: &'a str) -> Reading<'a, BTreeMap<String, Vec<u8>>> {
+        Box::pin(async move {
+            let no = |detail: String| Trouble::new("InvalidProviderConfig", "unable to create client", detail);
+            let Some(root) = self.documents.clone() else {
+                return Err(no(format!("no folder of documents is mounted (--documents), and {path:?} is asked for")));
+            };
+            let folder = root.join(path);
+            let read = tokio::task::spawn_blocking(move || read_folder(&folder));
+            let read = read.await.map_err(|error| no(error.to_string()))?;
+            read.map_err(|error| no(format!("the folder {path:?} cannot be read: {error}")))
+        })
+    }
+
     fn client(&self) -> Client {
         self.client.clone()
+    }
+}
+
+/// The files below a folder, by their paths from there. A mounted ConfigMap or Secret is made of links to
+/// a hidden folder, which is why links are followed and hidden names are left out.
+fn read_folder(root: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            let path = entry.path();
+            let about = std::fs::metadata(&path)?;
+            if about.is_dir() {
+                folders.push(path);
+            } else if about.is_file() && about.len() <= MAX_DOCUMENT {
+                let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+                files.insert(name, std::fs::read(&path)?);
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// The token of the operator's own ServiceAccount, read anew each time: it is replaced before it ends.
+#[derive(Debug)]
+struct OwnToken;
+
+impl JwtSource for OwnToken {
+    fn token(&self) -> Answer<'_, SecretText> {
+        Box::pin(async {
+            // A file in memory, of a kilobyte.
+            let read = std::fs::read_to_string(OWN_TOKEN);
+            let text = read.map_err(|error| {
+                let said = format!("the operator's own token cannot be read: {error}");
+                ProviderError::new(ProviderErrorKind::Invalid, said)
+            })?;
+            Ok(SecretText::from(text.trim()))
+        })
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::api::external_secrets::{ClusterSecretStore, ExternalSecret, SecretStore};
 use crate::api::vault_secrets::{SecretTransformation, VaultAuth, VaultAuthGlobal, VaultConnection, VaultStaticSecret};
 use crate::api::{Kind, Object};
-use crate::families::Served;
 use crate::engine::watch::Mirror;
+use crate::families::Served;
 
 macro_rules! mirrors {
     ($($field:ident: $kind:ident),* $(,)?) => {

@@ -34,6 +34,7 @@ use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::adapter::vault_static_secret::StaticSecret;
 use crate::api::external_secrets::{ClusterSecretStore, ExternalSecret, SecretStore};
 use crate::api::vault_secrets::{SecretTransformation, VaultAuth, VaultAuthGlobal, VaultConnection, VaultStaticSecret};
 use crate::api::{self, Kind, Object};
@@ -97,7 +98,7 @@ const KINDS: &[Row] = &[
     row!(ExternalSecrets, ExternalSecret, reconcile::sync::<ExternalSecret>),
     row!(ExternalSecrets, SecretStore, check::check::<SecretStore>),
     row!(ExternalSecrets, ClusterSecretStore, check::check::<ClusterSecretStore>),
-    row!(VaultSecrets, VaultStaticSecret, reconcile::sync::<VaultStaticSecret>),
+    row!(VaultSecrets, VaultStaticSecret, reconcile::sync::<StaticSecret>),
     row!(VaultSecrets, VaultConnection, check::check::<VaultConnection>),
     row!(VaultSecrets, VaultAuth, check::check::<VaultAuth>),
     row!(VaultSecrets, VaultAuthGlobal, check::check::<VaultAuthGlobal>),

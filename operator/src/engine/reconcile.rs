@@ -8,32 +8,37 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use kube::api::PartialObjectMeta;
 use leafseal::provider::{ProviderError, SecretProvider};
 use leafseal::template::Surroundings;
 use tokio::time::Instant;
 
+use super::apply::Refused;
+use super::backoff::{chance, late};
+use super::mirrors::Mirrored;
+use super::queue::Job;
+use super::restart;
+use super::secrets::Sight;
+use super::watch::Place;
+use super::world::{Kept, World, log, named, part};
 use crate::adapter::{self, Adapter, Around, AroundRef, Done, Found, Identity, Outcome};
+use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
 use crate::api::{Kind, Object};
-use crate::engine::backoff::{chance, late};
 use crate::edge::SystemRng;
 use crate::error::{Retry, Trouble};
 use crate::intent::{Ask, Family, Intent, Owner, Read, StoreRef};
-use crate::engine::mirrors::Mirrored;
-use crate::plan::{self, Action, Composed, Note, Observed};
-use crate::engine::queue::Job;
-use crate::restart;
-use crate::engine::secrets::Sight;
-use crate::store::{self, Part, Readiness};
-use crate::engine::watch::Place;
-use crate::engine::world::{Kept, World, log, part};
+use crate::mac_key;
+use crate::plan::{self, Action, Composed, Note, Observed, Verdict, exclusive};
+use crate::store::external_secrets::{Readiness, is_left_alone, not_ready, readiness};
+use crate::store::{Cluster as _, Opened, Part};
 
 /// When an object is looked at again by itself; `None`: only when something changes.
-pub type Again = Option<Duration>;
+pub(super) type Again = Option<Duration>;
 
 /// What a look at an object led to.
 enum Look {
-    /// It is in step and nothing falls due yet.
-    NotDue,
+    /// It is in step, and due after this long.
+    NotDue(Again),
     /// It waits for its store, which is being checked.
     Waits,
     /// It was brought into step.
@@ -43,24 +48,24 @@ enum Look {
 /// Looks at one object that keeps a Secret.
 pub(super) async fn sync<A>(world: &World, job: &Job<Part>) -> Again
 where
-    A: Adapter<Kind = A> + Mirrored,
+    A: Adapter,
+    A::Kind: Mirrored,
 {
     let who = &job.key;
-    let Some(object) = A::of(&world.mirrors).find(&who.namespace, &who.name) else {
+    let Some(object) = A::Kind::of(&world.mirrors).find(&who.namespace, &who.name) else {
         world.forget(who);
         return None;
     };
-    let (api, resource) = world.api::<A>(&who.namespace)?;
+    let (api, resource) = world.api::<A::Kind>(&who.namespace)?;
     let owner = owner_of(&object, &resource.api_version);
     if object.metadata.deletion_timestamp.is_some() {
-        return farewell(world, &object, owner, &api).await;
+        return farewell::<A>(world, &object, owner, &api).await;
     }
-    let stores = A::stores(&object);
-    if stores.iter().any(|it| store::is_foreign(it, &world.cluster, &world.context.settings.controller_class)) {
+    if is_left_alone(&world.cluster, &A::stores(&object), &world.context.settings.controller_class) {
         // Another operator serves it: nothing is done about it, and nothing said.
         return None;
     }
-    if let Err(refused) = set_finalizer(world, &object, &api).await {
+    if let Err(refused) = set_finalizer::<A>(world, &object, &api).await {
         tracing::debug!(name = who.name, %refused, "the finalizer could not be set");
         return Some(world.failed(who));
     }
@@ -68,17 +73,14 @@ where
     let (began, timer) = (Timestamp::now(), Instant::now());
     let (intent, looked) = match A::intent(&object, owner.clone(), &world.terms()) {
         Ok(intent) => {
-            let looked = look(world, &object, &intent, job.asked).await;
+            let looked = look::<A>(world, &object, &intent, job.asked).await;
             (Some(intent), looked)
         }
         Err(trouble) => (None, Err(trouble)),
     };
     let (result, notes) = match looked {
         Ok(Look::Waits) => return Some(WAIT_FOR_STORE),
-        Ok(Look::NotDue) => {
-            let next = A::next(&object, intent.as_ref()?, Timestamp::now());
-            return next.map(|it| late(it, chance()));
-        }
+        Ok(Look::NotDue(next)) => return next.map(|it| late(it, chance())),
         Ok(Look::Done(done, notes)) => (Ok(done), notes),
         Err(trouble) if trouble.retry == Retry::Now => return Some(Duration::ZERO),
         Err(trouble) => {
@@ -95,7 +97,7 @@ where
     let mut object = object;
     if let Some(change) = A::status(&object, intent.as_ref(), &outcome, Timestamp::now()) {
         match world.writer.report(&api, &who.name, change).await {
-            Ok(Some(reported)) => object = A::of(&world.mirrors).learn(reported),
+            Ok(Some(reported)) => object = A::Kind::of(&world.mirrors).learn(reported),
             Ok(None) => {}
             Err(refused) => {
                 tracing::warn!(kind = who.kind, namespace = who.namespace, name = who.name, %refused, "no status");
@@ -125,13 +127,14 @@ where
 /// How often an object looks whether its new store was checked, should nobody tell it.
 const WAIT_FOR_STORE: Duration = Duration::from_secs(2);
 
-async fn look<A>(world: &World, object: &Object<A>, intent: &Intent, asked: Instant) -> Result<Look, Trouble>
+async fn look<A>(world: &World, object: &Object<A::Kind>, intent: &Intent, asked: Instant) -> Result<Look, Trouble>
 where
-    A: Adapter<Kind = A> + Mirrored,
+    A: Adapter,
+    A::Kind: Mirrored,
 {
     let who = part(object);
     let at: Place = (intent.target.namespace.clone(), intent.target.name.clone());
-    let mut interests = interests_of(object, intent, &at);
+    let mut interests = interests_of::<A>(object, intent, &at);
     world.interests.set(&who, interests.clone());
 
     let terms = world.terms();
@@ -146,7 +149,20 @@ where
             let version = secret.metadata.resource_version.clone().unwrap_or_default();
             world.kept.keep(&who, Kept { at, version, wanted: None });
         }
-        return Ok(Look::NotDue);
+        return Ok(Look::NotDue(A::next(object, intent, Timestamp::now())));
+    }
+    if world.is_first_look(&who) && in_step {
+        let wait = A::first_look(object, intent);
+        if !wait.is_zero() {
+            return Ok(Look::NotDue(Some(wait)));
+        }
+    }
+    let there = match &seen {
+        Seen::Read(secret) => Some(&**secret),
+        Seen::Absent | Seen::AsKept(_) => None,
+    };
+    if let (Seen::Absent | Seen::Read(_), Some(trouble)) = (&seen, exclusive::awaits_target(&intent.target, there)) {
+        return Err(trouble);
     }
 
     let (opened, parts) = open_all(world, intent).await;
@@ -169,7 +185,7 @@ where
         Composed::Data(desired) => desired.mac.clone(),
         Composed::Nothing => None,
     };
-    let identity = identity_of(&opened).await;
+    let identity = identity_of(world, intent).await;
     let done = |verdict, restarts| Done { verdict, mac: mac.clone(), identity: identity.clone(), restarts };
 
     // The same is wanted as last time, and the target is as it was left then: nobody has to ask.
@@ -184,13 +200,14 @@ where
         Seen::Read(secret) => Some(*secret),
         Seen::Absent | Seen::AsKept(_) => None,
     };
-    let former = world.secrets.owned(&at.0, &A::owner_mark(&intent.owner));
-    let former = former.into_iter().filter(|it| it.0 != at.1).collect();
+    let former = former::<A>(world, intent, &at).await?;
     let version = target.as_ref().and_then(|it| it.metadata.resource_version.clone());
+    let since = target.as_ref().and_then(mac_key::written);
     let recorded = A::trusted_mac(object, target.as_ref(), &terms);
     let plan = plan::plan(intent, &Observed { target, former, mac: recorded }, composed)?;
 
     let is_kept = matches!(plan.action, Action::Keep);
+    let kept_since = since.filter(|_| is_kept);
     let written = carry_out(world, &at, &A::manager(&intent.owner), plan.action).await.map_err(A::unwritable)?;
     match if is_kept { version } else { written } {
         Some(version) => world.kept.keep(&who, Kept { at: at.clone(), version, wanted: Some(wanted) }),
@@ -202,7 +219,7 @@ where
     }
     notes.extend(plan.notes);
     let restarts = match plan.restart {
-        Some(cause) => restart::all(world, intent, cause, &mut notes).await,
+        Some(cause) => restart::all(world, intent, cause, kept_since, &mut notes).await,
         None => Vec::new(),
     };
     Ok(Look::Done(done(plan.verdict, restarts), notes))
@@ -230,7 +247,7 @@ async fn observe(world: &World, who: &Part, at: &Place) -> Result<Seen, Trouble>
 }
 
 async fn read_target(world: &World, at: &Place) -> Result<Seen, Trouble> {
-    let api = Api::<Secret>::namespaced(world.client.clone(), &at.0);
+    let api = Api::<Secret>::namespaced(world.context.client.clone(), &at.0);
     let read = api.get_opt(&at.1).await.map_err(|error| {
         Trouble::new("K8sClientError", format!("could not read Secret {:?}", at.1), error.to_string())
     })?;
@@ -244,6 +261,25 @@ async fn read_target(world: &World, at: &Place) -> Result<Seen, Trouble> {
             Ok(Seen::Absent)
         }
     }
+}
+
+/// The targets of former times: what carries the mark of the owner, and bears a closer look.
+async fn former<A: Adapter>(world: &World, intent: &Intent, at: &Place) -> Result<Vec<(String, String)>, Trouble> {
+    let api = Api::<PartialObjectMeta<Secret>>::namespaced(world.context.client.clone(), &at.0);
+    let mut former = Vec::new();
+    for (name, uid) in world.secrets.owned(&at.0, &A::owner_mark(&intent.owner)) {
+        if name == at.1 {
+            continue;
+        }
+        let found = api.get_metadata_opt(&name).await.map_err(|error| {
+            let what = format!("could not read Secret {name:?}");
+            A::unreadable(Trouble::new("K8sClientError", what, error.to_string()))
+        })?;
+        if found.is_some_and(|it| A::is_former(&it.metadata, &intent.owner, &intent.target)) {
+            former.push((name, uid));
+        }
+    }
+    Ok(former)
 }
 
 /// Does what was planned. Returns the version of the Secret that was written, if one was.
@@ -279,24 +315,54 @@ enum Closed {
 }
 
 /// Opens every store that is read from, in the order of the reads. Also says what they were made from.
-async fn open_all(
-    world: &World,
-    intent: &Intent,
-) -> (Result<HashMap<StoreRef, Opened>, Closed>, Vec<Part>) {
+async fn open_all(world: &World, intent: &Intent) -> (Result<HashMap<StoreRef, Opened>, Closed>, Vec<Part>) {
     let (mut opened, mut parts) = (HashMap::new(), Vec::new());
     for read in &intent.reads {
         if opened.contains_key(&read.store) {
             continue;
         }
-        let (store, made_from) = world.open(&read.store).await;
-        parts.extend(made_from);
-        match store {
+        if let Err(closed) = may_read(world, read) {
+            return (Err(closed), parts);
+        }
+        let attempt = world.open(&read.store).await;
+        parts.extend(attempt.made_from);
+        match attempt.opened {
             Ok(store) => _ = opened.insert(read.store.clone(), store),
-            Err(Closed::For(trouble)) => return (Err(Closed::For(trouble.at(&read.place))), parts),
-            Err(closed) => return (Err(closed), parts),
+            Err(trouble) => return (Err(Closed::For(trouble.at(&read.place))), parts),
         }
     }
     (Ok(opened), parts)
+}
+
+/// External Secrets: a store is read from when it was found to be usable.
+fn may_read(world: &World, read: &Read) -> Result<(), Closed> {
+    let StoreRef { kind, namespace, name, .. } = &read.store;
+    let class = &world.context.settings.controller_class;
+    let (readiness, is_checked) = match *kind {
+        SecretStore::KIND => match world.cluster.secret_store(namespace, name) {
+            Some(it) => (readiness(&it.spec, &it.status, class), !it.status.conditions.is_empty()),
+            // Opening says that it is missing.
+            None => return Ok(()),
+        },
+        ClusterSecretStore::KIND => match world.cluster.cluster_secret_store(name) {
+            Some(it) => (readiness(&it.spec, &it.status, class), !it.status.conditions.is_empty()),
+            None => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    match readiness {
+        Readiness::NotReady if !is_checked => Err(Closed::IsChecked),
+        Readiness::NotReady => Err(Closed::For(not_ready(&read.store).at(&read.place))),
+        Readiness::Ready | Readiness::Foreign => Ok(()),
+    }
+}
+
+/// With which identity stores were read, for the family that reports it.
+async fn identity_of(world: &World, intent: &Intent) -> Option<Identity> {
+    match world.context.family {
+        Family::ExternalSecrets => None,
+        Family::VaultSecrets => world.vaults.identity(&intent.reads.first()?.store).await,
+    }
 }
 
 async fn fetch(
@@ -308,7 +374,7 @@ async fn fetch(
     let each = reads.iter().map(async |read| {
         let store = opened.get(&read.store).expect("every store that is read from was opened");
         let (provider, ask) = (store.provider.clone(), read.ask.clone());
-        let key = (store.identity.clone(), ask.clone());
+        let key = (read.store.clone(), ask.clone());
         let answer = world.answers.read(key, asked, || ask_store(provider, ask)).await;
         Result::clone(&answer)
     });
@@ -348,7 +414,7 @@ async fn read_around(world: &World, refs: &[AroundRef]) -> Result<Around, Troubl
 }
 
 /// Everything whose change concerns an object, before its stores are open.
-fn interests_of<A: Adapter<Kind = A> + Kind>(object: &Object<A>, intent: &Intent, target: &Place) -> Vec<Part> {
+fn interests_of<A: Adapter>(object: &Object<A::Kind>, intent: &Intent, target: &Place) -> Vec<Part> {
     let part = |kind, namespace: &str, name: &str| Part { kind, namespace: namespace.into(), name: name.into() };
     let mut parts = vec![part("Secret", &target.0, &target.1)];
     parts.extend(A::around(object).iter().map(|it| match it {
@@ -360,7 +426,7 @@ fn interests_of<A: Adapter<Kind = A> + Kind>(object: &Object<A>, intent: &Intent
     parts
 }
 
-fn owner_of<K: Kind>(object: &Object<K>, api_version: &str) -> Owner {
+pub(super) fn owner_of<K: Kind>(object: &Object<K>, api_version: &str) -> Owner {
     Owner {
         api_version: api_version.to_owned(),
         kind: K::KIND,
@@ -373,10 +439,10 @@ fn owner_of<K: Kind>(object: &Object<K>, api_version: &str) -> Owner {
     }
 }
 
-async fn set_finalizer<A: Adapter<Kind = A> + Kind>(
+async fn set_finalizer<A: Adapter>(
     world: &World,
-    object: &Object<A>,
-    api: &Api<Object<A>>,
+    object: &Object<A::Kind>,
+    api: &Api<Object<A::Kind>>,
 ) -> Result<(), Refused> {
     let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
     let has_it = finalizers.iter().any(|it| it == A::FINALIZER);
@@ -389,11 +455,11 @@ async fn set_finalizer<A: Adapter<Kind = A> + Kind>(
 }
 
 /// An object goes: what it asked for on this occasion is done, and it is let go.
-async fn farewell<A: Adapter<Kind = A> + Kind>(
+async fn farewell<A: Adapter>(
     world: &World,
-    object: &Object<A>,
+    object: &Object<A::Kind>,
     owner: Owner,
-    api: &Api<Object<A>>,
+    api: &Api<Object<A::Kind>>,
 ) -> Again {
     let who = part(object);
     let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
-use crate::engine::watch::{Place, Scope, follow, place};
+use crate::engine::watch::{Place, Scope, events, place};
 
 /// The labels that name the owner of a Secret, in each family.
 const OWNER_LABELS: &[&str] = &["reconcile.external-secrets.io/created-by", "secrets.hashicorp.com/vso-ownerRefUID"];
@@ -128,64 +129,57 @@ impl Secrets {
         let mut listed: HashSet<Place> = HashSet::new();
         let mut names = HashSet::new();
         let mut was_whole = false;
-        follow(api, async |event| match event {
-            Event::Apply(secret) => {
-                let at = place(&secret);
-                let wanted = is_wanted(&at);
-                if self.state().apply(&secret.metadata, wanted) && wanted {
-                    changed(&at);
-                }
-            }
-            Event::Delete(secret) => {
-                let at = place(&secret);
-                if self.state().delete(&at, &secret.metadata) && is_wanted(&at) {
-                    changed(&at);
-                }
-            }
-            Event::Init => {
-                listed.clear();
-                names.clear();
-            }
-            Event::InitApply(secret) => {
-                let at = place(&secret);
-                let wanted = is_wanted(&at);
-                let mut state = self.state();
-                names.insert(state.digest(&at));
-                let news = state.apply(&secret.metadata, wanted);
-                drop(state);
-                if wanted {
-                    listed.insert(at.clone());
-                }
-                if news && wanted {
-                    changed(&at);
-                }
-            }
-            Event::InitDone => {
-                let gone = {
-                    let mut state = self.state();
-                    if scope.is_none() {
-                        state.names = std::mem::take(&mut names);
+        let mut events = events(api);
+        while let Some(event) = events.next().await {
+            match event {
+                Event::Apply(secret) => {
+                    let at = place(&secret);
+                    let wanted = is_wanted(&at);
+                    if self.state().apply(&secret.metadata, wanted) && wanted {
+                        changed(&at);
                     }
-                    let in_scope = |it: &&Place| scope.as_ref().is_none_or(|scope| it.0 == *scope);
-                    let gone: Vec<Place> =
-                        state.marks.keys().filter(in_scope).filter(|it| !listed.contains(*it)).cloned().collect();
-                    for at in &gone {
-                        state.remove(at);
+                }
+                Event::Delete(secret) => {
+                    let at = place(&secret);
+                    if self.state().delete(&at, &secret.metadata) && is_wanted(&at) {
+                        changed(&at);
                     }
+                }
+                Event::Init => {
+                    listed.clear();
+                    names.clear();
+                }
+                Event::InitApply(secret) => {
+                    let at = place(&secret);
+                    let wanted = is_wanted(&at);
+                    let is_news = {
+                        let mut state = self.state();
+                        names.insert(state.digest(&at));
+                        state.apply(&secret.metadata, wanted)
+                    };
+                    if is_news && wanted {
+                        changed(&at);
+                    }
+                    if wanted {
+                        listed.insert(at);
+                    }
+                }
+                Event::InitDone => {
+                    let gone = self.state().end_list(&scope, std::mem::take(&mut listed), std::mem::take(&mut names));
+                    gone.iter().filter(|it| is_wanted(it)).for_each(changed);
                     if !std::mem::replace(&mut was_whole, true) {
-                        state.n_missing -= 1;
-                        if state.n_missing == 0 {
+                        let n_missing = {
+                            let mut state = self.state();
+                            state.n_missing -= 1;
+                            state.n_missing
+                        };
+                        if n_missing == 0 {
                             self.is_whole.send_replace(true);
                         }
                     }
-                    gone
-                };
-                gone.iter().filter(|it| is_wanted(it)).for_each(changed);
-                listed = HashSet::new();
-                names = HashSet::new();
+                }
             }
-        })
-        .await;
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -225,6 +219,20 @@ impl State {
             self.marks.remove(&at);
         }
         true
+    }
+
+    /// A list ended that had `listed` of those that matter and `names` of all. Returns what is gone.
+    fn end_list(&mut self, scope: &Scope, listed: HashSet<Place>, names: HashSet<u64>) -> Vec<Place> {
+        let in_scope = |it: &&Place| scope.as_ref().is_none_or(|scope| it.0 == *scope);
+        let gone: Vec<Place> = self.marks.keys().filter(in_scope).filter(|it| !listed.contains(*it)).cloned().collect();
+        for at in &gone {
+            self.remove(at);
+        }
+        // Names of one namespace cannot be told from those of others: what is gone is found out by reading.
+        if scope.is_none() {
+            self.names = names;
+        }
+        gone
     }
 
     /// Learns that a Secret was deleted; `false` if there is another of its name by now.

@@ -2,12 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
-use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use futures::StreamExt as _;
-use futures::future::join_all;
+use futures::future::{join_all, ready};
+use futures::{Stream, StreamExt as _};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
@@ -103,22 +102,25 @@ where
         async move {
             let mut listed = HashSet::new();
             let mut was_whole = false;
-            follow(api, async |event| match event {
-                Event::Apply(object) => _ = apply(mirror, object, changed),
-                Event::Delete(object) => remove(mirror, &place(&object), changed),
-                Event::Init => listed.clear(),
-                Event::InitApply(object) => _ = listed.insert(apply(mirror, object, changed)),
-                Event::InitDone => {
-                    for gone in mirror.places(&scope).into_iter().filter(|it| !listed.contains(it)) {
-                        remove(mirror, &gone, changed);
-                    }
-                    listed.clear();
-                    if !std::mem::replace(&mut was_whole, true) && n_missing.fetch_sub(1, Ordering::Relaxed) == 1 {
-                        mirror.is_whole.send_replace(true);
+            let mut events = events(api);
+            while let Some(event) = events.next().await {
+                match event {
+                    Event::Apply(object) => _ = apply(mirror, object, changed),
+                    Event::Delete(object) => remove(mirror, &place(&object), changed),
+                    Event::Init => listed.clear(),
+                    Event::InitApply(object) => _ = listed.insert(apply(mirror, object, changed)),
+                    Event::InitDone => {
+                        for gone in mirror.places(&scope).into_iter().filter(|it| !listed.contains(it)) {
+                            remove(mirror, &gone, changed);
+                        }
+                        listed = HashSet::new();
+                        let is_first = !std::mem::replace(&mut was_whole, true);
+                        if is_first && n_missing.fetch_sub(1, Ordering::Relaxed) == 1 {
+                            mirror.is_whole.send_replace(true);
+                        }
                     }
                 }
-            })
-            .await;
+            }
         }
     });
     join_all(each).await;
@@ -138,20 +140,18 @@ fn remove<K>(mirror: &Mirror<K>, place: &Place, changed: &impl Fn(&Place, Option
     }
 }
 
-/// Tells every event of a watch to `tell`, in order. Errors are logged, and the watch goes on.
-pub async fn follow<K>(api: Api<K>, mut tell: impl AsyncFnMut(Event<K>))
+/// The events of a watch, in order. Errors are logged, and the watch goes on: it never ends.
+pub fn events<K>(api: Api<K>) -> impl Stream<Item = Event<K>> + Send + Unpin
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let url = api.resource_url().to_owned();
     let config = watcher::Config::default().page_size(PAGE);
-    let mut events = pin!(watcher(api, config).default_backoff());
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => tell(event).await,
-            Err(error) => tracing::warn!(url, %error, "a watch broke and is begun anew"),
-        }
-    }
+    let events = watcher(api, config).default_backoff().filter_map(move |event| {
+        let event = event.inspect_err(|error| tracing::warn!(url, %error, "a watch broke and is begun anew"));
+        ready(event.ok())
+    });
+    Box::pin(events)
 }
 
 /// Where an object is.

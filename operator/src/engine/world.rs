@@ -1,13 +1,13 @@
 //! What all who serve one family share: the queue, what is known of the cluster, what is open.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use kube::Api;
 use kube::api::ApiResource;
-use leafseal::provider::ProviderError;
+use leafseal::provider::{Observer, ProviderError};
 use tokio::sync::mpsc;
 
 use super::Context;
@@ -23,9 +23,14 @@ use super::stores::OpenStores;
 use super::watch::{Place, Scope};
 use crate::adapter::{Found, Terms};
 use crate::api::{self, Kind, Object};
+use crate::edge::SystemClock;
 use crate::error::Trouble;
 use crate::intent::{Ask, Family, StoreRef};
-use crate::store::Part;
+use crate::mac_key::MacKey;
+use crate::metrics::{Call, Metrics, Named};
+use crate::store::external_secrets::{self, Surroundings};
+use crate::store::vault_secrets::{Defaults, Unopened, Vaults};
+use crate::store::{Attempt, Part};
 
 /// The answers of stores, shared.
 type Answers = Readings<(StoreRef, Ask), Arc<Result<Found, ProviderError>>>;
@@ -50,12 +55,18 @@ pub struct World {
     pub queue: Queue<Part>,
     /// The stores that are open.
     pub stores: OpenStores,
+    /// External Secrets: what opening takes.
+    surroundings: Surroundings,
+    /// Vault Secrets: the logins.
+    pub vaults: Vaults,
     /// What is being read from them.
     pub answers: Answers,
     /// The state that targets were left in.
     pub kept: Ledger,
     /// How often each object failed in a row.
     failures: Mutex<HashMap<Part, u32>>,
+    /// Who was looked at since the start.
+    looked_at: Mutex<HashSet<Part>>,
     changes: mpsc::UnboundedSender<Part>,
 }
 
@@ -105,10 +116,17 @@ impl World {
     pub fn new(context: Context) -> (Self, mpsc::UnboundedReceiver<Part>) {
         let (changes, changed) = mpsc::unbounded_channel();
         let mirrors = Arc::<Mirrors>::default();
+        let counter = Arc::new(Counter { metrics: context.metrics.clone(), family: context.family });
         let world = Self {
             terms: RwLock::new(context.settings.terms()),
             writer: Writer::new(context.client.clone(), context.gate.clone()),
-            cluster: Live::new(context.client.clone(), mirrors.clone()),
+            cluster: Live::new(context.client.clone(), mirrors.clone(), context.settings.documents.clone()),
+            vaults: Vaults::observed_by(counter.clone()),
+            surroundings: Surroundings {
+                controller_class: context.settings.controller_class.clone(),
+                observer: counter,
+                clock: Arc::new(SystemClock),
+            },
             mirrors,
             secrets: Secrets::default(),
             interests: Interests::default(),
@@ -117,6 +135,7 @@ impl World {
             answers: Readings::default(),
             kept: Ledger::default(),
             failures: Mutex::default(),
+            looked_at: Mutex::default(),
             changes,
             context,
         };
@@ -126,6 +145,31 @@ impl World {
     /// What adapters know.
     pub fn terms(&self) -> Terms {
         self.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers the key of MACs.
+    pub fn set_mac_key(&self, key: Option<MacKey>) {
+        self.terms.write().unwrap_or_else(PoisonError::into_inner).mac_key = key;
+    }
+
+    /// Where the defaults of Vault Secrets lie.
+    pub fn vault_defaults(&self) -> Defaults {
+        let settings = &self.context.settings;
+        Defaults { namespace: settings.operator_namespace.clone(), globals: settings.allow_default_globals }
+    }
+
+    /// A store, opened if it is not open yet.
+    pub async fn open(&self, at: &StoreRef) -> Attempt {
+        let open = async {
+            match at.family {
+                Family::ExternalSecrets => external_secrets::open(&self.cluster, at, &self.surroundings).await,
+                Family::VaultSecrets => match self.vaults.open(&self.cluster, at, &self.vault_defaults()).await {
+                    Ok(opened) => Attempt { made_from: opened.made_from.clone(), opened: Ok(opened) },
+                    Err(Unopened { trouble, looked_at }) => Attempt { made_from: looked_at, opened: Err(trouble) },
+                },
+            }
+        };
+        self.stores.open(at, open).await
     }
 
     /// The objects of a kind in one namespace; `None` if the cluster does not have the kind.
@@ -165,8 +209,14 @@ impl World {
     pub fn forget(&self, who: &Part) {
         self.interests.remove(who);
         self.kept.forget(who);
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
         self.worked(who);
         self.context.metrics.forget(named(who));
+    }
+
+    /// True once for each object.
+    pub fn is_first_look(&self, who: &Part) -> bool {
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).insert(who.clone())
     }
 
     /// Remembers that `who` was served.
@@ -206,12 +256,24 @@ pub fn part<K: Kind>(object: &Object<K>) -> Part {
 }
 
 /// The name of an object as metrics use it.
-pub fn named(who: &Part) -> crate::metrics::Named<'_> {
-    crate::metrics::Named { kind: who.kind, namespace: &who.namespace, name: &who.name }
+pub fn named(who: &Part) -> Named<'_> {
+    Named { kind: who.kind, namespace: &who.namespace, name: &who.name }
 }
 
 /// Logs that an object could not be served.
 pub fn log(who: &Part, trouble: &Trouble) {
     let Part { kind, namespace, name } = who;
     tracing::warn!(kind, namespace, name, reason = trouble.reason, "{trouble}");
+}
+
+/// Counts the calls of providers.
+struct Counter {
+    metrics: Metrics,
+    family: Family,
+}
+
+impl Observer for Counter {
+    fn called(&self, provider: &'static str, call: &'static str, is_ok: bool) {
+        self.metrics.provider_call(self.family, Call { provider, call, worked: is_ok });
+    }
 }

@@ -9,8 +9,10 @@ use crate::digest::{Data, Labels};
 use crate::error::Trouble;
 use crate::intent::{Intent, Ownership};
 
-mod exclusive;
+pub mod exclusive;
 mod shared;
+
+pub use shared::{farewell, is_in_step};
 
 /// What the Secret should hold, before what is there is considered.
 #[derive(Clone, Debug, Default, Hash)]
@@ -100,6 +102,8 @@ pub enum Verdict {
     Deleted,
     /// There is no target, and it is not for us to make it.
     TargetMissing,
+    /// The target is immutable and holds something else.
+    Immutable,
 }
 
 /// One thing that is told in an event on the object.

@@ -5,11 +5,11 @@ mod legacy;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::adapter::Terms;
 use crate::families;
@@ -28,6 +28,8 @@ pub struct Start {
     pub task: Task,
     /// With which settings.
     pub settings: Settings,
+    /// The settings as arguments, one for each.
+    pub spelt: Vec<String>,
     /// What was asked for in words of the original operators and has no meaning here: one line each.
     pub warnings: Vec<String>,
 }
@@ -38,6 +40,8 @@ pub enum Task {
     /// Serve the custom resources of the cluster: what happens without a command
     #[default]
     Run,
+    /// Print the custom resource definitions of all families
+    Crds,
     /// Print the settings that a start with the same flags would have
     Settings,
 }
@@ -164,6 +168,10 @@ pub struct Settings {
     #[arg(value_name = "DURATION", help_heading = "Leader election")]
     pub retry_period: Duration,
 
+    /// The folder where encrypted documents are mounted, for stores of the SOPS provider that name folders
+    #[arg(long, env = "LEAFSEAL_OPERATOR_DOCUMENTS", value_name = "FOLDER", help_heading = "Content")]
+    pub documents: Option<PathBuf>,
+
     /// The mark where actions of templates begin
     #[arg(long, env = "LEAFSEAL_OPERATOR_TEMPLATE_LEFT_DELIMITER", default_value = "{{", value_name = "TEXT")]
     #[arg(help_heading = "Content")]
@@ -246,12 +254,18 @@ impl Settings {
     /// # Errors
     ///
     /// If an argument is wrong, or help or the version was asked for.
-    pub fn read(args: Vec<String>, variables: Vec<(String, String)>) -> Result<Start, clap::Error> {
+    pub fn read(mut args: Vec<String>, variables: Vec<(String, String)>) -> Result<Start, clap::Error> {
+        // Flags may stand after the command too.
+        if args.len() > 2 && !args[1].starts_with('-') && args[2].starts_with('-') {
+            args[1..].rotate_left(1);
+        }
         let Translated { args, warnings } = translate(args, &variables);
         let matches = Cli::command().try_get_matches_from(args)?;
-        let Cli { settings, task } = Cli::from_arg_matches(&matches)?;
+        let Cli { mut settings, task } = Cli::from_arg_matches(&matches)?;
+        // A variable that is set to nothing chooses nothing.
+        settings.namespaces.retain(|it| !it.is_empty());
         settings.check().map_err(|why| Cli::command().error(clap::error::ErrorKind::ValueValidation, why))?;
-        Ok(Start { task: task.unwrap_or_default(), settings, warnings })
+        Ok(Start { task: task.unwrap_or_default(), settings, spelt: spell(&matches), warnings })
     }
 
     /// The families that are to be served, if the cluster has them.
@@ -293,6 +307,17 @@ impl Settings {
     }
 }
 
+fn spell(matches: &ArgMatches) -> Vec<String> {
+    let definition = Cli::command();
+    let spell = |it: &clap::Arg| {
+        let long = it.get_long()?;
+        let values = matches.try_get_raw(it.get_id().as_str()).ok()??;
+        let values: Vec<_> = values.map(|it| it.to_string_lossy()).collect();
+        Some(format!("--{long}={}", values.join(",")))
+    };
+    definition.get_arguments().filter_map(spell).collect()
+}
+
 fn read_family(text: &str) -> Result<Family, String> {
     let names: Vec<_> = families::FAMILIES.iter().map(|it| it.name).collect();
     let row = families::FAMILIES.iter().find(|it| it.name == text);
@@ -329,7 +354,8 @@ mod tests {
 
     #[test]
     fn nothing_serves_everything() {
-        let Start { task, settings, warnings } = read(&[]);
+        let Start { task, settings, warnings, spelt } = read(&[]);
+        assert!(spelt.contains(&"--lease-duration=15s".to_owned()), "{spelt:?}");
         assert_eq!((task, warnings), (Task::Run, vec![]));
         assert_eq!(settings.asked_families(), [Family::ExternalSecrets, Family::VaultSecrets]);
         assert!(settings.namespaces.is_empty() && settings.leader_elect);
@@ -349,6 +375,7 @@ mod tests {
         assert_eq!(settings.asked_families(), [Family::VaultSecrets]);
         assert_eq!(settings.namespaces, ["a", "b"]);
         assert!(!settings.leader_elect && settings.exclude_raw);
+        assert_eq!(read(&["settings", "--concurrent", "5"]).settings.concurrency.get(), 5);
         assert_eq!(read(&["--concurrency=4", "--concurrency=8"]).settings.concurrency.get(), 8);
     }
 

@@ -48,6 +48,16 @@ pub trait Cluster: Send + Sync {
     /// Tokens of a ServiceAccount, each made when it is asked for, good for `seconds`. No audiences:
     /// those of the API server.
     fn tokens(&self, account: (&str, &str), audiences: &[String], seconds: i64) -> Arc<dyn JwtSource>;
+    /// Tokens of the operator itself; `None` if it has none.
+    fn own_token(&self) -> Option<Arc<dyn JwtSource>> {
+        None
+    }
+    /// The files below a folder of mounted documents, by their paths from there. `path` is relative,
+    /// without `.` and `..`; empty for all of them.
+    fn folder<'a>(&'a self, path: &'a str) -> Reading<'a, BTreeMap<String, Vec<u8>>> {
+        let refused = format!("no folder of documents is mounted, and {path:?} is asked for");
+        Box::pin(async { Err(Trouble::new("InvalidProviderConfig", "unable to create client", refused)) })
+    }
     /// A client for the API server that the operator itself uses.
     fn client(&self) -> kube::Client;
 }
@@ -83,4 +93,12 @@ pub struct Part {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+/// What became of opening a store.
+pub struct Attempt {
+    /// What was looked at: when one of these changes, another attempt may end differently.
+    pub made_from: Vec<Part>,
+    /// The store, or why it cannot be opened.
+    pub opened: Result<Opened, Trouble>,
 }

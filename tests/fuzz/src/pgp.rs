@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use base64_simd::STANDARD;
 use leafseal::edge::{Clock, Timestamp};
 use leafseal::keyservice::KeyService;
-use leafseal::keyservice::pgp::{self, Certificates, Finder, Pgp, SecretKeys};
+use leafseal::keyservice::pgp::{self, Certificates, Pgp, SecretKeys};
 use leafseal::metadata::MasterKey;
 use leafseal::secret::KeyPart;
 use leafseal::tree::Wire;
@@ -31,18 +31,6 @@ const NAMES: [&str; 4] = [
 /// A message to the first of the keys.
 const MESSAGE: &str = include_str!("../corpus/pgp_message/cv25519.asc");
 
-struct Keys(Arc<Certificates>, Arc<SecretKeys>);
-
-impl Finder for Keys {
-    fn certificates(&self) -> Arc<Certificates> {
-        Arc::clone(&self.0)
-    }
-
-    fn secret_keys(&self) -> Arc<SecretKeys> {
-        Arc::clone(&self.1)
-    }
-}
-
 struct Stopped;
 
 impl Clock for Stopped {
@@ -52,7 +40,7 @@ impl Clock for Stopped {
 }
 
 fn service(certificates: Certificates, secret_keys: SecretKeys) -> Pgp {
-    Pgp::new(Keys(Arc::new(certificates), Arc::new(secret_keys)), Stopped)
+    Pgp::new((Arc::new(certificates), Arc::new(secret_keys)), Stopped)
 }
 
 fn unwrap(pgp: &Pgp, enc: &str) -> bool {

@@ -8,6 +8,7 @@ use leafseal_tests::peer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::certificates::Identity;
 use crate::ports;
 use crate::process::Process;
 
@@ -20,6 +21,7 @@ pub struct OpenBao {
     server: Option<Process>,
     program: PathBuf,
     port: u16,
+    tls_port: u16,
     agent: ureq::Agent,
     dir: TempDir,
 }
@@ -35,14 +37,37 @@ impl OpenBao {
     ///
     /// If the program is there and does not come up.
     pub fn start() -> Option<Self> {
+        Self::start_as(None)
+    }
+
+    /// The same, and listens with TLS too, as `identity`.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with_tls(identity: &Identity) -> Option<Self> {
+        Self::start_as(Some(identity))
+    }
+
+    fn start_as(identity: Option<&Identity>) -> Option<Self> {
         let program = peer("bao")?;
         let dir = tempfile::Builder::new().prefix("leafseal-bao-").tempdir().expect("there is a temporary folder");
-        let [port] = ports::free();
+        let [port, tls_port] = ports::free();
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
         let agent = ureq::Agent::new_with_config(config.build());
-        let mut bao = Self { server: None, program, port, agent, dir };
-        let audit = json!({"audit": [{"type": "file", "path": "requests", "options": {"file_path": bao.audit()}}]});
-        fs::write(bao.dir.path().join("config.json"), audit.to_string()).expect("the folder can be written");
+        let mut bao = Self { server: None, program, port, tls_port, agent, dir };
+        let write = |name: &str, text: &str| {
+            fs::write(bao.dir.path().join(name), text).expect("temporary folders can be written to");
+        };
+        let mut config = json!({"audit": [{"type": "file", "path": "requests", "options": {"file_path": bao.audit()}}]});
+        if let Some(Identity { certificate, key }) = identity {
+            write("tls.crt", certificate);
+            write("tls.key", key);
+            let address = format!("127.0.0.1:{tls_port}");
+            config["listener"] =
+                json!([{"tcp": {"address": address, "tls_cert_file": "tls.crt", "tls_key_file": "tls.key"}}]);
+        }
+        write("config.json", &config.to_string());
         bao.restart();
         Some(bao)
     }
@@ -95,6 +120,11 @@ impl OpenBao {
     /// The address, without a path.
     pub fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The address with TLS, without a path, at which a server of this name is expected.
+    pub fn tls_address(&self, name: &str) -> String {
+        format!("https://{name}:{}", self.tls_port)
     }
 
     /// What it wrote down: one JSON object for each request and each answer, with values hashed.

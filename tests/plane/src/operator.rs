@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use leafseal_tests::{leafseal_operator, workspace};
+use leafseal_tests::{operator, workspace};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -96,7 +96,7 @@ impl Operator {
             ("VAULT_ADDR", "http://127.0.0.1:9"),
             ("VAULT_NAMESPACE", "nowhere"),
         ];
-        let process = Process::start(plane.folder(), "leafseal-operator", leafseal_operator(), &all, &env);
+        let process = Process::start(plane.folder(), "leafseal-operator", operator(), &all, &env);
         let mut process = process.expect("the program can be started");
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
         let agent = ureq::Agent::new_with_config(config.build());

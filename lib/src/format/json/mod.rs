@@ -92,6 +92,10 @@ impl Format for Json {
         Ok(print_with(value, &Look::SOPS)?.0)
     }
 
+    fn entry_names(&self) -> [&'static str; 2] {
+        ["Key", "Value"]
+    }
+
     fn example(&self) -> &'static str {
         concat!(
             "{\n",

@@ -447,6 +447,12 @@ fn take_out(tree: &Tree, parent: NodeId, id: NodeId, edits: &mut Edits) {
     let line = if source[line..start].starts_with('\u{feff}') { line + '\u{feff}'.len_utf8() } else { line };
     let next = next_line(source, end_of_value(tree, id)).unwrap_or(source.len());
     if source[line..start].trim_matches(' ').is_empty() {
+        let said = said_behind(tree, parent, Span::new(start, next));
+        if !said.is_empty() {
+            let said = said.join(&format!("{}{}", line_break(tree), &source[line..start]));
+            edits.replace(Span::new(start, before_break(source, next)), said);
+            return;
+        }
         let before = at.checked_sub(1).map(|it| tree.node(last_leaf(tree, entries[it])));
         let end = before_break(source, next);
         let ends_plainly = decode::line_break(&source[end..]).is_some_and(|(_, it)| it == "\n");
@@ -463,10 +469,24 @@ fn take_out(tree: &Tree, parent: NodeId, id: NodeId, edits: &mut Edits) {
     }
     // Behind the `-` of what encloses it: the next entry takes its place, or the comment before that.
     let to = match entries.get(at + 1).map(|it| entry_start(tree, *it)) {
-        Some(entry) => source[next.min(entry)..entry].find('#').map_or(entry, |it| next + it),
+        Some(entry) => {
+            let from = if said_behind(tree, parent, Span::new(start, next)).is_empty() {
+                next
+            } else {
+                end_of_value(tree, id)
+            };
+            source[from.min(entry)..entry].find('#').map_or(entry, |it| from + it)
+        }
         None => end_of_value(tree, id),
     };
     edits.remove(Span::new(start, to));
+}
+
+/// The comments in the lines of an entry that are its container's, as for SOPS: they outlive it.
+fn said_behind(tree: &Tree, parent: NodeId, lines: Span) -> Vec<&str> {
+    let comments = tree.children(parent).map(|it| tree.node(it)).filter(|it| matches!(it.kind, Kind::Comment { .. }));
+    let within = comments.filter(|it| lines.start <= it.span.start && it.span.end <= lines.end);
+    within.map(|it| tree.text(it.span)).collect()
 }
 
 fn take_out_of_flow(tree: &Tree, parent: NodeId, entries: &[NodeId], at: usize, edits: &mut Edits) {

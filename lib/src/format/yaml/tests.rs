@@ -244,6 +244,16 @@ fn set_and_unset_change_the_lines_they_must() {
         ("a: |+\n  x\nb: 1\n\nc: 1\n", "[\"b\"]", "a: |+\n  x\nc: 1\n"),
         ("a:\n  b: 1\n", "[\"a\"][\"b\"]", "a: {}\n"),
         ("a: 1\n", "[\"a\"]", "{}\n"),
+        ("a: 1 # x\nb: 2 # y\nc: 3\n", "[\"b\"]", "a: 1 # x\n# y\nc: 3\n"),
+        ("a: 1\nb: 2 # y", "[\"b\"]", "a: 1\n# y"),
+        (
+            "m:\r\n  a: |+\r\n    x\r\n\r\n  b: 2 # y\r\n  c: 3\r\n",
+            "[\"m\"][\"b\"]",
+            "m:\r\n  a: |+\r\n    x\r\n\r\n  # y\r\n  c: 3\r\n",
+        ),
+        ("a: # x\n  k: 1 # gone\nb: 2\n", "[\"a\"]", "# x\nb: 2\n"),
+        ("l:\n- a\n- b # y\n- c\n", "[\"l\"][2]", "l:\n- a\n# y\n- c\n"),
+        ("l:\n- a: 1 # x\n  b: 2\n", "[\"l\"][0][\"a\"]", "l:\n- # x\n  b: 2\n"),
     ] {
         let result = edited(source, |tree, edits| yaml().remove(tree, &path(at), edits).expect("it is there"));
         assert_eq!(result, wanted, "{source:?} {at}");

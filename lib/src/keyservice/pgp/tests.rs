@@ -41,18 +41,6 @@ impl Clock for At {
     }
 }
 
-struct Keys(Arc<Certificates>, Arc<SecretKeys>);
-
-impl Finder for Keys {
-    fn certificates(&self) -> Arc<Certificates> {
-        Arc::clone(&self.0)
-    }
-
-    fn secret_keys(&self) -> Arc<SecretKeys> {
-        Arc::clone(&self.1)
-    }
-}
-
 /// Answers with the right passphrase and counts.
 struct Answers(Arc<AtomicUsize>);
 
@@ -73,7 +61,7 @@ fn secret_keys(source: &[u8]) -> SecretKeys {
 fn service(source: &[u8]) -> Pgp {
     let (mut certificates, keys) = (Certificates::default(), secret_keys(source));
     certificates.read("a file", keys.certificates().to_vec());
-    Pgp::new(Keys(Arc::new(certificates), Arc::new(keys)), At("2030-01-01T00:00:00Z"))
+    Pgp::new((Arc::new(certificates), Arc::new(keys)), At("2030-01-01T00:00:00Z"))
 }
 
 /// The keys of a file that encrypt.
@@ -379,7 +367,7 @@ fn what_cannot_be_encrypted_to_is_named() {
         let mut certificates = Certificates::default();
         certificates.read("a file", file.to_vec());
         certificates.not_at("there");
-        let pgp = Pgp::new(Keys(Arc::new(certificates), Arc::default()), At("2020-01-01T00:00:00Z"));
+        let pgp = Pgp::new((Arc::new(certificates), Arc::default()), At("2020-01-01T00:00:00Z"));
         let key = MasterKey {
             kind: "pgp".to_owned(),
             fields: vec![("fp".to_owned(), crate::tree::Wire::text(name))],

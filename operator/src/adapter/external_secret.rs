@@ -1,1 +1,0 @@
-//! ExternalSecret (External Secrets, spec section 2).

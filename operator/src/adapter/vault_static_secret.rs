@@ -1,1 +1,0 @@
-//! VaultStaticSecret (Vault Secrets, spec section A.4).

@@ -1,0 +1,126 @@
+//! The kinds of `external-secrets.io` (External Secrets, spec section 1).
+//!
+//! Both versions are one type: a field that either has is read. Only enumerations and shapes are checked
+//! here; what an object may ask for is checked where it is understood, so that each mistake is told
+//! in words.
+
+mod external_secret;
+mod store;
+
+pub use external_secret::{
+    Binding, ConflictPolicy, ConversionStrategy, CreationPolicy, DataEntry, DataFromEntry, DecodingStrategy,
+    DeletionPolicy, ExternalSecretSpec, ExternalSecretStatus, Extract, Find, FindName, GeneratorRef, MergeStrategy,
+    MetadataPolicy, NullBytePolicy, PriorityPolicy, RefreshPolicy, RemoteRef, Rewrite, RewriteMerge, RewriteRegexp,
+    RewriteTransform, SourceItem, SourceRef, StoreName, SyncWindow, SyncWindowKind, SyncWindows, TargetSpec,
+    TargetTemplate, TemplateFrom, TemplateMergePolicy, TemplateMetadata, TemplateScope, TemplateSource, ValuesDecoding,
+};
+pub use store::{
+    AppRoleAuth, CaProvider, CertAuth, DocumentFolder, DocumentItem, FakeItem, FakeProvider, FakeValidation, JwtAuth,
+    KeySelector, KubernetesAuth, KubernetesCertAuth, KubernetesProvider, KubernetesServer, KubernetesTokenAuth,
+    PasswordAuth, ProviderBlock, RetrySettings, SecretStoreSpec, SecretStoreStatus, SecretWord, ServiceAccountSelector,
+    ServiceAccountToken, SopsDocument, SopsIdentity, SopsKeys, SopsProvider, StoreCondition, VaultAuthSpec,
+    VaultKubernetesAuth, VaultProvider, VaultTls,
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Kind, Scope};
+
+/// A Secret made of what stores hold.
+#[derive(Clone, Debug)]
+pub struct ExternalSecret;
+
+impl Kind for ExternalSecret {
+    const GROUP: &'static str = "external-secrets.io";
+    const KIND: &'static str = "ExternalSecret";
+    const PLURAL: &'static str = "externalsecrets";
+    const VERSIONS: &'static [&'static str] = &["v1", "v1beta1"];
+    const SCOPE: Scope = Scope::Namespaced;
+    type Spec = ExternalSecretSpec;
+    type Status = ExternalSecretStatus;
+}
+
+/// How a store is reached, for one namespace.
+#[derive(Clone, Debug)]
+pub struct SecretStore;
+
+impl Kind for SecretStore {
+    const GROUP: &'static str = "external-secrets.io";
+    const KIND: &'static str = "SecretStore";
+    const PLURAL: &'static str = "secretstores";
+    const VERSIONS: &'static [&'static str] = &["v1", "v1beta1"];
+    const SCOPE: Scope = Scope::Namespaced;
+    type Spec = SecretStoreSpec;
+    type Status = SecretStoreStatus;
+}
+
+/// How a store is reached, for all namespaces that it allows.
+#[derive(Clone, Debug)]
+pub struct ClusterSecretStore;
+
+impl Kind for ClusterSecretStore {
+    const GROUP: &'static str = "external-secrets.io";
+    const KIND: &'static str = "ClusterSecretStore";
+    const PLURAL: &'static str = "clustersecretstores";
+    const VERSIONS: &'static [&'static str] = &["v1", "v1beta1"];
+    const SCOPE: Scope = Scope::Cluster;
+    type Spec = SecretStoreSpec;
+    type Status = SecretStoreStatus;
+}
+
+/// One condition of a status. What it holds besides is kept.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Condition {
+    /// `Ready` is the only one that is written.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// One word.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// For people; dashboards match on how it begins.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Since when `status` is what it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_transition_time: Option<Time>,
+    /// Whatever else stands there.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// The condition `Ready` among `conditions`.
+pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
+    conditions.iter().find(|it| it.kind == "Ready")
+}
+
+/// The conditions with `Ready` as it is now: the time changes only with `status`, others stay.
+pub fn with_ready(
+    conditions: &[Condition],
+    is_ready: bool,
+    reason: &str,
+    message: String,
+    now: Time,
+) -> Vec<Condition> {
+    let status = if is_ready { "True" } else { "False" };
+    let before = ready(conditions);
+    let since = before.filter(|it| it.status == status).and_then(|it| it.last_transition_time.clone());
+    let new = Condition {
+        kind: "Ready".to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        last_transition_time: Some(since.unwrap_or(now)),
+        rest: before.map(|it| it.rest.clone()).unwrap_or_default(),
+    };
+    let mut conditions = conditions.to_vec();
+    match conditions.iter_mut().find(|it| it.kind == "Ready") {
+        Some(old) => *old = new,
+        None => conditions.push(new),
+    }
+    conditions
+}

@@ -1,0 +1,86 @@
+//! Objects of kinds that are not served yet: they are told so, and otherwise left alone.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::future::join_all;
+use jiff::Timestamp;
+use kube::api::DynamicObject;
+use kube::runtime::watcher::Event;
+use kube::{Api, ResourceExt as _};
+
+use super::watch::{Scope, events};
+use super::world::World;
+use crate::api;
+use crate::api::served_later::{SERVED_LATER, ServedLater, Told};
+use crate::families;
+use crate::intent::Owner;
+use crate::plan::Note;
+
+/// Tells all objects of kinds that are not served yet, for as long as the engine runs.
+pub(super) async fn tell(world: Arc<World>) {
+    let group = families::row(world.context.family).group;
+    let rows = SERVED_LATER.iter().filter(|it| it.group == group && it.told == Told::Object);
+    join_all(rows.map(|row| tell_kind(&world, row))).await;
+}
+
+async fn tell_kind(world: &World, row: &'static ServedLater) {
+    let Some(resource) = world.context.served.other(row.kind) else { return };
+    let scopes: Vec<Scope> = match row.scope {
+        api::Scope::Namespaced => world.scopes(),
+        api::Scope::Cluster => vec![None],
+    };
+    let client = &world.context.client;
+    let each = scopes.into_iter().map(async |scope| {
+        let api: Api<DynamicObject> = match &scope {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+            None => Api::all_with(client.clone(), resource),
+        };
+        let mut events = events(api);
+        while let Some(event) = events.next().await {
+            match event {
+                Event::Apply(object) | Event::InitApply(object) => tell_one(world, row, &object).await,
+                Event::Delete(_) | Event::Init | Event::InitDone => {}
+            }
+        }
+    });
+    join_all(each).await;
+}
+
+async fn tell_one(world: &World, row: &'static ServedLater, object: &DynamicObject) {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let Some(resource) = world.context.served.other(row.kind) else { return };
+    let client = world.context.client.clone();
+    let api: Api<DynamicObject> = match row.scope {
+        api::Scope::Namespaced => Api::namespaced_with(client, &namespace, resource),
+        api::Scope::Cluster => Api::all_with(client, resource),
+    };
+    let result = if object.metadata.deletion_timestamp.is_some() {
+        if !row.is_released {
+            return;
+        }
+        let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
+        let n_before = finalizers.len();
+        finalizers.retain(|it| Some(it.as_str()) != row.finalizer);
+        if finalizers.len() == n_before {
+            return;
+        }
+        world.writer.set_finalizers(&api, &object.metadata, finalizers).await
+    } else {
+        let Some(change) = row.status(&object.data["status"], Timestamp::now()) else { return };
+        let owner = Owner {
+            api_version: resource.api_version.clone(),
+            kind: row.kind,
+            namespace: namespace.clone(),
+            name: name.clone(),
+            uid: object.uid().unwrap_or_default(),
+            ..Owner::default()
+        };
+        let note = Note { warning: true, reason: row.reason, text: row.message.to_owned() };
+        world.context.events.tell(world.context.family, &owner.reference(), &note);
+        world.writer.report(&api, &name, change).await.map(drop)
+    };
+    if let Err(refused) = result {
+        tracing::warn!(kind = row.kind, namespace, name, %refused, "an object could not be told that it is not served");
+    }
+}

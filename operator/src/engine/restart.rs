@@ -1,0 +1,108 @@
+//! Workloads that restart because the content of a Secret changed, and the key that tells whether it did.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, Patch};
+use kube::core::GroupVersionKind;
+
+use super::world::World;
+use crate::error::Trouble;
+use crate::intent::{Intent, WorkloadRef};
+use crate::mac_key::{self, MacKey};
+use crate::plan::{Cause, Note};
+use crate::rollout::{self, NotNow, Workload};
+
+/// Restarts every workload that an object names, one after another: what keeps one from restarting keeps
+/// no other. `written` is when the content was written, if that was not just now: a workload that is newer
+/// has it.
+///
+/// Returns for each what was restarted, or why it was not.
+pub(super) async fn all(
+    world: &World,
+    intent: &Intent,
+    cause: Cause,
+    written: Option<Timestamp>,
+    notes: &mut Vec<Note>,
+) -> Vec<Result<String, String>> {
+    let why = match cause {
+        Cause::Changed => "the content of its Secret changed",
+        Cause::Repaired => "its Secret was repaired",
+    };
+    let mut results = Vec::new();
+    for at in &intent.restarts {
+        let name = format!("{}/{}", at.kind, at.name);
+        let result = one(world, &intent.owner.namespace, at, written).await;
+        match &result {
+            Ok(true) => notes.push(note(false, rollout::TRIGGERED, format!("{name} restarts: {why}"))),
+            Ok(false) => {}
+            Err(text) => notes.push(note(true, rollout::FAILED, format!("{name} does not restart: {text}"))),
+        }
+        world.context.metrics.restarted(&at.kind, result.is_ok());
+        results.push(result.map(|_| name.clone()).map_err(|text| format!("{name}: {text}")));
+    }
+    results
+}
+
+fn note(warning: bool, reason: &'static str, text: String) -> Note {
+    Note { warning, reason, text }
+}
+
+/// True if the workload was restarted, false if it need not be.
+async fn one(world: &World, namespace: &str, at: &WorkloadRef, written: Option<Timestamp>) -> Result<bool, String> {
+    let workload = rollout::of_kind(&at.kind).ok_or("there is no such kind of workload")?;
+    let api = workloads(world, namespace, workload);
+    let held = api.get_opt(&at.name).await.map_err(|error| error.to_string())?;
+    let held = serde_json::to_value(held.ok_or("it does not exist")?).map_err(|error| error.to_string())?;
+    if written.is_some_and(|it| rollout::is_up_to_date(workload, &held, it)) {
+        return Ok(false);
+    }
+    let patch = match rollout::restart(workload, &held, Timestamp::now()) {
+        Ok(rollout::Patch::Strategic(change)) => Patch::Strategic(change),
+        Ok(rollout::Patch::Merge(change)) => Patch::Merge(change),
+        Err(NotNow::Paused) => return Err("it is paused".to_owned()),
+    };
+    world.writer.restart(&api, &at.name, patch).await.map_err(|refused| refused.said)?;
+    Ok(true)
+}
+
+fn workloads(world: &World, namespace: &str, workload: &Workload) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk(workload.group, workload.version, workload.kind);
+    let resource = ApiResource::from_gvk_with_plural(&kind, workload.plural);
+    Api::namespaced_with(world.context.client.clone(), namespace, &resource)
+}
+
+/// Takes the key of MACs from the operator's namespace, or makes it.
+///
+/// # Errors
+///
+/// If the API server does not answer. Without the right to it there is no key, and what needs one says so.
+pub(super) async fn take_key(world: &World) -> Result<(), Trouble> {
+    let namespace = world.terms().operator_namespace;
+    let api = Api::<Secret>::namespaced(world.context.client.clone(), &namespace);
+    let key = match find_or_make(world, &api, &namespace).await {
+        Ok(key) => key,
+        Err(kube::Error::Api(status)) if status.code == 403 || status.code == 404 => {
+            tracing::warn!(namespace, secret = mac_key::SECRET, "the key of MACs cannot be read: {}", status.message);
+            None
+        }
+        Err(error) => {
+            return Err(Trouble::new("HMACDataError", "could not read the key of MACs", error.to_string()));
+        }
+    };
+    world.set_mac_key(key);
+    Ok(())
+}
+
+async fn find_or_make(world: &World, api: &Api<Secret>, namespace: &str) -> kube::Result<Option<MacKey>> {
+    if let Some(secret) = api.get_opt(mac_key::SECRET).await? {
+        return Ok(mac_key::read(&secret));
+    }
+    let mut key = zeroize::Zeroizing::new([0; mac_key::LENGTH]);
+    getrandom::fill(&mut *key).expect("the operating system has randomness");
+    match world.writer.make(api, &mac_key::secret(namespace, &key)).await? {
+        Some(made) => Ok(mac_key::read(&made)),
+        // Somebody else was faster.
+        None => Ok(mac_key::read(&api.get(mac_key::SECRET).await?)),
+    }
+}

@@ -1,1 +1,0 @@
-//! VaultAuth, VaultAuthGlobal and VaultConnection (Vault Secrets, spec sections A.2, A.3).
