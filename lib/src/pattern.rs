@@ -111,8 +111,6 @@ struct Translator<'p> {
     out: String,
     flags: Flags,
     groups: Vec<Group>,
-    /// The names of groups met so far.
-    names: HashSet<&'p str>,
     /// The atom that a repetition would apply to.
     atom: Option<Atom>,
     /// The copies that the finished atoms of this group ask for.
@@ -120,7 +118,7 @@ struct Translator<'p> {
     /// Where the repetition before this place began, if there is one directly before it.
     repetition: Option<usize>,
     /// The names of groups met so far. Go lets several have the same; here the first has it.
-    names: HashSet<String>,
+    names: HashSet<&'p str>,
     /// The Unicode classes met so far: looking one up means compiling it.
     unicode_classes: HashMap<String, Option<String>>,
 }

@@ -380,11 +380,7 @@ mod tests {
         );
         metrics.synced(Family::ExternalSecrets, SHOP, false, Duration::ZERO);
         metrics.condition(SHOP, "Ready", false);
-        let vault = Call {
-            provider: "HashiCorp/Vault",
-            call: "ReadSecretData",
-            worked: false,
-        };
+        let vault = Call { provider: "HashiCorp/Vault", call: "ReadSecretData", worked: false };
         metrics.provider_call(Family::ExternalSecrets, vault);
         let store = Named { kind: "ClusterSecretStore", namespace: "", name: "vault" };
         metrics.condition(store, "Ready", true);
@@ -405,11 +401,7 @@ mod tests {
         let metrics = Metrics::new();
         let named = Named { kind: "VaultStaticSecret", namespace: "shop", name: "db" };
         metrics.synced(Family::VaultSecrets, named, true, Duration::ZERO);
-        let call = Call {
-            provider: "HashiCorp/Vault",
-            call: "Read",
-            worked: false,
-        };
+        let call = Call { provider: "HashiCorp/Vault", call: "Read", worked: false };
         metrics.provider_call(Family::VaultSecrets, call);
         has(
             &metrics,

@@ -92,7 +92,9 @@ impl Sops {
 
     async fn open(&self, name: &str) -> Result<Content, ProviderError> {
         let document = self.documents.get(name).ok_or_else(ProviderError::missing)?;
-        let format = format::for_name(name).or_else(|| format::named("binary")).expect("there is such a format");
+        let format = format::for_name(name).ok_or_else(|| {
+            ProviderError::invalid(format!("the name of the document {name:?} does not end as a format that is read"))
+        })?;
         let failed =
             |why: &dyn fmt::Display| ProviderError::invalid(format!("cannot open the document {name:?}: {why}"));
         let file = EncryptedFile::parse(format, document).map_err(|it| failed(&it))?;
@@ -119,7 +121,6 @@ fn content(plain: &PlainFile) -> Result<Content, String> {
     }
     let json = format::named("json").expect("there is such a format");
     match plain.format().name() {
-        "binary" => Ok(Content::Text(SecretText::from(plain.text()))),
         // The text itself keeps the spelling of numbers.
         "json" => Ok(object(plain.text())),
         _ => plain.print_as(json, &Layout::default()).map(|it| object(&it)).map_err(|it| it.to_string()),
@@ -174,5 +175,120 @@ impl SecretProvider for Sops {
 
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async { Ok(()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pollster::block_on;
+
+    use super::*;
+    use crate::DataKey;
+    use crate::edge::Rng;
+    use crate::keyservice::age::KIND as AGE;
+    use crate::metadata::{KeyGroup, Metadata};
+    use crate::provider::ProviderErrorKind;
+    use crate::scope::Scope;
+
+    const SECRET: &str = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
+    const RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+    const OTHER: &str = "AGE-SECRET-KEY-1PGVRSPVDYJ3MJ2306REQANH8NEXFR44L8XWANYRMRVNVST84X32SGU3AH6";
+
+    struct Stopped;
+
+    impl Clock for Stopped {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_utc_seconds("2026-01-02T03:04:05Z")
+        }
+    }
+
+    struct Counter(u8);
+
+    impl Rng for Counter {
+        fn fill(&mut self, buf: &mut [u8]) {
+            for byte in buf {
+                self.0 = self.0.wrapping_mul(31).wrapping_add(7);
+                *byte = self.0;
+            }
+        }
+    }
+
+    fn sealed(name: &str, text: &str) -> Vec<u8> {
+        let key = DataKey::generate(&mut Counter(1));
+        let group = KeyGroup(vec![AGE.master_key(RECIPIENT).expect("a recipient")]);
+        let mut metadata = Metadata::new(vec![group], 0, Scope::default(), Stopped.now());
+        let age = Age::with_identities(SECRET);
+        let ring = Keyring::new(vec![&age as &dyn KeyService]);
+        block_on(ring.wrap(&key, &mut metadata, &mut Counter(3))).expect("wraps");
+        let format = format::for_name(name).expect("there is one");
+        let plain = PlainFile::parse(format, text.as_bytes()).expect("readable");
+        plain.seal(metadata, &key, &Stopped, &mut Counter(9)).expect("sealable").text().as_bytes().to_vec()
+    }
+
+    fn store(documents: &[(&str, Vec<u8>)], identity: &str) -> Sops {
+        let documents = documents.iter().map(|(name, text)| ((*name).to_owned(), text.clone())).collect();
+        let clock = Arc::new(Stopped);
+        Sops::new(Settings { documents, age: vec![identity.into()], pgp: Vec::new(), clock })
+    }
+
+    fn key(key: &str) -> Address {
+        Address { key: key.to_owned(), ..Address::default() }
+    }
+
+    #[test]
+    fn documents_of_every_format_are_read() {
+        let store = store(
+            &[
+                (
+                    "app.yaml",
+                    sealed("app.yaml", "# why\ndb:\n  user: app\n  ports: [1, 2]\non: true\nn: 5432\nz: null\n"),
+                ),
+                ("db.json", sealed("db.json", r#"{"f": 1.50, "big": 12345678901234567890, "a": {"b": "c"}}"#)),
+            ],
+            SECRET,
+        );
+        for (name, property, expected) in [
+            ("app.yaml", "db.user", "app"),
+            ("app.yaml", "db.ports.1", "2"),
+            ("app.yaml", "on", "true"),
+            ("app.yaml", "n", "5432"),
+            ("app.yaml", "z", ""),
+            ("app.yaml", "db", r#"{"ports":[1,2],"user":"app"}"#),
+            ("db.json", "f", "1.50"),
+            ("db.json", "a.b", "c"),
+        ] {
+            let content = block_on(store.read(&key(name))).expect(name);
+            let value = content.value(Some(property)).expect(property);
+            assert_eq!(value.expose_str(), Some(expected), "{name} {property}");
+        }
+        assert_eq!(block_on(store.check()).expect("all open"), Validity::Ready);
+        let query = Query { name: Some("^(app|db)".to_owned()), ..Query::default() };
+        let found = block_on(store.find(&query)).expect("they open");
+        assert_eq!(found.iter().map(|it| it.0.as_str()).collect::<Vec<_>>(), ["app.yaml", "db.json"]);
+        assert!(block_on(store.read(&key("nothing.yaml"))).expect_err("there is none").is_missing());
+    }
+
+    #[test]
+    fn what_is_not_certain_is_refused() {
+        let good = String::from_utf8(sealed("a.yaml", "user: visible-name\nother: visible-name\n")).expect("UTF-8");
+        let broken = good.replacen("user:", "user2:", 1);
+        let kind = |name: &str, text: &str, identity: &str| {
+            let error = block_on(store(&[(name, text.as_bytes().to_vec())], identity).read(&key(name)));
+            let error = error.expect_err("it is refused");
+            assert!(!error.message.contains("visible") && !error.message.contains("AGE-SECRET"), "{error}");
+            error.kind
+        };
+        assert_eq!(kind("a.yaml", &good, OTHER), ProviderErrorKind::Denied);
+        assert_eq!(kind("a.yaml", &good, "nonsense"), ProviderErrorKind::Denied);
+        assert_eq!(kind("a.yaml", &broken, SECRET), ProviderErrorKind::Invalid);
+        assert_eq!(kind("a.yaml", "user: visible\n", SECRET), ProviderErrorKind::Invalid);
+        assert_eq!(kind("a.yaml", "][", SECRET), ProviderErrorKind::Invalid);
+        for (name, text) in
+            [("a.json", r#"{"a":"visible1","a":"visible2"}"#), ("a.yaml", "a: visible1\n---\nb: visible2\n")]
+        {
+            let text = String::from_utf8(sealed(name, text)).expect("UTF-8");
+            assert_eq!(kind(name, &text, SECRET), ProviderErrorKind::Invalid);
+        }
+        assert_eq!(kind("note.txt", "visible", SECRET), ProviderErrorKind::Invalid);
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::{Action, Composed, Desired, Note, Observed, Plan, Verdict, data_of};
+use crate::api::external_secrets::{COULD_NOT_UPDATE, UPDATE_FAILED};
 use crate::digest::{self, Data, Labels};
 use crate::error::{Retry, Trouble};
 use crate::intent::{Intent, Owner, Ownership, Target, WhenMissing};
@@ -24,8 +25,6 @@ const MAX_SIZE: usize = 1 << 20;
 /// The longest key that Kubernetes stores.
 const MAX_KEY: usize = 253;
 
-const UPDATE_FAILED: &str = "UpdateFailed";
-const COULD_NOT_UPDATE: &str = "could not update secret";
 const COULD_NOT_DELETE: &str = "could not delete secret";
 const DELETED: &str = "secret deleted due to DeletionPolicy=Delete";
 
@@ -79,7 +78,7 @@ fn remove(intent: &Intent, observed: &Observed) -> Result<Plan, Trouble> {
     }
     let Some(secret) = &observed.target else { return Ok(simply(Action::Keep, Verdict::Deleted)) };
     check_control(secret, owner, target)?;
-    if controller(secret).is_none() && !Own::of(secret, owner).is_any {
+    if controller(secret).is_none() && Own::of(secret, owner).data.is_empty() {
         return refused(format!(
             "the Secret {:?} was not made by this ExternalSecret: delete it, or choose another target.name",
             target.name
@@ -183,7 +182,8 @@ fn update(owner: &Owner, target: &Target, there: &Secret, desired: Desired) -> R
                 true,
                 UPDATE_FAILED,
                 format!(
-                    "could not update secret, target is immutable: delete the Secret {:?} or choose another target.name",
+                    "could not update secret, target is immutable: delete the Secret {:?} or choose another \
+                     target.name",
                     target.name
                 ),
             ));
@@ -339,7 +339,6 @@ fn note(warning: bool, reason: &'static str, text: String) -> Note {
 /// What of a Secret the owner wrote, as the field managers tell.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Own {
-    is_any: bool,
     data: BTreeSet<String>,
     labels: BTreeSet<String>,
     annotations: BTreeSet<String>,
@@ -355,7 +354,6 @@ impl Own {
             if !is_mine || entry.subresource.as_ref().is_some_and(|it| !it.is_empty()) {
                 continue;
             }
-            own.is_any = true;
             let Some(fields) = entry.fields_v1.as_ref().map(|it| &it.0) else { continue };
             let keys = |at: &str| {
                 let members = fields.pointer(at).and_then(serde_json::Value::as_object).into_iter().flatten();
@@ -408,7 +406,7 @@ impl Own {
         before: &Data,
         after: &Data,
     ) -> Option<Note> {
-        let is_kept = self.is_any || controller(there).is_some_and(|it| is_own(it, owner));
+        let is_kept = !self.data.is_empty() || controller(there).is_some_and(|it| is_own(it, owner));
         let lost: Vec<&str> = before.keys().filter(|it| !after.contains_key(*it)).map(String::as_str).collect();
         (!is_kept && !lost.is_empty()).then(|| {
             let text = format!("secret {:?} is taken over; keys that are dropped: {}", target.name, lost.join(", "));

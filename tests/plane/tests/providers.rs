@@ -94,14 +94,15 @@ fn policy(bao: &OpenBao, name: &str, rules: &str) {
     bao.write(&format!("sys/policies/acl/{name}"), &json!({"policy": rules}));
 }
 
-/// A role of `approle` whose tokens may do what `policies` say.
-fn approle(bao: &OpenBao, role: &Value) -> Auth {
-    if bao.read("auth/approle/role/app/role-id").is_none() && bao.read("sys/auth/approle").is_none() {
+/// A role of `approle` whose tokens are as `role` says.
+fn approle(bao: &OpenBao, name: &str, role: &Value) -> Auth {
+    if bao.read("sys/auth").expect("it is told")["data"].get("approle/").is_none() {
         bao.write("sys/auth/approle", &json!({"type": "approle"}));
     }
-    bao.write("auth/approle/role/app", role);
-    let role_id = bao.read("auth/approle/role/app/role-id").expect("the role is there");
-    let secret_id = bao.write("auth/approle/role/app/secret-id", &json!({}));
+    let path = format!("auth/approle/role/{name}");
+    bao.write(&path, role);
+    let role_id = bao.read(&format!("{path}/role-id")).expect("the role is there");
+    let secret_id = bao.write(&format!("{path}/secret-id"), &json!({}));
     let text = |it: &Value| SecretText::from(it.as_str().expect("it is text"));
     Auth::AppRole {
         mount: "approle".to_owned(),
@@ -110,7 +111,8 @@ fn approle(bao: &OpenBao, role: &Value) -> Auth {
     }
 }
 
-const READER: &str = r#"path "secret/*" { capabilities = ["read", "list"] } path "kv1/*" { capabilities = ["read", "list"] }"#;
+const READER: &str =
+    r#"path "secret/*" { capabilities = ["read", "list"] } path "kv1/*" { capabilities = ["read", "list"] }"#;
 
 /// A token as identity providers sign them.
 fn signed(key: &KeyPair, claims: &Value) -> String {
@@ -128,7 +130,7 @@ async fn every_method_lets_in_who_may_come_in() {
     bao.write("secret/data/app", &json!({"data": {"password": "x"}}));
     policy(&bao, "reader", READER);
 
-    let app = approle(&bao, &json!({"token_policies": "reader"}));
+    let app = approle(&bao, "app", &json!({"token_policies": "reader"}));
     bao.write("sys/auth/people", &json!({"type": "userpass"}));
     bao.write("auth/people/users/ann", &json!({"password": "hunter2hunter2", "token_policies": "reader"}));
     let person = |password: &str| Auth::Password {
@@ -214,7 +216,8 @@ async fn servers_have_to_prove_who_they_are() {
         ("anything", Tls { skip_verify: true, ..Tls::default() }, true),
     ] {
         for host in ["127.0.0.1", "localhost"] {
-            let (vault, _) = open(Settings { tls: tls.clone(), ..settings(bao.tls_address(host), Auth::Token("root".into())) });
+            let (vault, _) =
+                open(Settings { tls: tls.clone(), ..settings(bao.tls_address(host), Auth::Token("root".into())) });
             let result = read(&vault, &key("app"), "password").await;
             assert_eq!(result.is_ok(), is_fine, "{name} at {host}: {result:?}");
             if let Err(error) = result {
@@ -271,7 +274,8 @@ async fn secrets_of_both_versions_are_read_as_they_were_written() {
     assert!(mistaken.is_missing() && mistaken.message.contains("without `/data`"), "{mistaken}");
 
     let v1 = vault.at(place("kv1", KvVersion::V1));
-    let numbers: Value = serde_json::from_str(r#"{"n":5432,"f":1.50,"t":true,"z":null,"s":"é\n😀"}"#).expect("it is JSON");
+    let numbers: Value =
+        serde_json::from_str(r#"{"n":5432,"f":1.50,"t":true,"z":null,"s":"é\n😀"}"#).expect("it is JSON");
     bao.write("kv1/numbers", &numbers);
     for (property, expected) in [("n", "5432"), ("t", "true"), ("z", ""), ("s", "é\n😀")] {
         assert_eq!(read(&v1, &key("numbers"), property).await.expect(property), expected);
@@ -380,7 +384,8 @@ async fn secrets_are_found_and_told_about() {
         assert_eq!(read(&vault, &told, property).await.expect(property), expected);
     }
     let whole = read(&vault, &told, "").await.expect("it is told");
-    let expected = r#"{"created_time":"custom","current_version":"1","delete_version_after":"0s","env":"prod","owner":"me"}"#;
+    let expected =
+        r#"{"created_time":"custom","current_version":"1","delete_version_after":"0s","env":"prod","owner":"me"}"#;
     assert_eq!(whole, expected);
     let other = Address { metadata: true, ..key("db/c") };
     assert!(read(&vault, &other, "created_time").await.expect("it is told").ends_with('Z'));
@@ -395,8 +400,7 @@ async fn one_login_serves_until_its_token_ends() {
     let Some(bao) = OpenBao::start() else { return };
     policy(&bao, "reader", READER);
     bao.write("secret/data/app", &json!({"data": {"password": "x"}}));
-    bao.write("sys/auth/approle", &json!({"type": "approle"}));
-    let auth = approle(&bao, &json!({"token_policies": "reader"}));
+    let auth = approle(&bao, "app", &json!({"token_policies": "reader"}));
     let (vault, calls) = open(settings(bao.address(), auth.clone()));
     let mut reads = Vec::new();
     for _ in 0..50 {
@@ -417,8 +421,6 @@ async fn one_login_serves_until_its_token_ends() {
     let first = vault.identity().await.expect("there is a token").expect("it has an accessor");
     vault.close().await.expect("it is revoked");
     assert_eq!(calls.of("RevokeSelf"), (1, 0));
-    let gone = bao.write("auth/token/tidy", &json!({}));
-    drop(gone);
     assert!(vault.read(&key("app")).await.is_err_and(|it| it.message.contains("closed")));
 
     // A token that somebody else revokes: one more login, and nobody notices.
@@ -444,10 +446,9 @@ async fn tokens_are_renewed_and_got_anew_before_anybody_notices() {
     let Some(bao) = OpenBao::start() else { return };
     policy(&bao, "reader", READER);
     bao.write("secret/data/app", &json!({"data": {"password": "x"}}));
-    bao.write("sys/auth/approle", &json!({"type": "approle"}));
-    let auth = approle(&bao, &json!({"token_policies": "reader", "token_ttl": "3s", "token_max_ttl": "8s"}));
+    let auth = approle(&bao, "app", &json!({"token_policies": "reader", "token_ttl": "3s", "token_max_ttl": "8s"}));
     let (vault, calls) = open(settings(bao.address(), auth));
-    let auth = approle(&bao, &json!({"token_policies": "reader", "token_ttl": "3s", "token_type": "batch"}));
+    let auth = approle(&bao, "batch", &json!({"token_policies": "reader", "token_ttl": "3s", "token_type": "batch"}));
     let (batch, batch_calls) = open(settings(bao.address(), auth));
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(13) {

@@ -259,3 +259,6 @@ pub trait JwtSource: std::fmt::Debug + Send + Sync {
     /// Makes or reads one.
     fn token(&self) -> Answer<'_, SecretText>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,10 +4,11 @@ use leafseal::provider::{ProviderError, ProviderErrorKind};
 use leafseal::secret::SecretText;
 use leafseal::template::Surroundings;
 
-use super::{COULD_NOT_READ, UPDATE_FAILED, decode, keys, rewrite};
+use super::{decode, keys, rewrite};
 use crate::adapter::Found;
 use crate::api::external_secrets::{
-    ConversionStrategy, DataEntry, DataFromEntry, DecodingStrategy, ExternalSecretSpec, NullBytePolicy,
+    COULD_NOT_READ, ConversionStrategy, DataEntry, DataFromEntry, DecodingStrategy, ExternalSecretSpec, NullBytePolicy,
+    UPDATE_FAILED,
 };
 use crate::digest::Data;
 use crate::error::{Retry, Trouble};
@@ -53,6 +54,7 @@ pub(super) fn gather(
     Ok((gathered, notes))
 }
 
+/// Of `spec.data`, too, the original says `dataFrom`, with the key behind it.
 fn missing(n: usize, key: Option<&str>) -> Note {
     let key = key.map(|it| format!(" (key={it})")).unwrap_or_default();
     let text = format!("secret does not exist at provider using spec.dataFrom[{n}]{key}");

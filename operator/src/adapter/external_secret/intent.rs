@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use leafseal::provider::{Address, Query};
 
-use super::{UPDATE_FAILED, invalid, readable, validate};
-use crate::adapter::external_secret::COULD_NOT_READ;
+use super::{invalid, readable, validate};
 use crate::api::Object;
 use crate::api::external_secrets::{
-    CreationPolicy, DeletionPolicy, ExternalSecret, ExternalSecretSpec, Find, MetadataPolicy, RefreshPolicy, RemoteRef,
-    SourceRef, StoreName,
+    COULD_NOT_READ, CreationPolicy, DeletionPolicy, ExternalSecret, ExternalSecretSpec, Find, MetadataPolicy,
+    RefreshPolicy, RemoteRef, SourceRef, StoreName, UPDATE_FAILED,
 };
 use crate::api::served_later;
 use crate::error::{Retry, Trouble};
@@ -18,6 +17,9 @@ use crate::intent::{Ask, Family, Intent, Owner, Ownership, Read, Refresh, StoreR
 
 /// How long after a refresh the next one is, where nothing says so.
 const USUAL_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// `status.refreshTime` tells no shorter times apart.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The kinds of stores; the first is what no kind means.
 const STORE_KINDS: [&str; 2] = ["SecretStore", "ClusterSecretStore"];
@@ -149,11 +151,10 @@ fn refresh(spec: &ExternalSecretSpec) -> Result<Refresh, Trouble> {
 
 /// `None` for never.
 pub(super) fn interval(spec: &ExternalSecretSpec) -> Result<Option<Duration>, String> {
+    let positive = |it: GoDuration| it.positive().map(|it| it.max(SHORTEST_INTERVAL));
     match spec.refresh_interval.as_deref() {
         None => Ok(Some(USUAL_INTERVAL)),
-        Some(text) => {
-            text.parse::<GoDuration>().map(GoDuration::positive).map_err(|it| format!("spec.refreshInterval: {it}"))
-        }
+        Some(text) => text.parse::<GoDuration>().map(positive).map_err(|it| format!("spec.refreshInterval: {it}")),
     }
 }
 

@@ -24,21 +24,14 @@ use serde_json::Value;
 
 use super::{Adapter, Around, AroundRef, Found, Outcome, Terms};
 use crate::api::Object;
-use crate::api::external_secrets::{CreationPolicy, DeletionPolicy, ExternalSecret, ExternalSecretSpec};
+use crate::api::external_secrets::{
+    COULD_NOT_READ, COULD_NOT_UPDATE, CreationPolicy, DeletionPolicy, ExternalSecret, ExternalSecretSpec, UPDATE_FAILED,
+};
 use crate::digest;
 use crate::engine::apply::Refused;
 use crate::error::{Retry, Trouble};
 use crate::intent::{Intent, Owner, StoreRef, WhenMissing};
 use crate::plan::{self, Composed, Note};
-
-/// The reason of events about failures: there is one for all of them.
-const UPDATE_FAILED: &str = "UpdateFailed";
-
-/// How the message begins when stores could not be read.
-pub(crate) const COULD_NOT_READ: &str = "could not get secret data from provider";
-
-/// How the message begins when the content could not be made.
-const COULD_NOT_SHAPE: &str = "could not update secret";
 
 impl Adapter for ExternalSecret {
     type Kind = Self;
@@ -120,7 +113,7 @@ impl Adapter for ExternalSecret {
     }
 
     fn unwritable(refused: Refused) -> Trouble {
-        Trouble::new(UPDATE_FAILED, COULD_NOT_SHAPE, refused.said).retried(refused.retry)
+        Trouble::new(UPDATE_FAILED, COULD_NOT_UPDATE, refused.said).retried(refused.retry)
     }
 }
 

@@ -3,12 +3,12 @@
 use leafseal::secret::SecretText;
 use leafseal::template::{EXTERNAL_SECRETS, Input, Set, Surroundings, parse_key_values};
 
-use super::{COULD_NOT_SHAPE, UPDATE_FAILED, decode};
+use super::decode;
 use crate::adapter::{Around, AroundRef, Terms};
 use crate::api::Object;
 use crate::api::external_secrets::{
-    DecodingStrategy, ExternalSecret, ExternalSecretSpec, TargetTemplate, TemplateFrom, TemplateMergePolicy,
-    TemplateScope, TemplateSource,
+    COULD_NOT_UPDATE, DecodingStrategy, ExternalSecret, ExternalSecretSpec, TargetTemplate, TemplateFrom,
+    TemplateMergePolicy, TemplateScope, TemplateSource, UPDATE_FAILED,
 };
 use crate::digest::{Data, Labels};
 use crate::error::Trouble;
@@ -80,7 +80,7 @@ pub(super) fn shape(
         surroundings,
         desired: start(template, &data),
     };
-    shaping.apply(template).map_err(|detail| Trouble::new(UPDATE_FAILED, COULD_NOT_SHAPE, detail))?;
+    shaping.apply(template).map_err(|detail| Trouble::new(UPDATE_FAILED, COULD_NOT_UPDATE, detail))?;
     Ok(shaping.desired)
 }
 

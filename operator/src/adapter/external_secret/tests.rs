@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::*;
 use crate::adapter::Done;
+use crate::api::external_secrets::COULD_NOT_READ;
 use crate::intent::Refresh;
 use crate::plan::Verdict;
 
@@ -127,7 +128,8 @@ fn entries_become_keys() {
     check("dataFrom: [{extract: {key: k}}]", one_p(), Ok(ok(r#"p=1 q={"r":2}"#)));
     check("dataFrom: [{extract: {key: k, property: q}}]", one_p(), Ok(ok("r=2")));
     check(
-        "data: [{secretKey: a, remoteRef: {key: k, property: p}}]\ndataFrom: [{extract: {key: k}}, {extract: {key: l}}]",
+        "data: [{secretKey: a, remoteRef: {key: k, property: p}}]\ndataFrom: [{extract: {key: k}}, {extract: \
+         {key: l}}]",
         vec![one(r#"{"a":"1","b":"1","c":"1"}"#), one(r#"{"a":"2","b":"2"}"#), one(r#"{"p":"3"}"#)],
         Ok(ok("a=3 b=2 c=1")),
     );
@@ -147,7 +149,8 @@ fn entries_become_keys() {
         Ok(ok(r#"app_a={"x":1} app_b={"y":"\u003c"}"#)),
     );
     check(
-        "dataFrom: [{find: {path: app}, rewrite: [{regexp: {source: 'app/(.*)', target: $1}}, {transform: {template: '{{ .value | upper }}'}}]}]",
+        "dataFrom: [{find: {path: app}, rewrite: [{regexp: {source: 'app/(.*)', target: $1}}, {transform: \
+         {template: '{{ .value | upper }}'}}]}]",
         vec![many(&[("app/a", "{}"), ("app/b", "{}")])],
         Ok(ok("A={} B={}")),
     );
@@ -185,14 +188,16 @@ fn what_cannot_be_had_is_told_with_its_place() {
         "dataFrom: [{extract: {key: k}, rewrite: [{regexp: {source: x, target: y}}]}]",
         vec![one(r#"{"a/b":"1"}"#)],
         Err(told(
-            "spec.dataFrom[0].extract, err: invalid secret keys (TIP: rewrite them, or change the conversionStrategy): \"a/b\"",
+            "spec.dataFrom[0].extract, err: invalid secret keys (TIP: rewrite them, or change the \
+             conversionStrategy): \"a/b\"",
         )),
     );
     check(
         "dataFrom: [{extract: {key: k, decodingStrategy: Base64}}]",
         vec![one(r#"{"a":"hunter2!"}"#)],
         Err(told(
-            "spec.dataFrom[0].extract, err: error applying decoding strategy Base64: the value is not such text (key: a)",
+            "spec.dataFrom[0].extract, err: error applying decoding strategy Base64: the value is not such text \
+             (key: a)",
         )),
     );
     check(
@@ -334,7 +339,8 @@ fn what_cannot_be_understood_is_told_and_not_tried_again() {
         (format!("{STORE}data: 5"), "invalid ExternalSecret: spec.data: expected a sequence"),
         (
             a.to_owned(),
-            "invalid ExternalSecret: spec.data[0] (key: k): no store: give spec.secretStoreRef or sourceRef.storeRef a name, \
+            "invalid ExternalSecret: spec.data[0] (key: k): no store: give spec.secretStoreRef or \
+             sourceRef.storeRef a name, \
              and a kind of SecretStore or ClusterSecretStore",
         ),
         (

@@ -140,31 +140,94 @@ mod tests {
         for (spec, expected) in [
             (data.to_owned(), ""),
             ("{}".to_owned(), "spec: data or dataFrom is needed"),
-            (format!("{data}\nrefreshInterval: abc"), "spec.refreshInterval: \"abc\" is no duration: write it like 30s, 5m or 1h30m"),
+            (
+                format!("{data}\nrefreshInterval: abc"),
+                "spec.refreshInterval: \"abc\" is no duration: write it like 30s, 5m or 1h30m",
+            ),
             (format!("{data}\nrefreshInterval: '0'"), ""),
-            (format!("{data}\nsecretStoreRef: {{name: s, kind: Other}}"), "spec.secretStoreRef.kind: expected SecretStore or ClusterSecretStore"),
+            (
+                format!("{data}\nsecretStoreRef: {{name: s, kind: Other}}"),
+                "spec.secretStoreRef.kind: expected SecretStore or ClusterSecretStore",
+            ),
             (format!("{data}\nsecretStoreRef: {{}}"), "spec.secretStoreRef.name: is missing"),
-            (format!("{data}\ntarget: {{creationPolicy: Merge, deletionPolicy: Delete}}"), "spec.target: deletionPolicy Delete does not go with creationPolicy Merge"),
-            (format!("{data}\ntarget: {{creationPolicy: CreateOrMerge, deletionPolicy: Delete}}"), "spec.target: deletionPolicy Delete does not go with creationPolicy CreateOrMerge"),
-            (format!("{data}\ntarget: {{creationPolicy: None, deletionPolicy: Delete}}"), "spec.target: deletionPolicy Delete does not go with creationPolicy None"),
-            (format!("{data}\ntarget: {{creationPolicy: None, deletionPolicy: Merge}}"), "spec.target: deletionPolicy Merge does not go with creationPolicy None"),
+            (
+                format!("{data}\ntarget: {{creationPolicy: Merge, deletionPolicy: Delete}}"),
+                "spec.target: deletionPolicy Delete does not go with creationPolicy Merge",
+            ),
+            (
+                format!("{data}\ntarget: {{creationPolicy: CreateOrMerge, deletionPolicy: Delete}}"),
+                "spec.target: deletionPolicy Delete does not go with creationPolicy CreateOrMerge",
+            ),
+            (
+                format!("{data}\ntarget: {{creationPolicy: None, deletionPolicy: Delete}}"),
+                "spec.target: deletionPolicy Delete does not go with creationPolicy None",
+            ),
+            (
+                format!("{data}\ntarget: {{creationPolicy: None, deletionPolicy: Merge}}"),
+                "spec.target: deletionPolicy Merge does not go with creationPolicy None",
+            ),
             (format!("{data}\ntarget: {{creationPolicy: Orphan, deletionPolicy: Delete}}"), ""),
             ("data: [{secretKey: a, remoteRef: {}}]".to_owned(), "spec.data[0].remoteRef.key: is missing"),
             ("data: [{remoteRef: {key: k}}]".to_owned(), "spec.data[0].secretKey: is missing"),
-            ("data: [{secretKey: a, remoteRef: {key: k}}, {secretKey: a, remoteRef: {key: l}}]".to_owned(), "spec.data[1].secretKey: \"a\" is there twice"),
-            ("target: {deletionPolicy: Delete}\ndata: [{secretKey: a, remoteRef: {key: k}}, {secretKey: a, remoteRef: {key: l}}]".to_owned(), ""),
-            ("data: [{secretKey: a, remoteRef: {key: k}, sourceRef: {}}]".to_owned(), "spec.data[0].sourceRef: storeRef or generatorRef is needed"),
+            (
+                "data: [{secretKey: a, remoteRef: {key: k}}, {secretKey: a, remoteRef: {key: l}}]".to_owned(),
+                "spec.data[1].secretKey: \"a\" is there twice",
+            ),
+            (
+                "target: {deletionPolicy: Delete}\ndata: [{secretKey: a, remoteRef: {key: k}}, {secretKey: a, \
+                 remoteRef: {key: l}}]"
+                    .to_owned(),
+                "",
+            ),
+            (
+                "data: [{secretKey: a, remoteRef: {key: k}, sourceRef: {}}]".to_owned(),
+                "spec.data[0].sourceRef: storeRef or generatorRef is needed",
+            ),
             ("dataFrom: [{}]".to_owned(), "spec.dataFrom[0]: extract, find or sourceRef.generatorRef is needed"),
-            ("dataFrom: [{extract: {key: k}, find: {}}]".to_owned(), "spec.dataFrom[0]: extract and find exclude each other"),
+            (
+                "dataFrom: [{extract: {key: k}, find: {}}]".to_owned(),
+                "spec.dataFrom[0]: extract and find exclude each other",
+            ),
             ("dataFrom: [{extract: {}}]".to_owned(), "spec.dataFrom[0].extract.key: is missing"),
-            ("dataFrom: [{find: {name: {regexp: '('}}}]".to_owned(), "spec.dataFrom[0].find.name.regexp: error parsing regexp: missing closing ): `(` (character 1)"),
-            ("dataFrom: [{extract: {key: k}, rewrite: [{}]}]".to_owned(), "spec.dataFrom[0].rewrite[0]: exactly one of regexp, transform and merge is needed"),
-            ("dataFrom: [{extract: {key: k}, rewrite: [{regexp: {source: '['}}]}]".to_owned(), "spec.dataFrom[0].rewrite[0].regexp.source: error parsing regexp: missing closing ]: `[` (character 1)"),
-            ("dataFrom: [{extract: {key: k}, rewrite: [{merge: {strategy: JSON}}]}]".to_owned(), "spec.dataFrom[0].rewrite[0].merge.into: is needed with strategy JSON"),
-            (format!("{data}\ntarget: {{template: {{type: bootstrap.kubernetes.io/token}}}}"), "spec.target.template.type: Secrets of type bootstrap.kubernetes.io/token are not made"),
-            (format!("{data}\ntarget: {{template: {{type: kubernetes.io/service-account-token, metadata: {{annotations: {{kubernetes.io/service-account.name: x}}}}}}}}"), "spec.target.template.type: Secrets of type kubernetes.io/service-account-token are not made"),
-            (format!("{data}\ntarget: {{template: {{engineVersion: v1}}}}"), "spec.target.template.engineVersion: only v2 exists"),
-            (format!("{data}\ntarget: {{template: {{templateFrom: [{{literal: x, target: metadata.ownerReferences}}, {{literal: x, target: labels}}]}}}}"), "spec.target.template.templateFrom[0].target: expected Data, Annotations or Labels"),
+            (
+                "dataFrom: [{find: {name: {regexp: '('}}}]".to_owned(),
+                "spec.dataFrom[0].find.name.regexp: error parsing regexp: missing closing ): `(` (character 1)",
+            ),
+            (
+                "dataFrom: [{extract: {key: k}, rewrite: [{}]}]".to_owned(),
+                "spec.dataFrom[0].rewrite[0]: exactly one of regexp, transform and merge is needed",
+            ),
+            (
+                "dataFrom: [{extract: {key: k}, rewrite: [{regexp: {source: '['}}]}]".to_owned(),
+                "spec.dataFrom[0].rewrite[0].regexp.source: error parsing regexp: missing closing ]: `[` \
+                 (character 1)",
+            ),
+            (
+                "dataFrom: [{extract: {key: k}, rewrite: [{merge: {strategy: JSON}}]}]".to_owned(),
+                "spec.dataFrom[0].rewrite[0].merge.into: is needed with strategy JSON",
+            ),
+            (
+                format!("{data}\ntarget: {{template: {{type: bootstrap.kubernetes.io/token}}}}"),
+                "spec.target.template.type: Secrets of type bootstrap.kubernetes.io/token are not made",
+            ),
+            (
+                format!(
+                    "{data}\ntarget: {{template: {{type: kubernetes.io/service-account-token, metadata: \
+                 {{annotations: {{kubernetes.io/service-account.name: x}}}}}}}}"
+                ),
+                "spec.target.template.type: Secrets of type kubernetes.io/service-account-token are not made",
+            ),
+            (
+                format!("{data}\ntarget: {{template: {{engineVersion: v1}}}}"),
+                "spec.target.template.engineVersion: only v2 exists",
+            ),
+            (
+                format!(
+                    "{data}\ntarget: {{template: {{templateFrom: [{{literal: x, target: \
+                 metadata.ownerReferences}}, {{literal: x, target: labels}}]}}}}"
+                ),
+                "spec.target.template.templateFrom[0].target: expected Data, Annotations or Labels",
+            ),
         ] {
             assert_eq!(complaints_about(&spec), expected, "{spec}");
         }

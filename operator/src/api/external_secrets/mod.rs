@@ -28,6 +28,13 @@ use serde_json::{Map, Value};
 
 use super::{Kind, Scope};
 
+/// The reason of events about failures: there is one for all of them (spec section 2.11).
+pub const UPDATE_FAILED: &str = "UpdateFailed";
+/// How the message begins when stores could not be read. Dashboards match on it.
+pub const COULD_NOT_READ: &str = "could not get secret data from provider";
+/// How the message begins when the Secret could not be made or written.
+pub const COULD_NOT_UPDATE: &str = "could not update secret";
+
 /// A Secret made of what stores hold.
 #[derive(Clone, Debug)]
 pub struct ExternalSecret;
@@ -123,4 +130,57 @@ pub fn with_ready(
         None => conditions.push(new),
     }
     conditions
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::Object;
+
+    #[test]
+    fn what_either_version_has_is_read() {
+        let object: Object<ExternalSecret> = serde_json::from_value(json!({
+            "apiVersion": "external-secrets.io/v1beta1",
+            "metadata": { "name": "es" },
+            "spec": {
+                "secretStoreRef": { "name": "s", "kind": "" },
+                "refreshInterval": "1h",
+                "target": { "creationPolicy": "", "template": { "engineVersion": "v2", "unknown": 1 } },
+                "data": [{
+                    "secretKey": "a",
+                    "remoteRef": {
+                        "key": "k", "conversionStrategy": "Default", "decodingStrategy": "None", "metadataPolicy": "None",
+                    },
+                }],
+                "dataFrom": [{ "extract": { "key": "k", "conversionStrategy": "Other", "decodingStrategy": "Base64URL" } }],
+                "someday": {},
+            },
+            "status": { "refreshTime": null, "conditions": [{ "type": "Ready", "status": "True" }], "someday": 1 },
+        }))
+        .expect("every object can be read");
+        let spec = object.spec.expect("this one can be understood");
+        assert_eq!(spec.target.creation_policy, CreationPolicy::Owner);
+        let extract = spec.data_from[0].extract.as_ref().expect("it is there");
+        assert_eq!(
+            (extract.conversion_strategy, extract.decoding_strategy),
+            (ConversionStrategy::Other, DecodingStrategy::Base64Url)
+        );
+        assert!(ready(&object.status.conditions).is_some());
+    }
+
+    #[test]
+    fn stores_do_not_show_what_they_hold() {
+        let spec = json!({
+            "provider": { "fake": { "data": [{ "key": "k", "value": "hunter2" }] } },
+            "refreshInterval": "10s",
+        });
+        let object: Object<ClusterSecretStore> =
+            serde_json::from_value(json!({ "spec": spec })).expect("every object can be read");
+        let shown = format!("{object:?}");
+        assert!(!shown.contains("hunter2") && shown.contains("fake"), "{shown}");
+        let fake: FakeProvider = serde_json::from_value(spec["provider"]["fake"].clone()).expect("this can be read");
+        assert!(!format!("{fake:?}").contains("hunter2"));
+    }
 }

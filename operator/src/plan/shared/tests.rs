@@ -297,7 +297,8 @@ fn what_kubernetes_refuses_is_said_before_it_is_asked() {
         (
             &[("a", "1")],
             Some("kubernetes.io/tls"),
-            "the Secret \"target\" has the type \"Opaque\" and template.type asks for \"kubernetes.io/tls\"; the type of a \
+            "the Secret \"target\" has the type \"Opaque\" and template.type asks for \"kubernetes.io/tls\"; \
+             the type of a \
              Secret is immutable: delete the Secret or choose another target.name",
         ),
     ] {

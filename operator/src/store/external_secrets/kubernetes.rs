@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use leafseal::provider::SecretProvider;
 use leafseal::provider::kubernetes::{Auth, Cluster, Kubernetes, Settings};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::Opens;
 use super::opening::{Failure, Opening};
 use crate::api::external_secrets::{KubernetesAuth, KubernetesProvider};
 use crate::api::read;
-
-const PLACE: &str = "spec.provider.kubernetes";
 
 /// The API server of the cluster that the operator runs in.
 const USUAL_SERVER: &str = "https://kubernetes.default";
@@ -21,18 +20,19 @@ const TOKEN_LIFE: i64 = 3600;
 
 pub(super) fn open<'a>(opening: &'a mut Opening<'_>, block: &'a Value) -> Opens<'a> {
     Box::pin(async move {
-        let block: KubernetesProvider = read(block.clone(), PLACE)?;
+        let place = opening.place.clone();
+        let block: KubernetesProvider = read(block.clone(), &place)?;
         let cluster = match (&block.auth_ref, &block.auth) {
-            (Some(at), None) => Cluster::Kubeconfig(opening.value(at, "", &format!("{PLACE}.authRef")).await?),
+            (Some(at), None) => Cluster::Kubeconfig(opening.value(at, "", &format!("{place}.authRef")).await?),
             (None, Some(auth)) => {
                 let (bundle, provider) = (&block.server.ca_bundle, block.server.ca_provider.as_ref());
                 Cluster::Server {
                     url: address(&block.server.url),
-                    authorities: opening.authorities(bundle, provider, &format!("{PLACE}.server")).await?,
+                    authorities: opening.authorities(bundle, provider, &format!("{place}.server")).await?,
                     auth: identity(opening, auth).await?,
                 }
             }
-            _ => return Err(Failure::settled(format!("{PLACE}: exactly one of auth and authRef is needed"))),
+            _ => return Err(Failure::settled(format!("{place}: exactly one of auth and authRef is needed"))),
         };
         let namespace = match block.remote_namespace.as_str() {
             "" => "default".to_owned(),
@@ -46,7 +46,7 @@ pub(super) fn open<'a>(opening: &'a mut Opening<'_>, block: &'a Value) -> Opens<
 
 /// True if some reference of the identity leaves the namespace to the reader.
 pub(super) fn is_referent(block: &Value) -> bool {
-    let Ok(block) = read::<KubernetesProvider>(block.clone(), PLACE) else { return false };
+    let Ok(block) = KubernetesProvider::deserialize(block) else { return false };
     let auth = block.auth.unwrap_or_default();
     let certificate = auth.cert.as_ref().map(|it| [&it.client_cert, &it.client_key]);
     let selectors = certificate.into_iter().flatten().chain(auth.token.as_ref().map(|it| &it.bearer_token));
@@ -63,7 +63,7 @@ fn address(url: &str) -> String {
 }
 
 async fn identity(opening: &mut Opening<'_>, auth: &KubernetesAuth) -> Result<Auth, Failure> {
-    let place = format!("{PLACE}.auth");
+    let place = format!("{}.auth", opening.place);
     match (&auth.cert, &auth.token, &auth.service_account) {
         (Some(cert), None, None) => {
             let certificate = opening.value(&cert.client_cert, "tls.crt", &format!("{place}.cert.clientCert")).await?;

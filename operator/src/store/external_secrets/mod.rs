@@ -16,7 +16,9 @@ use serde_json::Value;
 
 use self::opening::{Failure, Opening};
 use super::{Attempt, Cluster, Opened};
-use crate::api::external_secrets::{FakeProvider, FakeValidation, SecretStoreSpec, SecretStoreStatus, ready};
+use crate::api::external_secrets::{
+    COULD_NOT_READ, FakeProvider, FakeValidation, SecretStoreSpec, SecretStoreStatus, UPDATE_FAILED, ready,
+};
 use crate::api::{Malformed, read};
 use crate::error::Trouble;
 use crate::intent::StoreRef;
@@ -25,9 +27,6 @@ pub use status::{Checked, check_interval, status};
 
 /// The kind of stores that one namespace has.
 pub(super) const NAMESPACED: &str = "SecretStore";
-
-/// How the condition of a reader begins when its store cannot be used.
-const COULD_NOT_READ: &str = "could not get secret data from provider";
 
 /// What opening takes besides the store.
 #[derive(Clone)]
@@ -53,7 +52,7 @@ pub enum Readiness {
 
 /// A kind of store: how `spec.provider` names it, and how it is opened.
 struct ProviderKind {
-    names: &'static [&'static str],
+    name: &'static str,
     /// `status.capabilities`, as the original reports it.
     capabilities: &'static str,
     open: Open,
@@ -66,16 +65,16 @@ type Opens<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Arc<dyn SecretProv
 
 /// What is served: one line for each kind of store.
 const PROVIDERS: &[ProviderKind] = &[
-    ProviderKind { names: &["vault"], capabilities: "ReadWrite", open: vault::open, is_referent: vault::is_referent },
-    ProviderKind { names: &["openBao"], capabilities: "ReadOnly", open: vault::open, is_referent: vault::is_referent },
+    ProviderKind { name: "vault", capabilities: "ReadWrite", open: vault::open, is_referent: vault::is_referent },
+    ProviderKind { name: "openBao", capabilities: "ReadOnly", open: vault::open_bao, is_referent: vault::is_referent },
     ProviderKind {
-        names: &["kubernetes"],
+        name: "kubernetes",
         capabilities: "ReadWrite",
         open: kubernetes::open,
         is_referent: kubernetes::is_referent,
     },
-    ProviderKind { names: &["fake"], capabilities: "ReadWrite", open: open_fake, is_referent: |_| false },
-    ProviderKind { names: &["sops"], capabilities: "ReadOnly", open: sops::open, is_referent: sops::is_referent },
+    ProviderKind { name: "fake", capabilities: "ReadWrite", open: open_fake, is_referent: |_| false },
+    ProviderKind { name: "sops", capabilities: "ReadOnly", open: sops::open, is_referent: sops::is_referent },
 ];
 
 /// Opens a store for the namespace of its reader; without a reader, to check it.
@@ -127,7 +126,7 @@ fn is_of_class(spec: &SecretStoreSpec, class: &str) -> bool {
 }
 
 fn unreadable(detail: String) -> Trouble {
-    Trouble::new("UpdateFailed", COULD_NOT_READ, detail)
+    Trouble::new(UPDATE_FAILED, COULD_NOT_READ, detail)
 }
 
 fn spec_of(cluster: &dyn Cluster, store: &StoreRef) -> Option<Result<SecretStoreSpec, Malformed>> {
@@ -143,8 +142,8 @@ fn kind_of(spec: &SecretStoreSpec) -> Result<(&'static ProviderKind, &Value), St
     let (Some((name, block)), None) = (members.next(), members.next()) else {
         return Err("spec.provider: exactly one provider is needed".to_owned());
     };
-    let kind = PROVIDERS.iter().find(|it| it.names.contains(&name.as_str()));
-    let served = || PROVIDERS.iter().flat_map(|it| it.names).copied().collect::<Vec<_>>().join(", ");
+    let kind = PROVIDERS.iter().find(|it| it.name == name);
+    let served = || PROVIDERS.iter().map(|it| it.name).collect::<Vec<_>>().join(", ");
     kind.map(|it| (it, block))
         .ok_or_else(|| format!("spec.provider.{name}: this provider is not served; those that are: {}", served()))
 }
@@ -162,13 +161,14 @@ async fn open_store(opening: &mut Opening<'_>) -> Result<Arc<dyn SecretProvider>
         conditions::check(opening, &spec).await?;
     }
     let (kind, block) = kind_of(&spec).map_err(Failure::settled)?;
+    opening.place = format!("spec.provider.{}", kind.name);
     opening.retries = vault::retries(spec.retry_settings.as_ref()).map_err(Failure::settled)?;
     (kind.open)(opening, block).await
 }
 
-fn open_fake<'a>(_: &'a mut Opening<'_>, block: &'a Value) -> Opens<'a> {
+fn open_fake<'a>(opening: &'a mut Opening<'_>, block: &'a Value) -> Opens<'a> {
     Box::pin(async move {
-        let block: FakeProvider = read(block.clone(), "spec.provider.fake")?;
+        let block: FakeProvider = read(block.clone(), &opening.place)?;
         let secrets = block.data.into_iter();
         let provider = Fake::new(fake::Settings {
             secrets: secrets.map(|it| fake::Secret { key: it.key, version: it.version, value: it.value.0 }).collect(),

@@ -56,6 +56,8 @@ pub(super) struct Opening<'c> {
     pub(super) cluster: &'c dyn Cluster,
     pub(super) store: &'c StoreRef,
     pub(super) surroundings: &'c Surroundings,
+    /// Where the description stands.
+    pub(super) place: String,
     /// `spec.retrySettings`
     pub(super) retries: Retries,
     made_from: Vec<Part>,
@@ -65,7 +67,8 @@ impl<'c> Opening<'c> {
     pub(super) fn new(cluster: &'c dyn Cluster, store: &'c StoreRef, surroundings: &'c Surroundings) -> Self {
         let (kind, namespace, name) = (store.kind, store.namespace.clone(), store.name.clone());
         let made_from = vec![Part { kind, namespace, name }];
-        Self { cluster, store, surroundings, retries: Retries::default(), made_from }
+        let place = "spec.provider".to_owned();
+        Self { cluster, store, surroundings, place, retries: Retries::default(), made_from }
     }
 
     /// Everything that was looked at, each once, the store itself too.

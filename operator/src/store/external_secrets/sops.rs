@@ -23,6 +23,7 @@ use std::sync::Arc;
 use leafseal::provider::SecretProvider;
 use leafseal::provider::sops::{Settings, Sops};
 use leafseal::secret::SecretText;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::Opens;
@@ -30,19 +31,18 @@ use super::opening::{Failure, Opening};
 use crate::api::external_secrets::{DocumentItem, SopsDocument, SopsIdentity, SopsProvider};
 use crate::api::read;
 
-const PLACE: &str = "spec.provider.sops";
-
 type Documents = BTreeMap<String, Vec<u8>>;
 
 pub(super) fn open<'a>(opening: &'a mut Opening<'_>, block: &'a Value) -> Opens<'a> {
     Box::pin(async move {
-        let block: SopsProvider = read(block.clone(), PLACE)?;
+        let place = opening.place.clone();
+        let block: SopsProvider = read(block.clone(), &place)?;
         if block.documents.is_empty() {
-            return Err(Failure::settled(format!("{PLACE}.documents: is missing")));
+            return Err(Failure::settled(format!("{place}.documents: is missing")));
         }
         let mut documents = Documents::new();
         for (n, document) in block.documents.iter().enumerate() {
-            let place = format!("{PLACE}.documents[{n}]");
+            let place = format!("{place}.documents[{n}]");
             for (name, bytes) in document_at(opening, document, &place).await? {
                 if documents.insert(name.clone(), bytes).is_some() {
                     return Err(Failure::settled(format!("{place}: another document is called {name:?}")));
@@ -58,7 +58,7 @@ pub(super) fn open<'a>(opening: &'a mut Opening<'_>, block: &'a Value) -> Opens<
 
 /// True if an object is named without its namespace.
 pub(super) fn is_referent(block: &Value) -> bool {
-    let Ok(block) = read::<SopsProvider>(block.clone(), PLACE) else { return false };
+    let Ok(block) = SopsProvider::deserialize(block) else { return false };
     let objects = block.documents.iter().flat_map(|it| [&it.config_map, &it.secret]).flatten();
     let keys = block.keys.age.iter().chain(&block.keys.pgp);
     objects.map(|it| &it.namespace).chain(keys.map(|it| &it.secret_ref.namespace)).any(String::is_empty)
@@ -105,7 +105,7 @@ async fn in_folder(opening: &mut Opening<'_>, folder: &str, place: &str) -> Resu
 async fn keys(opening: &mut Opening<'_>, named: &[SopsIdentity], kind: &str) -> Result<Vec<SecretText>, Failure> {
     let mut keys = Vec::new();
     for (n, SopsIdentity { secret_ref: at }) in named.iter().enumerate() {
-        let place = format!("{PLACE}.keys.{kind}[{n}].secretRef");
+        let place = format!("{}.keys.{kind}[{n}].secretRef", opening.place);
         match at.key.as_str() {
             "" => keys.extend(opening.secret(&at.name, &at.namespace, &place).await?.data.into_values()),
             _ => keys.push(opening.value(at, "", &place).await?),

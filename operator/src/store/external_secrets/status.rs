@@ -14,6 +14,9 @@ use crate::error::Trouble;
 use crate::go::GoDuration;
 use crate::plan::Note;
 
+/// Stores are asked no oftener.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
 const INVALID: &str = "InvalidProviderConfig";
 
 /// What came of checking a store.
@@ -81,7 +84,7 @@ pub fn check_interval(spec: &SecretStoreSpec, usual: Duration) -> Result<Duratio
     };
     match u64::try_from(nanoseconds) {
         Ok(0) => Ok(usual),
-        Ok(nanoseconds) => Ok(Duration::from_nanos(nanoseconds)),
+        Ok(nanoseconds) => Ok(Duration::from_nanos(nanoseconds).max(SHORTEST_INTERVAL)),
         Err(_) => Err(format!("{place}: is less than nothing")),
     }
 }

@@ -156,12 +156,7 @@ async fn identities_are_read_where_the_kind_of_store_allows() {
         (NAMESPACED, "apps", token, "token \"apps/s/token\""),
         (CLUSTER, "apps", token, "token \"other/s/token\""),
         (CLUSTER, "apps", free, "token \"apps/s/token\""),
-        (
-            CLUSTER,
-            "",
-            free,
-            "spec.provider.vault.auth.tokenSecretRef.namespace: is needed to check the store by itself",
-        ),
+        (CLUSTER, "", free, "spec.provider.auth.tokenSecretRef.namespace: is needed to check the store by itself"),
         (NAMESPACED, "apps", account, "kubernetes Some(\"r\") Token(\"apps/sa v 600\")"),
         (CLUSTER, "apps", account, "kubernetes Some(\"r\") Token(\"other/sa v 600\")"),
         (CLUSTER, "apps", "kubernetes: {mountPath: k8s, role: r}", "k8s Some(\"r\") Token(\"own\")"),
@@ -169,7 +164,7 @@ async fn identities_are_read_where_the_kind_of_store_allows() {
             NAMESPACED,
             "apps",
             "kubernetes: {role: r}",
-            "spec.provider.vault.auth.kubernetes: serviceAccountRef or secretRef is needed; only a ClusterSecretStore may \
+            "spec.provider.auth.kubernetes: serviceAccountRef or secretRef is needed; only a ClusterSecretStore may \
              use the operator's own token",
         ),
         (
@@ -194,7 +189,7 @@ async fn identities_are_read_where_the_kind_of_store_allows() {
             NAMESPACED,
             "apps",
             "appRole: {secretRef: {name: s, key: id}}",
-            "spec.provider.vault.auth.appRole: roleId or roleRef is needed",
+            "spec.provider.auth.appRole: roleId or roleRef is needed",
         ),
         (
             NAMESPACED,
@@ -217,23 +212,24 @@ async fn identities_are_read_where_the_kind_of_store_allows() {
         (
             NAMESPACED,
             "apps",
-            "jwt: {role: r, kubernetesServiceAccountToken: {serviceAccountRef: {name: sa}, audiences: [b], expirationSeconds: 900}}",
+            "jwt: {role: r, kubernetesServiceAccountToken: {serviceAccountRef: {name: sa}, audiences: [b], \
+             expirationSeconds: 900}}",
             "jwt Some(\"r\") Token(\"apps/sa b 900\")",
         ),
         (NAMESPACED, "apps", "cert: {clientCert: {name: s}, secretRef: {name: s}}", "cert None"),
-        (NAMESPACED, "apps", "iam: {vaultRole: r}", "spec.provider.vault.auth.iam: this method is not served yet"),
+        (NAMESPACED, "apps", "iam: {vaultRole: r}", "spec.provider.auth.iam: this method is not served yet"),
         (NAMESPACED, "apps", "{}", "cannot initialize Vault client: no valid auth method specified"),
         (
             NAMESPACED,
             "apps",
             "tokenSecretRef: {name: absent, key: token}",
-            "spec.provider.vault.auth.tokenSecretRef: there is no Secret \"apps/absent\"",
+            "spec.provider.auth.tokenSecretRef: there is no Secret \"apps/absent\"",
         ),
         (
             NAMESPACED,
             "apps",
             "tokenSecretRef: {name: s, key: nope}",
-            "spec.provider.vault.auth.tokenSecretRef: the Secret \"s\" has no key \"nope\"",
+            "spec.provider.auth.tokenSecretRef: the Secret \"s\" has no key \"nope\"",
         ),
     ] {
         assert_eq!(identity(kind, reader, auth).await, expected, "{kind} {auth}");
@@ -298,7 +294,8 @@ async fn stores_open_or_say_why_not() {
         (
             NAMESPACED,
             "provider: {doppler: {}}".to_owned(),
-            "spec.provider.doppler: this provider is not served; those that are: vault, openBao, kubernetes, fake, sops",
+            "spec.provider.doppler: this provider is not served; those that are: vault, openBao, kubernetes, \
+             fake, sops",
         ),
         (NAMESPACED, "provider: {vault: {}}".to_owned(), "spec.provider.vault.server: is missing"),
         (NAMESPACED, "provider: {vault: {server: 5}}".to_owned(), "spec.provider.vault.server: expected a string"),

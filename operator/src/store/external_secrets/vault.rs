@@ -6,6 +6,7 @@ use std::sync::Arc;
 use leafseal::provider::vault::{Auth, JwtSource, KvVersion, Place, Retries, Settings, TIMEOUT, Tls, Vault};
 use leafseal::provider::{Answer, SecretProvider};
 use leafseal::secret::SecretText;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::Opens;
@@ -34,8 +35,19 @@ impl JwtSource for Fixed {
 }
 
 pub(super) fn open<'a>(opening: &'a mut Opening<'_>, block: &'a Value) -> Opens<'a> {
+    open_at(opening, block, None)
+}
+
+/// OpenBao is reached as Vault is; its secrets lie where it puts them by default.
+pub(super) fn open_bao<'a>(opening: &'a mut Opening<'_>, block: &'a Value) -> Opens<'a> {
+    open_at(opening, block, Some("kv"))
+}
+
+fn open_at<'a>(opening: &'a mut Opening<'_>, block: &'a Value, mount: Option<&'static str>) -> Opens<'a> {
     Box::pin(async move {
-        let vault = Vault::new(settings(opening, block).await?)?;
+        let mut settings = settings(opening, block).await?;
+        settings.place.mount = settings.place.mount.or_else(|| mount.map(str::to_owned));
+        let vault = Vault::new(settings)?;
         let vault = vault.with_observer(Arc::clone(&opening.surroundings.observer));
         Ok(Arc::new(vault) as Arc<dyn SecretProvider>)
     })
@@ -56,7 +68,7 @@ pub(super) fn retries(settings: Option<&RetrySettings>) -> Result<Retries, Strin
 
 /// True if some reference of the identity leaves the namespace to the reader.
 pub(super) fn is_referent(block: &Value) -> bool {
-    let Ok(VaultProvider { auth: Some(auth), .. }) = read(block.clone(), "spec.provider.vault") else { return false };
+    let Ok(VaultProvider { auth: Some(auth), .. }) = VaultProvider::deserialize(block) else { return false };
     let kubernetes = auth.kubernetes.as_ref();
     let jwt = auth.jwt.as_ref();
     let selectors = [
@@ -77,7 +89,7 @@ pub(super) fn is_referent(block: &Value) -> bool {
 }
 
 pub(super) async fn settings(opening: &mut Opening<'_>, block: &Value) -> Result<Settings, Failure> {
-    let place = "spec.provider.vault";
+    let place = &opening.place.clone();
     let vault: VaultProvider = read(block.clone(), place)?;
     if vault.server.is_empty() {
         return Err(Failure::settled(format!("{place}.server: is missing")));
@@ -191,7 +203,8 @@ async fn of_kubernetes(
     // Whoever writes a SecretStore says where it is sent: the token would be theirs.
     if opening.is_namespaced() {
         return Err(Failure::settled(format!(
-            "{place}: serviceAccountRef or secretRef is needed; only a ClusterSecretStore may use the operator's own token"
+            "{place}: serviceAccountRef or secretRef is needed; only a ClusterSecretStore may use the \
+             operator's own token"
         )));
     }
     let own = opening.cluster.own_token();
