@@ -14,8 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use leafseal_tests::{named, peer, workspace};
-use libtest_mimic::{Arguments, Failed, Trial};
+use leafseal_tests::{Trials, peer, workspace};
 use tokio::runtime::Runtime;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
@@ -34,9 +33,8 @@ static ALONE: OnceCell<RwLock<Option<World>>> = OnceCell::const_new();
 static TURNS: Semaphore = Semaphore::const_new(SIDE_BY_SIDE);
 
 fn main() {
-    let mut arguments = Arguments::from_args();
     let folder = workspace().join("tests/plane/scenarios");
-    let mut trials = Vec::new();
+    let mut cases: Vec<Case> = Vec::new();
     let mut covered = BTreeMap::<String, BTreeSet<String>>::new();
     for family in ["external-secrets", "vault-secrets", "seeds"] {
         for (name, path) in files(&folder.join(family)) {
@@ -44,21 +42,28 @@ fn main() {
             match scenario::read(&path) {
                 Ok(scenario) => {
                     covered.entry(family.to_owned()).or_default().extend(scenario.cases.iter().cloned());
-                    trials.extend(trials_of(&name, scenario, &folder));
+                    cases.extend(cases_of(&name, scenario, &folder));
                 }
-                Err(error) => trials.push((false, Trial::test(name, move || Err(Failed::from(error))))),
+                Err(error) => cases.push(Case { is_alone: false, name, body: Box::new(|| Err(error)) }),
             }
         }
     }
-    let cases = folder.join("cases.yaml");
-    let none_missing = move || missing(&cases, &covered).map_err(Failed::from);
-    trials.push((false, Trial::test("every case that must be shown has a scenario", none_missing)));
     // Those that wait for each other begin first.
-    trials.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.name().cmp(b.1.name())));
-    arguments.test_threads.get_or_insert(trials.len());
-    let conclusion = libtest_mimic::run(&arguments, trials.into_iter().map(|it| it.1).collect());
-    RUNTIME.block_on(end());
-    conclusion.exit();
+    cases.sort_by(|a, b| b.is_alone.cmp(&a.is_alone).then_with(|| a.name.cmp(&b.name)));
+    let mut trials = Trials::default();
+    for case in cases {
+        trials.add(case.name, case.body);
+    }
+    let wanted = folder.join("cases.yaml");
+    trials.add("every case that must be shown has a scenario", move || missing(&wanted, &covered));
+    trials.run_at_once(|| RUNTIME.block_on(end()));
+}
+
+/// A scenario in one version.
+struct Case {
+    is_alone: bool,
+    name: String,
+    body: Box<dyn FnOnce() -> Result<(), String> + Send>,
 }
 
 /// Ends what was started, and removes its folders.
@@ -76,23 +81,22 @@ fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
     files.map(|it| (it.file_stem().unwrap_or_default().to_string_lossy().into_owned(), it)).collect()
 }
 
-/// One trial for each version of External Secrets that a scenario is for.
-fn trials_of(name: &str, scenario: Scenario, folder: &Path) -> Vec<(bool, Trial)> {
+/// One case for each version of External Secrets that a scenario is for.
+fn cases_of(name: &str, scenario: Scenario, folder: &Path) -> Vec<Case> {
     let versions = match scenario.versions.as_slice() {
         [] if name.starts_with("external-secrets/") => vec!["v1".to_owned(), "v1beta1".to_owned()],
         [] => vec![String::new()],
         given => given.to_vec(),
     };
-    let is_alone = scenario.alone;
     let (scenario, fixtures) = (Arc::new(scenario), folder.join("fixtures"));
-    let trial = |version: &String| {
-        let full = if version.is_empty() { name.to_owned() } else { format!("{name} as {version}") };
-        let (scenario, fixtures, called) = (scenario.clone(), fixtures.clone(), full.clone());
-        let version = if version.is_empty() { "v1".to_owned() } else { version.clone() };
-        let run = move || named(&called, || RUNTIME.block_on(go(&scenario, &version, &fixtures)).map_err(Failed::from));
-        (is_alone, Trial::test(full, run))
+    let case = |version: String| {
+        let name = if version.is_empty() { name.to_owned() } else { format!("{name} as {version}") };
+        let version = if version.is_empty() { "v1".to_owned() } else { version };
+        let is_alone = scenario.alone;
+        let (scenario, fixtures) = (scenario.clone(), fixtures.clone());
+        Case { is_alone, name, body: Box::new(move || RUNTIME.block_on(go(&scenario, &version, &fixtures))) }
     };
-    versions.iter().map(trial).collect()
+    versions.into_iter().map(case).collect()
 }
 
 async fn go(scenario: &Scenario, version: &str, fixtures: &Path) -> Result<(), String> {
