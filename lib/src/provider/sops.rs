@@ -186,7 +186,8 @@ mod tests {
     use crate::DataKey;
     use crate::edge::Rng;
     use crate::keyservice::age::KIND as AGE;
-    use crate::metadata::{KeyGroup, Metadata};
+    use crate::keyservice::pgp::KIND as PGP;
+    use crate::metadata::{KeyGroup, MasterKey, Metadata};
     use crate::provider::ProviderErrorKind;
     use crate::scope::Scope;
 
@@ -198,7 +199,7 @@ mod tests {
 
     impl Clock for Stopped {
         fn now(&self) -> Timestamp {
-            Timestamp::from_utc_seconds("2026-01-02T03:04:05Z")
+            Timestamp::from_utc_seconds("2030-01-02T03:04:05Z")
         }
     }
 
@@ -214,11 +215,15 @@ mod tests {
     }
 
     fn sealed(name: &str, text: &str) -> Vec<u8> {
-        let key = DataKey::generate(&mut Counter(1));
-        let group = KeyGroup(vec![AGE.master_key(RECIPIENT).expect("a recipient")]);
-        let mut metadata = Metadata::new(vec![group], 0, Scope::default(), Stopped.now());
         let age = Age::with_identities(SECRET);
-        let ring = Keyring::new(vec![&age as &dyn KeyService]);
+        sealed_to(AGE.master_key(RECIPIENT).expect("a recipient"), &age, name, text)
+    }
+
+    fn sealed_to(reader: MasterKey, service: &dyn KeyService, name: &str, text: &str) -> Vec<u8> {
+        let key = DataKey::generate(&mut Counter(1));
+        let group = KeyGroup(vec![reader]);
+        let mut metadata = Metadata::new(vec![group], 0, Scope::default(), Stopped.now());
+        let ring = Keyring::new(vec![service]);
         block_on(ring.wrap(&key, &mut metadata, &mut Counter(3))).expect("wraps");
         let format = format::for_name(name).expect("there is one");
         let plain = PlainFile::parse(format, text.as_bytes()).expect("readable");
@@ -266,6 +271,28 @@ mod tests {
         let found = block_on(store.find(&query)).expect("they open");
         assert_eq!(found.iter().map(|it| it.0.as_str()).collect::<Vec<_>>(), ["app.yaml", "db.json"]);
         assert!(block_on(store.read(&key("nothing.yaml"))).expect_err("there is none").is_missing());
+    }
+
+    #[test]
+    fn openpgp_keys_open_documents_too() {
+        let exported = include_bytes!("../../testdata/pgp/cv25519.sec.asc");
+        let mut secret_keys = SecretKeys::default();
+        secret_keys.read("a file", exported);
+        let mut certificates = Certificates::default();
+        certificates.read("a file", secret_keys.certificates().to_vec());
+        let given = Given { certificates: Arc::new(certificates), secret_keys: Arc::new(secret_keys) };
+        let mut reader = PGP.master_key("338EBA157FBDFBFEF2394B9687AAB04E6C424C8B").expect("a fingerprint");
+        reader.fields.insert(0, ("created_at".to_owned(), crate::tree::Wire::text("2030-01-02T03:04:05Z")));
+        let document = sealed_to(reader, &Pgp::new(given, Stopped), "a.yaml", "user: app\n");
+        let documents: BTreeMap<String, Vec<u8>> = [("a.yaml".to_owned(), document)].into();
+        let open = |pgp: Vec<SecretText>| {
+            let clock = Arc::new(Stopped);
+            let store = Sops::new(Settings { documents: documents.clone(), age: Vec::new(), pgp, clock });
+            block_on(store.read(&key("a.yaml")))
+        };
+        let content = open(vec![SecretText::new(&exported[..])]).expect("it opens");
+        assert_eq!(content.value(Some("user")).expect("it is there").expose(), b"app");
+        assert_eq!(open(Vec::new()).expect_err("there is no key").kind, ProviderErrorKind::Denied);
     }
 
     #[test]

@@ -26,10 +26,11 @@ pub mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::PartialObjectMeta;
+use futures::future::{BoxFuture, join_all};
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::api::{ApiResource, PartialObjectMeta};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -126,6 +127,15 @@ pub async fn run(context: Context) -> Result<(), Trouble> {
     watches.spawn(follow_secrets(world.clone()));
     watches.spawn(spread(world.clone(), changed));
     watches.spawn(later::tell(world.clone()));
+    if *family == Family::ExternalSecrets {
+        let scopes = world.scopes();
+        watches.spawn(follow_others(world.clone(), ApiResource::erase::<ConfigMap>(&()), "ConfigMap", scopes));
+        if settings.namespaces.is_empty() {
+            let everywhere = vec![None];
+            let kind = ApiResource::erase::<Namespace>(&());
+            watches.spawn(follow_others(world.clone(), kind, "Namespace", everywhere));
+        }
+    }
     let rows = || KINDS.iter().filter(|it| it.family == *family && world.context.served.other(it.kind).is_some());
     for row in rows() {
         watches.spawn((row.follow)(world.clone()));
@@ -230,6 +240,29 @@ async fn follow_secrets(world: Arc<World>) {
     let part = |at: &Place| Part { kind: "Secret", namespace: at.0.clone(), name: at.1.clone() };
     let is_wanted = |at: &Place| world.interests.is_wanted(&part(at));
     world.secrets.follow(apis.collect(), is_wanted, |at| world.tell(part(at))).await;
+}
+
+/// Follows things of a kind of which nothing is kept: those that matter to somebody are told to have
+/// changed.
+async fn follow_others(world: Arc<World>, resource: ApiResource, kind: &'static str, scopes: Vec<watch::Scope>) {
+    let each = scopes.into_iter().map(async |scope| {
+        let client = world.context.client.clone();
+        let api = match &scope {
+            Some(namespace) => Api::<PartialObjectMeta>::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        let mut events = watch::events(api);
+        while let Some(event) = events.next().await {
+            if let Event::Apply(object) | Event::Delete(object) = event {
+                let (namespace, name) = watch::place(&object);
+                let part = Part { kind, namespace, name };
+                if world.interests.is_wanted(&part) {
+                    world.tell(part);
+                }
+            }
+        }
+    });
+    join_all(each).await;
 }
 
 /// Spreads the news of changes.

@@ -147,8 +147,17 @@ where
 {
     let url = api.resource_url().to_owned();
     let config = watcher::Config::default().page_size(PAGE);
+    let mut said = String::new();
     let events = watcher(api, config).default_backoff().filter_map(move |event| {
-        let event = event.inspect_err(|error| tracing::warn!(url, %error, "a watch broke and is begun anew"));
+        match &event {
+            // The same trouble is told once: a right that is missing is missing for long.
+            Err(error) if said != error.to_string() => {
+                said = error.to_string();
+                tracing::warn!(url, %error, "a watch broke and is begun anew");
+            }
+            Err(_) => {}
+            Ok(_) => said.clear(),
+        }
         ready(event.ok())
     });
     Box::pin(events)
