@@ -84,11 +84,14 @@ impl Objects {
     }
 
     fn api(&self, kind: &str, namespace: Option<&str>) -> Result<Api<DynamicObject>, String> {
-        let resource = self.resource(kind)?;
-        Ok(match Self::is_namespaced(kind)? {
-            true => Api::namespaced_with(self.client.clone(), namespace.unwrap_or(&self.namespace), &resource),
-            false => Api::all_with(self.client.clone(), &resource),
-        })
+        Ok(self.api_of(&self.resource(kind)?, Self::is_namespaced(kind)?, namespace))
+    }
+
+    fn api_of(&self, resource: &ApiResource, is_namespaced: bool, namespace: Option<&str>) -> Api<DynamicObject> {
+        match is_namespaced {
+            true => Api::namespaced_with(self.client.clone(), namespace.unwrap_or(&self.namespace), resource),
+            false => Api::all_with(self.client.clone(), resource),
+        }
     }
 
     /// An object as it is now.
@@ -108,10 +111,13 @@ impl Objects {
         let kind = manifest["kind"].as_str().unwrap_or_default().to_owned();
         let name = manifest["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let namespace = manifest["metadata"]["namespace"].as_str().map(str::to_owned);
-        let api = self.api(&kind, namespace.as_deref())?;
-        if manifest["apiVersion"].is_null() {
-            manifest["apiVersion"] = self.resource(&kind)?.api_version.into();
+        let mut resource = self.resource(&kind)?;
+        match manifest["apiVersion"].as_str() {
+            Some(given) => given.clone_into(&mut resource.api_version),
+            None => manifest["apiVersion"] = resource.api_version.clone().into(),
         }
+        resource.version = resource.api_version.rsplit('/').next().unwrap_or_default().to_owned();
+        let api = self.api_of(&resource, Self::is_namespaced(&kind)?, namespace.as_deref());
         let manager = manifest.as_object_mut().and_then(|it| it.remove("manager"));
         let manager = manager.as_ref().and_then(Value::as_str).unwrap_or("kubectl").to_owned();
         Ok((api, name, manager))

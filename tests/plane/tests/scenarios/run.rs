@@ -78,8 +78,7 @@ pub(crate) async fn run(place: Place, scenario: &Scenario, version: &str, fixtur
     let client = world.client.clone();
     let namespace = match &scenario.namespace {
         Some(it) => {
-            let object = json!({"kind": "Namespace", "metadata": {"name": it}});
-            world.objects(it, version).apply(object).await?;
+            anew(&world.objects(it, version)).await?;
             it.clone()
         }
         None => {
@@ -99,6 +98,18 @@ pub(crate) async fn run(place: Place, scenario: &Scenario, version: &str, fixtur
     let said = run.said();
     run.clean_up().await;
     done.map_err(|error| format!("{}\n{error}\n\nthe operator said:\n{said}", scenario.says))
+}
+
+/// Makes a namespace whose name is given, as soon as the one of an earlier scenario is gone.
+async fn anew(objects: &Objects) -> Result<(), String> {
+    let begun = Instant::now();
+    while objects.find("Namespace", &objects.namespace, None).await?.is_some() {
+        if begun.elapsed() > Duration::from_secs(60) {
+            return Err(format!("namespace {} does not go", objects.namespace));
+        }
+        tokio::time::sleep(PACE).await;
+    }
+    objects.apply(json!({"kind": "Namespace", "metadata": {"name": objects.namespace}})).await
 }
 
 impl Run {
@@ -328,9 +339,9 @@ impl Run {
 
     async fn event(&self, step: &EventStep) -> Result<(), String> {
         let mut count = Count { within: step.count.within, ..step.count };
-        // Events may come after what they tell of.
+        // Events come after what they tell of, at no more than ten in a second for all.
         if count.within.is_none() && count.times.is_none_or(|it| it > 0) && count.at_most.is_none() {
-            count.within = Some(crate::scenario::Time(Duration::from_secs(5)));
+            count.within = Some(crate::scenario::Time(Duration::from_secs(30)));
         }
         self.count(&count, async |run: &Self| {
             let events = run.objects.list("Event", step.namespace.as_deref()).await?;
@@ -453,16 +464,26 @@ impl Run {
         Ok(())
     }
 
-    /// What the operator's log says of this namespace, else its end.
+    /// What the operator's log says of this namespace.
     fn said(&self) -> String {
         let log = written_after(&self.place.world().log(), self.marks[""].log);
         let of_us: Vec<&str> = log.lines().filter(|it| it.contains(self.names.text("NS"))).collect();
-        let lines = if of_us.is_empty() { log.lines().collect() } else { of_us };
-        lines[lines.len().saturating_sub(12)..].join("\n")
+        of_us[of_us.len().saturating_sub(12)..].join("\n")
     }
 
     async fn clean_up(&mut self) {
-        // What cannot be deleted is in nobody's way: names are unique, and the plane goes with the tests.
+        // What cannot be deleted is in nobody's way: names are unique, and the plane goes with the tests. What
+        // the operator works on goes first, so that it has no cause to complain.
+        let others = self.made.iter().filter(|it| it.kind == "Namespace").map(|it| it.name.clone());
+        let namespaces: Vec<String> = others.chain([self.objects.namespace.clone()]).collect();
+        for kind in ["ExternalSecret", "VaultStaticSecret"] {
+            for namespace in &namespaces {
+                for object in self.objects.list(kind, Some(namespace)).await.unwrap_or_default() {
+                    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                    drop(self.objects.delete(kind, name, Some(namespace)).await);
+                }
+            }
+        }
         drop(self.objects.delete("Namespace", &self.objects.namespace, None).await);
         for object in self.made.iter().rev() {
             drop(self.objects.delete(&object.kind, &object.name, None).await);
