@@ -109,6 +109,8 @@ where
     world.context.metrics.condition(named(who), "Ready", is_ok);
     match &outcome.result {
         Ok(done) if done.restarts.iter().any(Result::is_err) => Some(world.failed(who)),
+        // Nothing but a change helps (spec section 2.2, step 14).
+        Ok(done) if done.verdict == Verdict::Immutable => None,
         Ok(_) => {
             world.worked(who);
             let next = A::next(&object, intent.as_ref()?, Timestamp::now());
@@ -208,8 +210,10 @@ where
     let is_kept = matches!(plan.action, Action::Keep);
     let kept_since = since.filter(|_| is_kept);
     let written = carry_out(world, &at, &A::manager(&intent.owner), plan.action).await.map_err(A::unwritable)?;
+    // What could not be done is looked at again.
+    let wanted = (plan.verdict == Verdict::Synced).then_some(wanted);
     match if is_kept { version } else { written } {
-        Some(version) => world.kept.keep(&who, Kept { at: at.clone(), version, wanted: Some(wanted) }),
+        Some(version) => world.kept.keep(&who, Kept { at: at.clone(), version, wanted }),
         None => world.kept.forget(&who),
     }
     for (name, uid) in plan.prune {
