@@ -20,9 +20,11 @@ mod reconcile;
 mod restart;
 pub mod secrets;
 pub mod stores;
+pub mod turns;
 pub mod watch;
 pub mod world;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +52,7 @@ use crate::store::Part;
 use mirrors::Mirrored;
 use queue::Job;
 use reconcile::Again;
+use turns::Turn;
 use watch::Place;
 use world::World;
 
@@ -79,7 +82,7 @@ struct Row {
     kind: &'static str,
     family: Family,
     follow: fn(Arc<World>) -> BoxFuture<'static, ()>,
-    look: for<'a> fn(&'a World, &'a Job<Part>) -> BoxFuture<'a, Again>,
+    look: for<'a> fn(&'a World, &'a Job<Part>, &'a mut Turn) -> BoxFuture<'a, Again>,
 }
 
 /// The row of a kind, looked at by `$look`.
@@ -89,7 +92,7 @@ macro_rules! row {
             kind: $kind::KIND,
             family: Family::$family,
             follow: |world| follow::<$kind>(world).boxed(),
-            look: |world, job| $look(world, job).boxed(),
+            look: |world, job, turn| $look(world, job, turn).boxed(),
         }
     };
 }
@@ -105,8 +108,11 @@ const KINDS: &[Row] = &[
     row!(VaultSecrets, SecretTransformation, check::check::<SecretTransformation>),
 ];
 
-/// How often it is counted what waits.
+/// How often it is counted what waits, and who stands in line for a store is looked after.
 const COUNTED: Duration = Duration::from_secs(5);
+
+/// How long an object waits while somebody else may be acting.
+const CLOSED: Duration = Duration::from_secs(1);
 
 /// Serves a family until it is told to stop.
 ///
@@ -116,7 +122,7 @@ const COUNTED: Duration = Duration::from_secs(5);
 pub async fn run(context: Context) -> Result<(), Trouble> {
     let (world, changed) = World::new(context);
     let world = Arc::new(world);
-    let Context { stop, settings, family, .. } = &world.context;
+    let Context { stop, family, .. } = &world.context;
     if *family == Family::VaultSecrets {
         restart::take_key(&world).await?;
     }
@@ -140,43 +146,60 @@ pub async fn run(context: Context) -> Result<(), Trouble> {
         () = stop.asked() => return Ok(()),
     }
 
-    let mut workers = JoinSet::new();
-    for _ in 0..settings.concurrency.get() {
-        workers.spawn(work(world.clone()));
-    }
     let count = async {
         loop {
             tokio::time::sleep(COUNTED).await;
             world.context.metrics.overdue(*family, world.queue.overdue().0);
+            world.call();
         }
     };
-    tokio::select! {
-        () = stop.asked() => {}
-        () = count => {}
+    let broken = tokio::select! {
+        // Returns when the end is asked for, and all that was begun is finished.
+        () = work(world.clone()) => None,
+        () = count => None,
+        broken = watches.join_next() => broken,
+    };
+    if let Some(broken) = broken {
+        let detail = broken.err().map_or_else(|| "it ended".to_owned(), |it| it.to_string());
+        return Err(Trouble::new("WatchBroke", "what follows the cluster broke", detail));
     }
-    while workers.join_next().await.is_some() {}
     watches.abort_all();
     world.stores.close().await;
     Ok(())
 }
 
-/// Looks at what is due, one object after another, until it is told to stop.
+/// Looks at what is due, as many objects at once as there are turns, until it is told to stop. Then finishes
+/// what was begun.
 async fn work(world: Arc<World>) {
     let Context { stop, gate, .. } = &world.context;
-    loop {
+    let mut looks = JoinSet::new();
+    while let Some(turn) = world.turns.take().await {
         let job = tokio::select! {
             biased;
-            () = stop.asked() => return,
+            () = stop.asked() => break,
             job = world.queue.next() => job,
         };
-        if !gate.held() {
-            // Whoever acts now is not us.
-            return;
+        if gate.held() {
+            looks.spawn(look(world.clone(), job, turn));
+        } else {
+            // Whoever acts now is not us; if that changes, the engine is told, or nobody noticed.
+            world.queue.done(&job.key, Some(CLOSED));
         }
-        let row = KINDS.iter().find(|it| it.kind == job.key.kind).expect("only what has a row is asked for");
-        let again = (row.look)(&world, &job).await;
-        world.queue.done(&job.key, again);
+        while looks.try_join_next().is_some() {}
     }
+    while looks.join_next().await.is_some() {}
+}
+
+/// Looks at one object. Whatever comes of it, the object is looked at again when that is due.
+async fn look(world: Arc<World>, job: Job<Part>, mut turn: Turn) {
+    let row = KINDS.iter().find(|it| it.kind == job.key.kind).expect("only what has a row is asked for");
+    let looked = AssertUnwindSafe((row.look)(&world, &job, &mut turn)).catch_unwind().await;
+    let again = looked.unwrap_or_else(|_| {
+        let Part { kind, namespace, name } = &job.key;
+        tracing::error!(kind, namespace, name, "looking at this object broke: this is a bug, please report it");
+        Some(world.failed(&job.key))
+    });
+    world.queue.done(&job.key, again);
 }
 
 /// Follows the objects of a kind: those that change are looked at, and all who depend on them.
