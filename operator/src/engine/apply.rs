@@ -10,21 +10,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::engine::watch::Place;
-use crate::error::Retry;
+use crate::error::{Refused, Retry};
 use crate::lease::Gate;
 use crate::plan::Action;
-
-/// A write that the API server did not take. Never holds a value.
-#[derive(Debug, thiserror::Error)]
-#[error("{said}")]
-pub struct Refused {
-    /// What the API server said.
-    pub said: String,
-    /// When it is tried again: at once if somebody else was faster, never for what is invalid.
-    pub retry: Retry,
-    /// True if the operator lacks a right.
-    pub is_forbidden: bool,
-}
 
 /// Writes to one cluster, while its gate is open.
 #[derive(Clone)]

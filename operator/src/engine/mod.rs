@@ -28,10 +28,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::PartialObjectMeta;
+use futures::future::{BoxFuture, join_all};
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::api::{ApiResource, PartialObjectMeta};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -53,7 +54,7 @@ use mirrors::Mirrored;
 use queue::Job;
 use reconcile::Again;
 use turns::Turn;
-use watch::Place;
+use watch::{News, Place};
 use world::World;
 
 /// What an engine works with.
@@ -122,7 +123,7 @@ const CLOSED: Duration = Duration::from_secs(1);
 pub async fn run(context: Context) -> Result<(), Trouble> {
     let (world, changed) = World::new(context);
     let world = Arc::new(world);
-    let Context { stop, family, .. } = &world.context;
+    let Context { stop, settings, family, .. } = &world.context;
     if *family == Family::VaultSecrets {
         restart::take_key(&world).await?;
     }
@@ -132,6 +133,15 @@ pub async fn run(context: Context) -> Result<(), Trouble> {
     watches.spawn(follow_secrets(world.clone()));
     watches.spawn(spread(world.clone(), changed));
     watches.spawn(later::tell(world.clone()));
+    if *family == Family::ExternalSecrets {
+        let scopes = world.scopes();
+        watches.spawn(follow_others(world.clone(), ApiResource::erase::<ConfigMap>(&()), "ConfigMap", scopes));
+        if settings.namespaces.is_empty() {
+            let everywhere = vec![None];
+            let kind = ApiResource::erase::<Namespace>(&());
+            watches.spawn(follow_others(world.clone(), kind, "Namespace", everywhere));
+        }
+    }
     let rows = || KINDS.iter().filter(|it| it.family == *family && world.context.served.other(it.kind).is_some());
     for row in rows() {
         watches.spawn((row.follow)(world.clone()));
@@ -157,15 +167,25 @@ pub async fn run(context: Context) -> Result<(), Trouble> {
         // Returns when the end is asked for, and all that was begun is finished.
         () = work(world.clone()) => None,
         () = count => None,
-        broken = watches.join_next() => broken,
+        broken = broken(&mut watches) => Some(broken),
     };
     if let Some(broken) = broken {
-        let detail = broken.err().map_or_else(|| "it ended".to_owned(), |it| it.to_string());
-        return Err(Trouble::new("WatchBroke", "what follows the cluster broke", detail));
+        return Err(Trouble::new("WatchBroke", "what follows the cluster broke", broken));
     }
     watches.abort_all();
     world.stores.close().await;
     Ok(())
+}
+
+/// Waits until something that follows the cluster breaks: the rest would serve what it is told no more.
+async fn broken(watches: &mut JoinSet<()>) -> String {
+    while let Some(ended) = watches.join_next().await {
+        // What has nothing to follow ends.
+        if let Err(broken) = ended {
+            return broken.to_string();
+        }
+    }
+    std::future::pending().await
 }
 
 /// Looks at what is due, as many objects at once as there are turns, until it is told to stop. Then finishes
@@ -253,6 +273,29 @@ async fn follow_secrets(world: Arc<World>) {
     let part = |at: &Place| Part { kind: "Secret", namespace: at.0.clone(), name: at.1.clone() };
     let is_wanted = |at: &Place| world.interests.is_wanted(&part(at));
     world.secrets.follow(apis.collect(), is_wanted, |at| world.tell(part(at))).await;
+}
+
+/// Follows things of a kind of which nothing is kept: those that matter to somebody are told to have
+/// changed.
+async fn follow_others(world: Arc<World>, resource: ApiResource, kind: &'static str, scopes: Vec<watch::Scope>) {
+    let each = scopes.into_iter().map(async |scope| {
+        let client = world.context.client.clone();
+        let api = match &scope {
+            Some(namespace) => Api::<PartialObjectMeta>::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        let mut events = watch::events(api);
+        while let Some(news) = events.next().await {
+            if let News::Event(Event::Apply(object) | Event::Delete(object)) = news {
+                let (namespace, name) = watch::place(&object);
+                let part = Part { kind, namespace, name };
+                if world.interests.is_wanted(&part) {
+                    world.tell(part);
+                }
+            }
+        }
+    });
+    join_all(each).await;
 }
 
 /// Spreads the news of changes.

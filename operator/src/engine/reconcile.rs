@@ -13,7 +13,6 @@ use leafseal::provider::{ProviderError, SecretProvider};
 use leafseal::template::Surroundings;
 use tokio::time::Instant;
 
-use super::apply::Refused;
 use super::backoff::{chance, late};
 use super::mirrors::Mirrored;
 use super::queue::Job;
@@ -26,7 +25,7 @@ use crate::adapter::{self, Adapter, Around, AroundRef, Done, Found, Identity, Ou
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
 use crate::api::{Kind, Object};
 use crate::edge::SystemRng;
-use crate::error::{Retry, Trouble};
+use crate::error::{Refused, Retry, Trouble};
 use crate::intent::{Ask, Family, Intent, Owner, Read, StoreRef};
 use crate::mac_key;
 use crate::plan::{self, Action, Composed, Note, Observed, Verdict, exclusive};

@@ -24,6 +24,8 @@ pub struct OpenStores {
 
 #[derive(Default)]
 struct Slot {
+    /// True if what is open belongs to another slot, and is closed with that.
+    is_lent: bool,
     state: Option<(Result<Opened, Trouble>, Instant)>,
     made_from: Vec<Part>,
 }
@@ -34,6 +36,15 @@ impl OpenStores {
     ///
     /// One that does not open is tried again after a change, or after two seconds.
     pub async fn open(&self, at: &StoreRef, open: impl Future<Output = Attempt>) -> Attempt {
+        self.fill(at, false, open).await
+    }
+
+    /// As [`open`](Self::open), for a store that `open` took from here itself.
+    pub async fn lend(&self, at: &StoreRef, open: impl Future<Output = Attempt>) -> Attempt {
+        self.fill(at, true, open).await
+    }
+
+    async fn fill(&self, at: &StoreRef, is_lent: bool, open: impl Future<Output = Attempt>) -> Attempt {
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.entry(at.clone()).or_default().clone()
@@ -44,6 +55,7 @@ impl OpenStores {
             Some((Err(trouble), since)) if since.elapsed() < FAILED => Err(trouble.clone()),
             _ => {
                 let Attempt { made_from, opened } = open.await;
+                slot.is_lent = is_lent;
                 slot.made_from = made_from;
                 slot.state = Some((opened.clone(), Instant::now()));
                 opened
@@ -63,7 +75,8 @@ impl OpenStores {
             if !slot.made_from.contains(part) {
                 continue;
             }
-            if let Some((Ok(opened), _)) = slot.state.take() {
+            let is_lent = slot.is_lent;
+            if let (Some((Ok(opened), _)), false) = (slot.state.take(), is_lent) {
                 tokio::spawn(async move {
                     tokio::time::sleep(GRACE).await;
                     close(&opened).await;
@@ -76,7 +89,9 @@ impl OpenStores {
     pub async fn close(&self) {
         let slots = std::mem::take(&mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner));
         let each = slots.into_values().map(async |slot| {
-            if let Some((Ok(opened), _)) = slot.lock().await.state.take() {
+            let mut slot = slot.lock().await;
+            let is_lent = slot.is_lent;
+            if let (Some((Ok(opened), _)), false) = (slot.state.take(), is_lent) {
                 close(&opened).await;
             }
         });

@@ -167,23 +167,20 @@ where
 {
     let url = api.resource_url().to_owned();
     let config = watcher::Config::default().page_size(PAGE);
-    let mut was_refused = false;
+    let mut said = String::new();
     let news = watcher(api, config).default_backoff().filter_map(move |event| {
         let news = match event {
             Ok(event) => {
-                was_refused = false;
+                said.clear();
                 Some(News::Event(event))
             }
-            Err(error) if is_refusal(&error) => {
-                // Rights do not come back by asking: once is enough.
-                if !std::mem::replace(&mut was_refused, true) {
-                    tracing::warn!(url, %error, "a watch is refused: what it would tell is read where it is needed");
-                }
-                Some(News::Refused)
-            }
             Err(error) => {
-                tracing::warn!(url, %error, "a watch broke and is begun anew");
-                None
+                // The same trouble is told once: a right that is missing is missing for long.
+                let told = std::mem::replace(&mut said, error.to_string());
+                if told != said {
+                    tracing::warn!(url, %error, "a watch broke and is begun anew");
+                }
+                is_refusal(&error).then_some(News::Refused)
             }
         };
         ready(news)

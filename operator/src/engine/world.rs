@@ -186,16 +186,35 @@ impl World {
 
     /// A store, opened if it is not open yet.
     pub async fn open(&self, at: &StoreRef) -> Attempt {
-        let open = async {
-            match at.family {
-                Family::ExternalSecrets => external_secrets::open(&self.cluster, at, &self.surroundings).await,
-                Family::VaultSecrets => match self.vaults.open(&self.cluster, at, &self.vault_defaults()).await {
-                    Ok(opened) => Attempt { made_from: opened.made_from.clone(), opened: Ok(opened) },
-                    Err(Unopened { trouble, looked_at }) => Attempt { made_from: looked_at, opened: Err(trouble) },
-                },
+        let (cluster, surroundings) = (&self.cluster, &self.surroundings);
+        match (at.family, external_secrets::shared(cluster, at)) {
+            (Family::ExternalSecrets, None) => {
+                self.stores.open(at, external_secrets::open(cluster, at, surroundings)).await
             }
-        };
-        self.stores.open(at, open).await
+            (Family::ExternalSecrets, Some(shared)) => {
+                let lend = async {
+                    let (mut made_from, admitted) = external_secrets::admit(cluster, at, surroundings).await;
+                    if let Err(trouble) = admitted {
+                        return Attempt { made_from, opened: Err(trouble) };
+                    }
+                    let open = external_secrets::open(cluster, &shared, surroundings);
+                    let attempt = self.stores.open(&shared, open).await;
+                    made_from.extend(attempt.made_from);
+                    Attempt { made_from, opened: attempt.opened }
+                };
+                self.stores.lend(at, lend).await
+            }
+            (Family::VaultSecrets, _) => {
+                let defaults = self.vault_defaults();
+                let open = async {
+                    match self.vaults.open(cluster, at, &defaults).await {
+                        Ok(opened) => Attempt { made_from: opened.made_from.clone(), opened: Ok(opened) },
+                        Err(Unopened { trouble, looked_at }) => Attempt { made_from: looked_at, opened: Err(trouble) },
+                    }
+                };
+                self.stores.open(at, open).await
+            }
+        }
     }
 
     /// The objects of a kind in one namespace; `None` if the cluster does not have the kind.
