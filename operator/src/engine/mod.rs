@@ -20,9 +20,11 @@ mod reconcile;
 mod restart;
 pub mod secrets;
 pub mod stores;
+pub mod turns;
 pub mod watch;
 pub mod world;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +53,8 @@ use crate::store::Part;
 use mirrors::Mirrored;
 use queue::Job;
 use reconcile::Again;
-use watch::Place;
+use turns::Turn;
+use watch::{News, Place};
 use world::World;
 
 /// What an engine works with.
@@ -80,7 +83,7 @@ struct Row {
     kind: &'static str,
     family: Family,
     follow: fn(Arc<World>) -> BoxFuture<'static, ()>,
-    look: for<'a> fn(&'a World, &'a Job<Part>) -> BoxFuture<'a, Again>,
+    look: for<'a> fn(&'a World, &'a Job<Part>, &'a mut Turn) -> BoxFuture<'a, Again>,
 }
 
 /// The row of a kind, looked at by `$look`.
@@ -90,7 +93,7 @@ macro_rules! row {
             kind: $kind::KIND,
             family: Family::$family,
             follow: |world| follow::<$kind>(world).boxed(),
-            look: |world, job| $look(world, job).boxed(),
+            look: |world, job, turn| $look(world, job, turn).boxed(),
         }
     };
 }
@@ -106,8 +109,11 @@ const KINDS: &[Row] = &[
     row!(VaultSecrets, SecretTransformation, check::check::<SecretTransformation>),
 ];
 
-/// How often it is counted what waits.
+/// How often it is counted what waits, and who stands in line for a store is looked after.
 const COUNTED: Duration = Duration::from_secs(5);
+
+/// How long an object waits while somebody else may be acting.
+const CLOSED: Duration = Duration::from_secs(1);
 
 /// Serves a family until it is told to stop.
 ///
@@ -150,43 +156,70 @@ pub async fn run(context: Context) -> Result<(), Trouble> {
         () = stop.asked() => return Ok(()),
     }
 
-    let mut workers = JoinSet::new();
-    for _ in 0..settings.concurrency.get() {
-        workers.spawn(work(world.clone()));
-    }
     let count = async {
         loop {
             tokio::time::sleep(COUNTED).await;
             world.context.metrics.overdue(*family, world.queue.overdue().0);
+            world.call();
         }
     };
-    tokio::select! {
-        () = stop.asked() => {}
-        () = count => {}
+    let broken = tokio::select! {
+        // Returns when the end is asked for, and all that was begun is finished.
+        () = work(world.clone()) => None,
+        () = count => None,
+        broken = broken(&mut watches) => Some(broken),
+    };
+    if let Some(broken) = broken {
+        return Err(Trouble::new("WatchBroke", "what follows the cluster broke", broken));
     }
-    while workers.join_next().await.is_some() {}
     watches.abort_all();
     world.stores.close().await;
     Ok(())
 }
 
-/// Looks at what is due, one object after another, until it is told to stop.
+/// Waits until something that follows the cluster breaks: the rest would serve what it is told no more.
+async fn broken(watches: &mut JoinSet<()>) -> String {
+    while let Some(ended) = watches.join_next().await {
+        // What has nothing to follow ends.
+        if let Err(broken) = ended {
+            return broken.to_string();
+        }
+    }
+    std::future::pending().await
+}
+
+/// Looks at what is due, as many objects at once as there are turns, until it is told to stop. Then finishes
+/// what was begun.
 async fn work(world: Arc<World>) {
     let Context { stop, gate, .. } = &world.context;
-    loop {
+    let mut looks = JoinSet::new();
+    while let Some(turn) = world.turns.take().await {
         let job = tokio::select! {
             biased;
-            () = stop.asked() => return,
+            () = stop.asked() => break,
             job = world.queue.next() => job,
         };
-        if !gate.held() {
-            // Whoever acts now is not us.
-            return;
+        if gate.held() {
+            looks.spawn(look(world.clone(), job, turn));
+        } else {
+            // Whoever acts now is not us; if that changes, the engine is told, or nobody noticed.
+            world.queue.done(&job.key, Some(CLOSED));
         }
-        let row = KINDS.iter().find(|it| it.kind == job.key.kind).expect("only what has a row is asked for");
-        let again = (row.look)(&world, &job).await;
-        world.queue.done(&job.key, again);
+        while looks.try_join_next().is_some() {}
     }
+    while looks.join_next().await.is_some() {}
+}
+
+/// Looks at one object. Whatever comes of it, the object is looked at again when that is due.
+async fn look(world: Arc<World>, job: Job<Part>, mut turn: Turn) {
+    let row = KINDS.iter().find(|it| it.kind == job.key.kind).expect("only what has a row is asked for");
+    let looked = AssertUnwindSafe((row.look)(&world, &job, &mut turn)).catch_unwind().await;
+    let again = looked.unwrap_or_else(|_| {
+        let Part { kind, namespace, name } = &job.key;
+        tracing::error!(kind, namespace, name, "looking at this object broke: this is a bug, please report it");
+        Some(world.failed(&job.key))
+    });
+    world.queue.done(&job.key, again);
 }
 
 /// Follows the objects of a kind: those that change are looked at, and all who depend on them.
@@ -252,8 +285,8 @@ async fn follow_others(world: Arc<World>, resource: ApiResource, kind: &'static 
             None => Api::all_with(client, &resource),
         };
         let mut events = watch::events(api);
-        while let Some(event) = events.next().await {
-            if let Event::Apply(object) | Event::Delete(object) = event {
+        while let Some(news) = events.next().await {
+            if let News::Event(Event::Apply(object) | Event::Delete(object)) = news {
                 let (namespace, name) = watch::place(&object);
                 let part = Part { kind, namespace, name };
                 if world.interests.is_wanted(&part) {
