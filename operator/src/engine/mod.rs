@@ -34,7 +34,6 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{ApiResource, PartialObjectMeta};
 use kube::runtime::watcher::Event;
 use kube::{Api, Client};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::adapter::vault_static_secret::StaticSecret;
@@ -121,8 +120,7 @@ const CLOSED: Duration = Duration::from_secs(1);
 ///
 /// If the family cannot be served; it is tried again.
 pub async fn run(context: Context) -> Result<(), Trouble> {
-    let (world, changed) = World::new(context);
-    let world = Arc::new(world);
+    let world = Arc::new(World::new(context));
     let Context { stop, settings, family, .. } = &world.context;
     if *family == Family::VaultSecrets {
         restart::take_key(&world).await?;
@@ -131,7 +129,6 @@ pub async fn run(context: Context) -> Result<(), Trouble> {
     // Dropped with this future: then nothing goes on.
     let mut watches = JoinSet::new();
     watches.spawn(follow_secrets(world.clone()));
-    watches.spawn(spread(world.clone(), changed));
     watches.spawn(later::tell(world.clone()));
     if *family == Family::ExternalSecrets {
         let scopes = world.scopes();
@@ -241,8 +238,9 @@ async fn follow<K: Mirrored>(world: Arc<World>) {
         let part = Part { kind: K::KIND, namespace: at.0.clone(), name: at.1.clone() };
         let is_same = matches!((before, now), (Some(before), Some(now)) if is_same(before, now));
         if !is_same {
-            world.queue.push(part.clone());
-            world.tell(part);
+            // First: whoever looks now opens stores as they are now.
+            world.tell(&part);
+            world.queue.push(part);
         } else if before.map(|it| &it.status) != now.map(|it| &it.status) {
             world.wake(&part);
         }
@@ -272,7 +270,7 @@ async fn follow_secrets(world: Arc<World>) {
     });
     let part = |at: &Place| Part { kind: "Secret", namespace: at.0.clone(), name: at.1.clone() };
     let is_wanted = |at: &Place| world.interests.is_wanted(&part(at));
-    world.secrets.follow(apis.collect(), is_wanted, |at| world.tell(part(at))).await;
+    world.secrets.follow(apis.collect(), is_wanted, |at| world.tell(&part(at))).await;
 }
 
 /// Follows things of a kind of which nothing is kept: those that matter to somebody are told to have
@@ -290,18 +288,10 @@ async fn follow_others(world: Arc<World>, resource: ApiResource, kind: &'static 
                 let (namespace, name) = watch::place(&object);
                 let part = Part { kind, namespace, name };
                 if world.interests.is_wanted(&part) {
-                    world.tell(part);
+                    world.tell(&part);
                 }
             }
         }
     });
     join_all(each).await;
-}
-
-/// Spreads the news of changes.
-async fn spread(world: Arc<World>, mut changed: mpsc::UnboundedReceiver<Part>) {
-    while let Some(part) = changed.recv().await {
-        world.stores.changed(&part).await;
-        world.wake(&part);
-    }
 }

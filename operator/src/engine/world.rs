@@ -8,7 +8,6 @@ use std::time::Duration;
 use kube::Api;
 use kube::api::ApiResource;
 use leafseal::provider::{Observer, ProviderError};
-use tokio::sync::mpsc;
 
 use super::Context;
 use super::apply::Writer;
@@ -18,6 +17,7 @@ use super::fetch::Readings;
 use super::interests::Interests;
 use super::mirrors::Mirrors;
 use super::queue::Queue;
+use super::restart::Restarts;
 use super::secrets::Secrets;
 use super::stores::OpenStores;
 use super::turns::{Lanes, Turns};
@@ -81,6 +81,8 @@ pub struct World {
     pub answers: Answers,
     /// The state that targets were left in.
     pub kept: Ledger,
+    /// The restarts of workloads that are about to be made.
+    pub restarts: Restarts,
     /// How often each object failed in a row.
     failures: Mutex<HashMap<Part, u32>>,
     /// How often in a row somebody else was faster to write what each object writes.
@@ -89,7 +91,6 @@ pub struct World {
     silent: Mutex<HashSet<Part>>,
     /// Who was looked at since the start.
     looked_at: Mutex<HashSet<Part>>,
-    changes: mpsc::UnboundedSender<Part>,
 }
 
 /// The state that targets were left in, by who keeps them.
@@ -133,13 +134,11 @@ impl Ledger {
 }
 
 impl World {
-    /// A world of which nothing is known yet, and the things in it that are told to have
-    /// [changed](Self::tell).
-    pub fn new(context: Context) -> (Self, mpsc::UnboundedReceiver<Part>) {
-        let (changes, changed) = mpsc::unbounded_channel();
+    /// A world of which nothing is known yet.
+    pub fn new(context: Context) -> Self {
         let mirrors = Arc::<Mirrors>::default();
         let counter = Arc::new(Counter { metrics: context.metrics.clone(), family: context.family });
-        let world = Self {
+        Self {
             terms: RwLock::new(context.settings.terms()),
             writer: Writer::new(context.client.clone(), context.gate.clone()),
             cluster: Live::new(context.client.clone(), mirrors.clone(), context.settings.documents.clone()),
@@ -158,14 +157,13 @@ impl World {
             stores: OpenStores::default(),
             answers: Readings::default(),
             kept: Ledger::default(),
+            restarts: Restarts::default(),
             failures: Mutex::default(),
             races: Mutex::default(),
             silent: Mutex::default(),
             looked_at: Mutex::default(),
-            changes,
             context,
-        };
-        (world, changed)
+        }
     }
 
     /// What adapters know.
@@ -236,11 +234,11 @@ impl World {
         }
     }
 
-    /// Tells that `part` changed: all who depend on it look again, and stores that were made from it are
-    /// opened anew.
-    pub fn tell(&self, part: Part) {
-        // Nobody listens any more when the engine ends.
-        drop(self.changes.send(part));
+    /// Tells that `part` changed: stores that were made from it are opened anew, and all who depend on it
+    /// look again.
+    pub fn tell(&self, part: &Part) {
+        self.stores.changed(part);
+        self.wake(part);
     }
 
     /// Asks all who depend on `part` to look again.
