@@ -76,6 +76,8 @@ impl World {
         names.set("VAULT", self.bao.address());
         names.set("SYSTEM", Operator::NAMESPACE);
         names.set("KUBERNETES", self.kubernetes());
+        names.set("SERVER", self.plane.server());
+        names.set("CA", self.authority());
         names
     }
 
