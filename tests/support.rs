@@ -125,7 +125,7 @@ pub fn leafseal() -> &'static Path {
     BUILT.get_or_init(|| built("LEAFSEAL_BIN", "leafseal-cli", "leafseal"))
 }
 
-/// The built operator, found as [`leafseal`] is.
+/// The built operator, found as [`leafseal()`] is.
 pub fn operator() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| built("LEAFSEAL_OPERATOR_BIN", "leafseal-operator", "leafseal-operator"))

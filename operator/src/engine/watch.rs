@@ -9,7 +9,7 @@ use futures::future::{join_all, ready};
 use futures::{Stream, StreamExt as _};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Resource};
+use kube::{Api, Error, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
@@ -49,7 +49,8 @@ impl<T> Mirror<T> {
         self.len() == 0
     }
 
-    /// Waits until all objects that there are have been told of.
+    /// Waits until all objects that there are have been told of, or cannot be: those that may not be listed
+    /// count as not there, until they may.
     pub async fn whole(&self) {
         // The sender lives as long as this mirror does.
         drop(self.is_whole.subscribe().wait_for(|it| *it).await);
@@ -89,7 +90,7 @@ pub type Scope = Option<String>;
 /// Follows the objects of one kind and keeps `mirror` in step. `changed` is told of every object that
 /// came, changed or went: where, what was known, what is known.
 ///
-/// Never ends: a watch that breaks is begun anew, after a while that grows.
+/// Never ends: a watch that breaks, or is refused, is begun anew, after a while that grows.
 pub async fn mirror<K, C>(apis: Vec<(Scope, Api<K>)>, mirror: &Mirror<K>, changed: C)
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -102,8 +103,21 @@ where
         async move {
             let mut listed = HashSet::new();
             let mut was_whole = false;
-            let mut events = events(api);
-            while let Some(event) = events.next().await {
+            let mut become_whole = || {
+                let is_first = !std::mem::replace(&mut was_whole, true);
+                if is_first && n_missing.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    mirror.is_whole.send_replace(true);
+                }
+            };
+            let mut news = events(api);
+            while let Some(news) = news.next().await {
+                let event = match news {
+                    News::Event(event) => event,
+                    News::Refused => {
+                        become_whole();
+                        continue;
+                    }
+                };
                 match event {
                     Event::Apply(object) => _ = apply(mirror, object, changed),
                     Event::Delete(object) => remove(mirror, &place(&object), changed),
@@ -114,10 +128,7 @@ where
                             remove(mirror, &gone, changed);
                         }
                         listed = HashSet::new();
-                        let is_first = !std::mem::replace(&mut was_whole, true);
-                        if is_first && n_missing.fetch_sub(1, Ordering::Relaxed) == 1 {
-                            mirror.is_whole.send_replace(true);
-                        }
+                        become_whole();
                     }
                 }
             }
@@ -140,27 +151,52 @@ fn remove<K>(mirror: &Mirror<K>, place: &Place, changed: &impl Fn(&Place, Option
     }
 }
 
-/// The events of a watch, in order. Errors are logged, and the watch goes on: it never ends.
-pub fn events<K>(api: Api<K>) -> impl Stream<Item = Event<K>> + Send + Unpin
+/// What a watch tells.
+#[derive(Debug)]
+pub enum News<K> {
+    /// Something about objects.
+    Event(Event<K>),
+    /// That it is refused: the right to list or to watch is missing, or the kind is. It is tried again.
+    Refused,
+}
+
+/// What a watch tells, in order. Errors are logged, and the watch goes on: it never ends.
+pub fn events<K>(api: Api<K>) -> impl Stream<Item = News<K>> + Send + Unpin
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let url = api.resource_url().to_owned();
     let config = watcher::Config::default().page_size(PAGE);
     let mut said = String::new();
-    let events = watcher(api, config).default_backoff().filter_map(move |event| {
-        match &event {
-            // The same trouble is told once: a right that is missing is missing for long.
-            Err(error) if said != error.to_string() => {
-                said = error.to_string();
-                tracing::warn!(url, %error, "a watch broke and is begun anew");
+    let news = watcher(api, config).default_backoff().filter_map(move |event| {
+        let news = match event {
+            Ok(event) => {
+                said.clear();
+                Some(News::Event(event))
             }
-            Err(_) => {}
-            Ok(_) => said.clear(),
-        }
-        ready(event.ok())
+            Err(error) => {
+                // The same trouble is told once: a right that is missing is missing for long.
+                let told = std::mem::replace(&mut said, error.to_string());
+                if told != said {
+                    tracing::warn!(url, %error, "a watch broke and is begun anew");
+                }
+                is_refusal(&error).then_some(News::Refused)
+            }
+        };
+        ready(news)
     });
-    Box::pin(events)
+    Box::pin(news)
+}
+
+fn is_refusal(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(Error::Api(status))
+        | watcher::Error::WatchStartFailed(Error::Api(status)) => {
+            matches!(status.code, 403 | 404)
+        }
+        watcher::Error::WatchError(status) => status.code == 403,
+        _ => false,
+    }
 }
 
 /// Where an object is.
