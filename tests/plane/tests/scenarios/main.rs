@@ -12,6 +12,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use leafseal_tests::{Trials, peer, workspace};
@@ -27,9 +28,11 @@ const SIDE_BY_SIDE: usize = 12;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("threads can be started"));
 
-/// The world that scenarios share, and the one of those that must be alone. They go when the process does.
+/// The world that scenarios share, and those in which one at a time is alone.
 static SHARED: OnceCell<RwLock<Option<World>>> = OnceCell::const_new();
-static ALONE: OnceCell<RwLock<Option<World>>> = OnceCell::const_new();
+static ALONE: [OnceCell<RwLock<Option<World>>>; 2] = [const { OnceCell::const_new() }; 2];
+/// How many have asked for a world of their own: they take turns.
+static LONERS: AtomicUsize = AtomicUsize::new(0);
 static TURNS: Semaphore = Semaphore::const_new(SIDE_BY_SIDE);
 
 fn main() {
@@ -68,7 +71,7 @@ struct Case {
 
 /// Ends what was started, and removes its folders.
 async fn end() {
-    for world in [&SHARED, &ALONE] {
+    for world in ALONE.iter().chain([&SHARED]) {
         if let Some(world) = world.get() {
             drop(world.write().await.take());
         }
@@ -106,7 +109,8 @@ async fn go(scenario: &Scenario, version: &str, fixtures: &Path) -> Result<(), S
     }
     let start = async || RwLock::new(World::start().await);
     if scenario.alone {
-        let world = RwLockWriteGuard::try_map(ALONE.get_or_init(start).await.write().await, Option::as_mut);
+        let world = &ALONE[LONERS.fetch_add(1, Ordering::Relaxed) % ALONE.len()];
+        let world = RwLockWriteGuard::try_map(world.get_or_init(start).await.write().await, Option::as_mut);
         let Ok(world) = world else { return Ok(()) };
         run::run(Place::Alone(world), scenario, version, fixtures).await
     } else {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use kube::api::Patch;
 use leafseal_plane::{Operator, cluster};
+use regex::Regex;
 use serde_json::{Value, json};
 use tokio::sync::{RwLockMappedWriteGuard, RwLockReadGuard};
 
@@ -82,7 +83,7 @@ pub(crate) async fn run(place: Place, scenario: &Scenario, version: &str, fixtur
             it.clone()
         }
         None => {
-            let case = scenario.cases.first().map(|it| it.to_lowercase()).unwrap_or_default();
+            let case = scenario.cases.first().map_or("other".to_owned(), |it| it.to_lowercase());
             cluster::namespace(client, &format!("{case}-{version}")).await
         }
     };
@@ -116,12 +117,8 @@ impl Run {
     async fn steps(&mut self, steps: &[Value]) -> Result<(), String> {
         for (n, raw) in steps.iter().enumerate() {
             let place = |error| format!("step {}: {}\n{error}", n + 1, shortened(raw));
-            let begun = Instant::now();
             let step = read_step(&self.resolve(raw).map_err(place)?).map_err(place)?;
             self.step(step, raw).await.map_err(place)?;
-            if std::env::var_os("LEAFSEAL_STEPS").is_some() {
-                eprintln!("{} step {} took {:?}", self.objects.namespace, n + 1, begun.elapsed());
-            }
         }
         Ok(())
     }
@@ -183,9 +180,7 @@ impl Run {
                 self.names.set(&it.keep, got);
                 Ok(())
             }
-            Step::Log(it) => {
-                self.texts(&it, |run| written_after(&run.place.world().log(), run.marks[""].log)).await
-            }
+            Step::Log(it) => self.texts(&it, |run| written_after(&run.place.world().log(), run.marks[""].log)).await,
             Step::Metrics(it) => self.texts(&it, |run| run.place.world().metrics()).await,
             Step::Wait(time) => {
                 tokio::time::sleep(time.0).await;
@@ -322,7 +317,11 @@ impl Run {
     }
 
     /// Counts until it fits, or the time is over.
-    async fn count(&self, count: &Count, what: impl AsyncFn(&Self) -> Result<(u64, String), String>) -> Result<(), String> {
+    async fn count(
+        &self,
+        count: &Count,
+        what: impl AsyncFn(&Self) -> Result<(u64, String), String>,
+    ) -> Result<(), String> {
         let within = count.within.map_or(Duration::ZERO, |it| it.0);
         let begun = Instant::now();
         loop {
@@ -378,7 +377,9 @@ impl Run {
         let want: Value = step.are.clone().into_iter().collect::<serde_json::Map<_, _>>().into();
         let same = got.keys().all(|it| step.are.contains_key(it));
         let compared = compare::contains(&want, &Value::Object(got.clone()), "");
-        compared.and(if same { Ok(()) } else { Err("there are more columns".to_owned()) }).map_err(|it| format!("{it}: {got:?}"))
+        compared
+            .and(if same { Ok(()) } else { Err("there are more columns".to_owned()) })
+            .map_err(|it| format!("{it}: {got:?}"))
     }
 
     async fn requests(&self, step: &Requests) -> Result<(), String> {
@@ -409,7 +410,10 @@ impl Run {
         let revisions = if kind == "Deployment" { "ReplicaSet" } else { "ControllerRevision" };
         let count = async || {
             let all = self.objects.list(revisions, None).await?;
-            let owner = |it: &&Value| it["metadata"]["ownerReferences"][0]["name"] == *name && it["metadata"]["ownerReferences"][0]["kind"] == *kind;
+            let owner = |it: &&Value| {
+                it["metadata"]["ownerReferences"][0]["name"] == *name
+                    && it["metadata"]["ownerReferences"][0]["kind"] == *kind
+            };
             Ok::<u64, String>(all.iter().filter(owner).count().saturating_sub(1) as u64)
         };
         let begun = Instant::now();
@@ -454,6 +458,11 @@ impl Run {
         let world = self.place.world();
         self.secrets.check("the log", &written_after(&world.log(), self.marks[""].log))?;
         self.secrets.check("the metrics", &world.metrics())?;
+        // What the API server says of a right that is missing.
+        let forbidden = Regex::new("cannot [a-z]+ resource").expect("this is an expression");
+        if let Some(line) = written_after(&world.log(), self.marks[""].log).lines().find(|it| forbidden.is_match(it)) {
+            return Err(format!("a right is missing: {line}"));
+        }
         for kind in SERVED.iter().chain(&["Event"]) {
             // A scenario may have taken definitions away.
             for object in self.objects.list(kind, None).await.unwrap_or_default() {

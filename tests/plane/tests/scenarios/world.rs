@@ -8,6 +8,7 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Client;
 use kube::api::{Api, PostParams};
+use leafseal_plane::certificates::Authority;
 use leafseal_plane::{ControlPlane, OpenBao, Operator};
 use serde_json::{Value, json};
 
@@ -25,17 +26,21 @@ pub(crate) struct World {
     pub(crate) plane: ControlPlane,
     pub(crate) client: Client,
     reviewer: String,
+    vault_authority: String,
 }
 
 impl World {
     /// Starts all of it. Without the programs, reports so and returns `None`.
     pub(crate) async fn start() -> Option<Self> {
-        let (plane, bao) = (ControlPlane::start().await?, OpenBao::start()?);
+        let authority = Authority::new("leafseal test Vault");
+        let identity = authority.issue("bao", &["127.0.0.1", "localhost"]);
+        let (plane, bao) = (ControlPlane::start().await?, OpenBao::start_with_tls(&identity)?);
         Operator::install(&plane).await;
         let client = plane.client().await;
         let reviewer = reviewer(&client).await;
         let operator = Some(Operator::start(&plane, &[]).await);
-        let world = Self { operator, args: Vec::new(), bao, plane, client, reviewer };
+        let world =
+            Self { operator, args: Vec::new(), bao, plane, client, reviewer, vault_authority: authority.certificate() };
         world.furnish();
         Some(world)
     }
@@ -51,6 +56,9 @@ impl World {
         bao.write("sys/auth/userpass", &json!({"type": "userpass"}));
         bao.write("sys/auth/k8s", &json!({"type": "kubernetes"}));
         bao.write("auth/k8s/config", &self.kubernetes());
+        let key = fs::read_to_string(self.plane.folder().join("service-accounts.pub")).expect("the plane has a key");
+        bao.write("sys/auth/jwt", &json!({"type": "jwt"}));
+        bao.write("auth/jwt/config", &json!({"jwt_validation_pubkeys": [key]}));
         let read = "{ capabilities = [\"read\", \"list\"] }";
         let mounts = ["secret", "kv", "team/kv", "kv1", "kv2"].map(|it| format!("path \"{it}/*\" {read}"));
         bao.write("sys/policies/acl/reader", &json!({"policy": mounts.join("\n")}));
@@ -74,8 +82,13 @@ impl World {
         names.set("NS", namespace);
         names.set("V", version);
         names.set("VAULT", self.bao.address());
+        names.set("VAULT_TLS", self.bao.tls_address("localhost"));
+        names.set("VAULT_CA", self.vault_authority.clone());
+        names.set("VAULT_CA_BASE64", base64_simd::STANDARD.encode_to_string(&self.vault_authority));
         names.set("SYSTEM", Operator::NAMESPACE);
         names.set("KUBERNETES", self.kubernetes());
+        names.set("SERVER", self.plane.server());
+        names.set("CA", self.authority());
         names
     }
 
