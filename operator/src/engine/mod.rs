@@ -201,7 +201,7 @@ async fn follow<K: Mirrored>(world: Arc<World>) {
             world.queue.push(part.clone());
             world.tell(part);
         } else if before.map(|it| &it.status) != now.map(|it| &it.status) {
-            world.wake(&part);
+            world.wake_by_status(&part);
         }
     };
     watch::mirror(apis.collect(), K::of(&world.mirrors), changed).await;

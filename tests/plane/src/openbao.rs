@@ -127,4 +127,15 @@ impl OpenBao {
         assert!(answer.status().is_success(), "read {path}: {} {text}", answer.status());
         Some(serde_json::from_str(&text).expect("the answer is JSON"))
     }
+
+    /// What the server counts, in the form of Prometheus.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer.
+    pub fn metrics(&self) -> String {
+        let url = format!("{}/v1/sys/metrics?format=prometheus", self.address());
+        let answer = self.agent.get(url).header("X-Vault-Token", Self::ROOT).call();
+        answer.expect("OpenBao answers").body_mut().read_to_string().expect("metrics are text")
+    }
 }

@@ -10,8 +10,11 @@ use std::process::{Child, Command, Stdio};
 /// a panic, a signal or `kill -9`.
 const SUPERVISOR: &str = r#"
 exec 3<&0
+pid=$1
+shift
 "$@" </dev/null 3<&- &
 child=$!
+echo $child >"$pid"
 { cat <&3 >/dev/null; kill -CONT $child; kill $child; sleep 5; kill -9 $child; } 2>/dev/null &
 wait $child
 "#;
@@ -21,6 +24,7 @@ wait $child
 pub struct Process {
     name: String,
     log: PathBuf,
+    pid: PathBuf,
     supervisor: Child,
 }
 
@@ -39,8 +43,12 @@ impl Process {
     ) -> io::Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log)?;
+        let pid = folder.join(format!("{name}.pid"));
+        // That of one that ran before.
+        drop(std::fs::remove_file(&pid));
         let supervisor = Command::new("sh")
             .args(["-c", SUPERVISOR, "sh"])
+            .arg(&pid)
             .arg(program)
             .args(args)
             .envs(env.iter().copied())
@@ -49,12 +57,33 @@ impl Process {
             .stdout(out.try_clone()?)
             .stderr(out)
             .spawn()?;
-        Ok(Self { name: name.to_owned(), log, supervisor })
+        Ok(Self { name: name.to_owned(), log, pid, supervisor })
     }
 
     /// Returns whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.supervisor.try_wait(), Ok(None))
+    }
+
+    /// The number of the program; `None` until it runs.
+    pub fn pid(&self) -> Option<u32> {
+        std::fs::read_to_string(&self.pid).ok()?.trim().parse().ok()
+    }
+
+    /// Ends it as a crash does: it has no time for anything.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be ended.
+    pub fn kill(self) {
+        let pid = std::fs::read_to_string(&self.pid).expect("a program that was started has a number");
+        let killed = Command::new("kill").args(["-9", pid.trim()]).status().expect("kill runs");
+        assert!(killed.success(), "{} has ended already", self.name);
+    }
+
+    /// Where what it prints goes.
+    pub fn log(&self) -> &Path {
+        &self.log
     }
 
     /// The last lines of what it printed.
