@@ -242,7 +242,7 @@ async fn follow<K: Mirrored>(world: Arc<World>) {
             world.tell(&part);
             world.queue.push(part);
         } else if before.map(|it| &it.status) != now.map(|it| &it.status) {
-            world.wake(&part);
+            world.wake_by_status(&part);
         }
     };
     watch::mirror(apis.collect(), K::of(&world.mirrors), changed).await;

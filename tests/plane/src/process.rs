@@ -44,6 +44,8 @@ impl Process {
         let log = folder.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log)?;
         let pid = folder.join(format!("{name}.pid"));
+        // That of one that ran before.
+        drop(std::fs::remove_file(&pid));
         let supervisor = Command::new("sh")
             .args(["-c", SUPERVISOR, "sh"])
             .arg(&pid)
@@ -61,6 +63,11 @@ impl Process {
     /// Returns whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.supervisor.try_wait(), Ok(None))
+    }
+
+    /// The number of the program; `None` until it runs.
+    pub fn pid(&self) -> Option<u32> {
+        std::fs::read_to_string(&self.pid).ok()?.trim().parse().ok()
     }
 
     /// Ends it as a crash does: it has no time for anything.
