@@ -59,7 +59,8 @@ impl OpenBao {
         let write = |name: &str, text: &str| {
             fs::write(bao.dir.path().join(name), text).expect("temporary folders can be written to");
         };
-        let mut config = json!({"audit": [{"type": "file", "path": "requests", "options": {"file_path": bao.audit()}}]});
+        let mut config =
+            json!({"audit": [{"type": "file", "path": "requests", "options": {"file_path": bao.audit()}}]});
         if let Some(Identity { certificate, key }) = identity {
             write("tls.crt", certificate);
             write("tls.key", key);

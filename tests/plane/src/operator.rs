@@ -17,8 +17,7 @@ use crate::process::Process;
 
 /// The manifests of the operator, and the kinds of them that matter where no container runs.
 const MANIFESTS: &str = "operator/deploy/manifests/leafseal-operator.yaml";
-const RIGHTS: &[&str] =
-    &["Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
+const RIGHTS: &[&str] = &["Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
 const DEFINITIONS: &str = "operator/deploy/crds";
 
 const PATIENCE: Duration = Duration::from_secs(60);

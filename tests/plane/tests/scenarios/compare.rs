@@ -37,9 +37,9 @@ pub(crate) fn difference(want: &Expect, got: Option<&Value>) -> Result<(), Strin
 pub(crate) fn contains(want: &Value, got: &Value, place: &str) -> Result<(), String> {
     match (want, got) {
         (Value::Null, Value::Null) => Ok(()),
-        (Value::Object(want), Value::Object(got)) => want
-            .iter()
-            .try_for_each(|(key, want)| contains(want, got.get(key).unwrap_or(&Value::Null), &format!("{place}/{key}"))),
+        (Value::Object(want), Value::Object(got)) => want.iter().try_for_each(|(key, want)| {
+            contains(want, got.get(key).unwrap_or(&Value::Null), &format!("{place}/{key}"))
+        }),
         (Value::Array(want), Value::Array(got)) if want.len() == got.len() => want
             .iter()
             .zip(got)

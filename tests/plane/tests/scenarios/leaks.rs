@@ -38,7 +38,10 @@ impl Secrets {
                 if let Some(at) = text.find(spelling.trim_end_matches('=')) {
                     let line = text[..at].lines().count();
                     let hidden = text.lines().nth(line.saturating_sub(1)).unwrap_or_default().replace(&spelling, "▮▮▮");
-                    return Err(format!("a secret value stands in {place}: {}", hidden.chars().take(400).collect::<String>()));
+                    return Err(format!(
+                        "a secret value stands in {place}: {}",
+                        hidden.chars().take(400).collect::<String>()
+                    ));
                 }
             }
         }

@@ -46,7 +46,8 @@ impl Names {
         if !text.contains('$') {
             return Ok(Value::String(text.to_owned()));
         }
-        if let Some(name) = text.strip_prefix('$').filter(|it| NAME.find(text).is_some_and(|all| all.len() == it.len() + 1))
+        if let Some(name) =
+            text.strip_prefix('$').filter(|it| NAME.find(text).is_some_and(|all| all.len() == it.len() + 1))
             && let Some(value) = self.0.get(name.trim_matches(['{', '}']))
         {
             return Ok(value.clone());

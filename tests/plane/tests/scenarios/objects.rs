@@ -68,7 +68,10 @@ pub(crate) struct Objects {
 
 impl Objects {
     fn row(kind: &str) -> Result<&'static (&'static str, &'static str, &'static str, &'static str, bool), String> {
-        KINDS.iter().find(|it| it.0 == kind).ok_or_else(|| format!("no scenario has spoken of a {kind} yet: add it to KINDS"))
+        KINDS
+            .iter()
+            .find(|it| it.0 == kind)
+            .ok_or_else(|| format!("no scenario has spoken of a {kind} yet: add it to KINDS"))
     }
 
     /// How a kind is served.
@@ -142,7 +145,8 @@ impl Objects {
     ) -> Result<(), String> {
         let api = self.api(kind, namespace)?;
         let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
-        let done = if status { api.patch_status(name, &params, patch).await } else { api.patch(name, &params, patch).await };
+        let done =
+            if status { api.patch_status(name, &params, patch).await } else { api.patch(name, &params, patch).await };
         done.map(drop).map_err(|error| error.to_string())
     }
 

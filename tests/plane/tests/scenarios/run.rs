@@ -172,9 +172,7 @@ impl Run {
                 self.names.set(&it.keep, got);
                 Ok(())
             }
-            Step::Log(it) => {
-                self.texts(&it, |run| written_after(&run.place.world().log(), run.marks[""].log)).await
-            }
+            Step::Log(it) => self.texts(&it, |run| written_after(&run.place.world().log(), run.marks[""].log)).await,
             Step::Metrics(it) => self.texts(&it, |run| run.place.world().metrics()).await,
             Step::Wait(time) => {
                 tokio::time::sleep(time.0).await;
@@ -311,7 +309,11 @@ impl Run {
     }
 
     /// Counts until it fits, or the time is over.
-    async fn count(&self, count: &Count, what: impl AsyncFn(&Self) -> Result<(u64, String), String>) -> Result<(), String> {
+    async fn count(
+        &self,
+        count: &Count,
+        what: impl AsyncFn(&Self) -> Result<(u64, String), String>,
+    ) -> Result<(), String> {
         let within = count.within.map_or(Duration::ZERO, |it| it.0);
         let begun = Instant::now();
         loop {
@@ -367,7 +369,9 @@ impl Run {
         let want: Value = step.are.clone().into_iter().collect::<serde_json::Map<_, _>>().into();
         let same = got.keys().all(|it| step.are.contains_key(it));
         let compared = compare::contains(&want, &Value::Object(got.clone()), "");
-        compared.and(if same { Ok(()) } else { Err("there are more columns".to_owned()) }).map_err(|it| format!("{it}: {got:?}"))
+        compared
+            .and(if same { Ok(()) } else { Err("there are more columns".to_owned()) })
+            .map_err(|it| format!("{it}: {got:?}"))
     }
 
     async fn requests(&self, step: &Requests) -> Result<(), String> {
@@ -398,7 +402,10 @@ impl Run {
         let revisions = if kind == "Deployment" { "ReplicaSet" } else { "ControllerRevision" };
         let count = async || {
             let all = self.objects.list(revisions, None).await?;
-            let owner = |it: &&Value| it["metadata"]["ownerReferences"][0]["name"] == *name && it["metadata"]["ownerReferences"][0]["kind"] == *kind;
+            let owner = |it: &&Value| {
+                it["metadata"]["ownerReferences"][0]["name"] == *name
+                    && it["metadata"]["ownerReferences"][0]["kind"] == *kind
+            };
             Ok::<u64, String>(all.iter().filter(owner).count().saturating_sub(1) as u64)
         };
         let begun = Instant::now();
