@@ -114,7 +114,10 @@ async fn definitions_and_namespaces_come_and_go() {
 /// How many requests operators made that name a Secret.
 fn requests(world: &World, name: &str) -> usize {
     let audit = fs::read_to_string(world.plane.audit()).expect("the API server writes it down");
-    audit.lines().filter(|it| it.contains("\"resource\":\"secrets\"") && it.contains(&format!("\"name\":\"{name}\""))).count()
+    audit
+        .lines()
+        .filter(|it| it.contains("\"resource\":\"secrets\"") && it.contains(&format!("\"name\":\"{name}\"")))
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,7 +140,8 @@ async fn whoever_fights_over_a_secret_gets_no_storm() {
         let mut n = 0;
         while !is_over.load(Ordering::Relaxed) {
             n += 1;
-            let change = json!({"metadata": {"annotations": {"fight": n.to_string()}}, "stringData": {"password": "wrong"}});
+            let change =
+                json!({"metadata": {"annotations": {"fight": n.to_string()}}, "stringData": {"password": "wrong"}});
             for name in ["es", "vss"] {
                 // It may be gone for a moment.
                 drop(world.secrets(&namespace).patch(name, &PatchParams::default(), &Patch::Merge(&change)).await);
@@ -186,6 +190,41 @@ async fn whoever_fights_over_a_secret_gets_no_storm() {
     };
     let is_so = within(Duration::from_secs(60), is_new).await;
     assert!(is_so, "{}\n{}", world.statuses(&namespace).await, world.last_lines());
+    world.nothing_leaked(&[&namespace]).await;
+    drop(operator);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_in_the_moment_of_a_report_are_not_lost() {
+    let Some(world) = World::start().await else { return };
+    let namespace = world.namespace("moment", &world.bao.address()).await;
+    world.write("one", "password-number-one");
+    world.write("two", "password-number-two");
+    let operator = Operator::start(&world.plane, &[]).await;
+    const N: usize = 20;
+    for n in 0..N {
+        world.apply(&namespace, external_secret(&format!("es-{n}"), "vault", "one", "1h")).await;
+        world.apply(&namespace, static_secret(&format!("vss-{n}"), "one", "1h")).await;
+    }
+    for round in 0..6 {
+        let key = if round % 2 == 0 { "two" } else { "one" };
+        let each = (0..N).map(async |n| {
+            tokio::time::sleep(Duration::from_millis(n as u64 % 7 * 9)).await;
+            world.apply(&namespace, external_secret(&format!("es-{n}"), "vault", key, "1h")).await;
+            world.apply(&namespace, static_secret(&format!("vss-{n}"), key, "1h")).await;
+        });
+        futures::future::join_all(each).await;
+    }
+    for n in 0..N {
+        world.arrives_within(Duration::from_secs(20), &namespace, &format!("es-{n}"), "password-number-one").await;
+        world.arrives_within(Duration::from_secs(20), &namespace, &format!("vss-{n}"), "password-number-one").await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for n in 0..N {
+        for name in [format!("es-{n}"), format!("vss-{n}")] {
+            assert_eq!(world.password(&namespace, &name).await.as_deref(), Some("password-number-one"), "{name}");
+        }
+    }
     world.nothing_leaked(&[&namespace]).await;
     drop(operator);
 }

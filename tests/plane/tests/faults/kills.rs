@@ -90,10 +90,15 @@ async fn killed_again_and_again_it_loses_nothing_and_restarts_nothing_twice() {
             async || world.password(&namespace, "vss-0").await.as_deref() == Some(&*format!("round-{round}-of-0"));
         within(Duration::from_secs(10), is_one_there).await;
         tokio::time::sleep(Duration::from_millis(60 * round as u64)).await;
-        if round % 3 == 0 { drop(operator) } else { operator.kill() }
+        if round % 3 == 0 {
+            drop(operator)
+        } else {
+            operator.kill()
+        }
         for n in 0..N {
             for name in [format!("es-{n}"), format!("vss-{n}")] {
-                let is_whole = world.password(&namespace, &name).await.is_some_and(|it| it.ends_with(&format!("-of-{n}")));
+                let is_whole =
+                    world.password(&namespace, &name).await.is_some_and(|it| it.ends_with(&format!("-of-{n}")));
                 assert!(is_whole, "{name} was wiped in round {round}");
             }
         }
@@ -177,7 +182,11 @@ async fn what_changes_while_one_takes_over_from_another_is_written_once() {
             }
         }
         // Ended in order, or not; the other one takes over.
-        if round % 2 == 0 { acting.kill() } else { drop(acting) }
+        if round % 2 == 0 {
+            acting.kill()
+        } else {
+            drop(acting)
+        }
         acting = waiting;
         all_arrive(&world, &namespace, round).await;
         let name = if round % 2 == 0 { "leafseal-operator-b" } else { "leafseal-operator-a" };

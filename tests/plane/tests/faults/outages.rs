@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use leafseal_plane::Operator;
+use leafseal_plane::certificates::Authority;
+use leafseal_plane::{OpenBao, Operator};
 use serde_json::{Value, json};
 
 use crate::vault::{Mood, Moody};
@@ -303,6 +304,62 @@ async fn what_is_wrong_with_one_object_is_said_on_it_alone() {
     world.write("app", "password-of-the-better");
     world.arrives(&namespace, "good-es", "password-of-the-better").await;
     world.arrives(&namespace, "good-vss", "password-of-the-better").await;
+    world.nothing_leaked(&[&namespace]).await;
+    drop(operator);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_answer_wakes_all_who_wait_for_the_store() {
+    let Some(world) = World::start().await else { return };
+    let vault = Moody::start(Mood::Fine("early"));
+    let namespace = world.namespace("waking", &vault.address()).await;
+    const N: usize = 40;
+    for n in 0..N {
+        let key = format!("key-{n}");
+        world.apply(&namespace, external_secret(&format!("es-{n}"), "vault", &key, "3s")).await;
+    }
+    // Who fails waits for half a minute at least.
+    let args = ["--backoff=60s", "--backoff-limit=120s"].map(str::to_owned);
+    let operator = Operator::start(&world.plane, &args).await;
+    for n in 0..N {
+        world.arrives(&namespace, &format!("es-{n}"), "early").await;
+    }
+    vault.be(Mood::Saying(503, "", r#"{"errors":["sealed"]}"#.to_owned()));
+    for n in 0..N {
+        world.fails(&namespace, ES, "ExternalSecret", &format!("es-{n}")).await;
+    }
+    vault.be(Mood::Fine("late"));
+    let late = async || {
+        let all = world.secrets(&namespace).list(&kube::api::ListParams::default()).await.expect("they can be listed");
+        let held = all.into_iter().filter_map(|it| it.data?.remove("password"));
+        held.filter(|it| it.0 == b"late").count()
+    };
+    assert!(within(Duration::from_secs(70), async || late().await > 0).await, "{}", world.last_lines());
+    let first = Instant::now();
+    assert!(within(Duration::from_secs(30), async || late().await == N).await, "{}", world.last_lines());
+    assert!(first.elapsed() < Duration::from_secs(8), "the last comes {:?} after the first", first.elapsed());
+    drop(operator);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_nobody_trusts_is_named() {
+    let (Some(world), authority) = (World::start().await, Authority::new("an authority of nobody")) else { return };
+    let Some(bao) = OpenBao::start_with_tls(&authority.issue("vault", &["localhost"])) else { return };
+    bao.write("secret/data/app", &json!({"data": {"password": "password-over-tls"}}));
+    let namespace = world.namespace("tls", &world.bao.address()).await;
+    world.apply(&namespace, store("tls", &bao.tls_address("localhost"))).await;
+    world.apply(&namespace, external_secret("es", "tls", "app", "2s")).await;
+    let operator = Operator::start(&world.plane, &[]).await;
+    world.fails(&namespace, ES, "SecretStore", "tls").await;
+    world.fails(&namespace, ES, "ExternalSecret", "es").await;
+    let said = world.statuses(&namespace).await.to_lowercase();
+    assert!(said.contains("unknownissuer") || said.contains("certificate"), "{said}");
+
+    let mut trusted = store("tls", &bao.tls_address("localhost"));
+    let bundle = base64_simd::STANDARD.encode_to_string(authority.certificate());
+    trusted["spec"]["provider"]["vault"]["caBundle"] = json!(bundle);
+    world.apply(&namespace, trusted).await;
+    world.arrives(&namespace, "es", "password-over-tls").await;
     world.nothing_leaked(&[&namespace]).await;
     drop(operator);
 }
