@@ -215,7 +215,9 @@ fn one_module_of_the_engine_writes_to_the_cluster() {
     let mut complaints = Vec::new();
     let engine = ["operator/src/engine", "operator/src/store", "operator/src/check"].into_iter().flat_map(sources);
     for source in engine.filter(|it| it.path != "operator/src/engine/apply.rs") {
-        for call in [".replace(&", ".patch(&", ".patch_status(", ".patch_metadata(", ".delete_collection(", "api.create("] {
+        for call in
+            [".replace(&", ".patch(&", ".patch_status(", ".patch_metadata(", ".delete_collection(", "api.create("]
+        {
             if source.code.contains(call) {
                 complaints.push(format!("{}: writes to the cluster with `{call}`: engine/apply.rs does", source.path));
             }

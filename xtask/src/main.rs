@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what a task runner is for")]
 
 mod bench;
+mod bench_operator;
 mod corpora;
 mod fuzz;
 mod generate;
@@ -19,6 +20,8 @@ usage: cargo xtask COMMAND
   test [CARGO TEST ARGUMENT…]   real peers, then every test; says at the end what was not run
   bench [--only REGEX] [--runs N] [--quick] [NAME=PATH…]
                                 the release build beside real sops and any other program
+  bench operator [--operator '[NAME=]PATH [ARGUMENT…]']… [--objects N] [--interval S] [--runs N] [--only SCENE]
+                                the operator on a plane, beside the least that its work takes
   fuzz [TARGET] [--seconds N]   mutates the saved corpus (default: every target, 10 s each)
   peers                         sets up the real programs that tests compare with
   plane up|down                 a real Kubernetes control plane and OpenBao on loopback, to try things out
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let rest = args.get(1..).unwrap_or_default();
     let result = match args.first().map(String::as_str) {
         Some("test") => return test::run(rest),
+        Some("bench") if rest.first().is_some_and(|it| it == "operator") => bench_operator::run(&rest[1..]),
         Some("bench") => bench::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("peers") => peers::set_up().map(|_| ()),

@@ -82,7 +82,7 @@ pub(super) async fn check<K: Checks>(world: &World, job: &Job<Part>, turn: &mut 
                     K::of(&world.mirrors).learn(reported);
                 }
                 // The watch tells nothing that is known by then.
-                world.wake(who);
+                world.wake_by_status(who);
             }
             Err(refused) => {
                 tracing::warn!(kind = who.kind, namespace = who.namespace, name = who.name, %refused, "no status");

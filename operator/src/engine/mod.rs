@@ -236,27 +236,17 @@ async fn follow<K: Mirrored>(world: Arc<World>) {
     });
     let changed = |at: &Place, before: Option<&Object<K>>, now: Option<&Object<K>>| {
         let part = Part { kind: K::KIND, namespace: at.0.clone(), name: at.1.clone() };
-        let is_same = matches!((before, now), (Some(before), Some(now)) if is_same(before, now));
+        let is_same =
+            matches!((before, now), (Some(before), Some(now)) if watch::is_same(&before.metadata, &now.metadata));
         if !is_same {
             // First: whoever looks now opens stores as they are now.
             world.tell(&part);
             world.queue.push(part);
         } else if before.map(|it| &it.status) != now.map(|it| &it.status) {
-            world.wake(&part);
+            world.wake_by_status(&part);
         }
     };
     watch::mirror(apis.collect(), K::of(&world.mirrors), changed).await;
-}
-
-/// True if nothing but the status differs.
-fn is_same<K: Kind>(a: &Object<K>, b: &Object<K>) -> bool {
-    let (a, b) = (&a.metadata, &b.metadata);
-    a.uid == b.uid
-        && a.generation == b.generation
-        && a.labels == b.labels
-        && a.annotations == b.annotations
-        && a.finalizers == b.finalizers
-        && a.deletion_timestamp == b.deletion_timestamp
 }
 
 async fn follow_secrets(world: Arc<World>) {

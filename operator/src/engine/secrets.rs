@@ -12,7 +12,7 @@ use kube::api::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
-use crate::engine::watch::{News, Place, Scope, events, place};
+use crate::engine::watch::{News, Place, Scope, events, is_later, place};
 
 /// The labels that name the owner of a Secret, in each family.
 const OWNER_LABELS: &[&str] = &["reconcile.external-secrets.io/created-by", "secrets.hashicorp.com/vso-ownerRefUID"];
@@ -281,15 +281,6 @@ impl State {
                 self.owned.remove(&owner);
             }
         }
-    }
-}
-
-/// True if version `a` came after version `b`, as far as can be told (Kubernetes compares versions of
-/// one kind as numbers since 1.35, and they were numbers before).
-fn is_later(a: &str, b: &str) -> bool {
-    match (a.parse::<u128>(), b.parse::<u128>()) {
-        (Ok(a), Ok(b)) => a > b,
-        _ => a != b,
     }
 }
 

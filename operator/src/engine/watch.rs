@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::{join_all, ready};
 use futures::{Stream, StreamExt as _};
+use kube::api::ObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Error, Resource};
@@ -56,7 +57,8 @@ impl<T> Mirror<T> {
         drop(self.is_whole.subscribe().wait_for(|it| *it).await);
     }
 
-    /// Learns an object from an answer of the API server, before the watch tells of it.
+    /// Learns from the answer to a report what the status of an object is by now, before the watch tells of
+    /// it. What else has changed meanwhile is left to the watch: it tells those whom it concerns.
     pub fn learn(&self, object: T) -> Arc<T>
     where
         T: Resource,
@@ -64,7 +66,11 @@ impl<T> Mirror<T> {
         let object = Arc::new(object);
         // One that is gone stays gone.
         if let Some(held) = self.objects.write().unwrap_or_else(PoisonError::into_inner).get_mut(&place(&*object)) {
-            held.clone_from(&object);
+            let (new, old) = (object.meta(), held.meta());
+            let version = |it: &ObjectMeta| it.resource_version.clone().unwrap_or_default();
+            if is_same(new, old) && is_later(&version(new), &version(old)) {
+                held.clone_from(&object);
+            }
         }
         object
     }
@@ -199,8 +205,59 @@ fn is_refusal(error: &watcher::Error) -> bool {
     }
 }
 
+/// True if nothing but the status of an object differs.
+pub fn is_same(a: &ObjectMeta, b: &ObjectMeta) -> bool {
+    a.uid == b.uid
+        && a.generation == b.generation
+        && a.labels == b.labels
+        && a.annotations == b.annotations
+        && a.finalizers == b.finalizers
+        && a.deletion_timestamp == b.deletion_timestamp
+}
+
+/// True if version `a` came after version `b`, as far as can be told (Kubernetes compares versions of
+/// one kind as numbers since 1.35, and they were numbers before).
+pub fn is_later(a: &str, b: &str) -> bool {
+    match (a.parse::<u128>(), b.parse::<u128>()) {
+        (Ok(a), Ok(b)) => a > b,
+        _ => a != b,
+    }
+}
+
 /// Where an object is.
 pub fn place<K: Resource>(object: &K) -> Place {
     let metadata = object.meta();
     (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    fn object(generation: i64, version: &str) -> ConfigMap {
+        let metadata = ObjectMeta {
+            name: Some("a".to_owned()),
+            generation: Some(generation),
+            resource_version: Some(version.to_owned()),
+            ..ObjectMeta::default()
+        };
+        ConfigMap { metadata, ..ConfigMap::default() }
+    }
+
+    #[test]
+    fn what_changes_while_it_is_reported_on_is_told_by_the_watch() {
+        let mirror = Mirror::default();
+        let version = || mirror.find("", "a").and_then(|it: Arc<ConfigMap>| it.metadata.resource_version.clone());
+        mirror.learn(object(1, "1"));
+        assert_eq!(version(), None, "it is gone");
+        mirror.put(place(&object(1, "1")), Arc::new(object(1, "1")));
+        mirror.learn(object(1, "3"));
+        assert_eq!(version().as_deref(), Some("3"));
+        mirror.learn(object(1, "2"));
+        assert_eq!(version().as_deref(), Some("3"), "the watch was faster");
+        mirror.learn(object(2, "4"));
+        assert_eq!(version().as_deref(), Some("3"), "whoever asked for something else is not told yet");
+    }
 }

@@ -23,6 +23,7 @@ use super::stores::OpenStores;
 use super::turns::{Lanes, Turns};
 use super::watch::{Place, Scope};
 use crate::adapter::{Found, Terms};
+use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
 use crate::api::{self, Kind, Object};
 use crate::edge::SystemClock;
 use crate::error::Trouble;
@@ -241,10 +242,18 @@ impl World {
         self.wake(part);
     }
 
-    /// Asks all who depend on `part` to look again.
+    /// Asks all others who depend on `part` to look again.
     pub fn wake(&self, part: &Part) {
-        for who in self.interests.of(part) {
+        for who in self.interests.of(part).into_iter().filter(|it| it != part) {
             self.queue.push(who);
+        }
+    }
+
+    /// Asks those to look again who go by what is reported about `part`: a store of External Secrets is read
+    /// from when it was found to be usable. Nobody else reads the status of another object.
+    pub fn wake_by_status(&self, part: &Part) {
+        if matches!(part.kind, SecretStore::KIND | ClusterSecretStore::KIND) {
+            self.wake(part);
         }
     }
 

@@ -129,6 +129,13 @@ impl ControlPlane {
         self.apiserver = None;
     }
 
+    /// Lets the store of the API server stand still, or go on: nothing is lost, and nothing is answered.
+    pub fn pause_etcd(&self, is_paused: bool) {
+        if let Some(etcd) = &self.etcd {
+            etcd.signal(if is_paused { "-STOP" } else { "-CONT" });
+        }
+    }
+
     /// Starts the API server again, with the same address and data.
     ///
     /// # Panics

@@ -1,6 +1,7 @@
 //! A real control plane and a real Vault-compatible server on loopback, for tests and for trying
 //! things out (`cargo xtask plane up`).
 
+pub mod bench;
 pub mod certificates;
 pub mod cluster;
 mod control_plane;

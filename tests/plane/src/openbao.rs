@@ -172,4 +172,15 @@ impl OpenBao {
         assert!((200..300).contains(&status) || status == 404, "read {path}: {status} {answer}");
         (status != 404).then_some(answer)
     }
+
+    /// What the server counts, in the form of Prometheus.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer.
+    pub fn metrics(&self) -> String {
+        let url = format!("{}/v1/sys/metrics?format=prometheus", self.address());
+        let answer = self.agent.get(url).header("X-Vault-Token", Self::ROOT).call();
+        answer.expect("OpenBao answers").body_mut().read_to_string().expect("metrics are text")
+    }
 }

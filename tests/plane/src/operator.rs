@@ -78,6 +78,16 @@ impl Operator {
     ///
     /// If it does not come up, with the last lines of its log.
     pub async fn start(plane: &ControlPlane, args: &[String]) -> Self {
+        Self::start_as(plane, "leafseal-operator", args).await
+    }
+
+    /// The same beside another one; its log has its name.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_as(plane: &ControlPlane, name: &str, args: &[String]) -> Self {
+        let pod = format!("{name}-0");
         let kubeconfig = plane.kubeconfig_of(Self::NAMESPACE, Self::ACCOUNT).await;
         let [metrics, health] = ports::free();
         let mut all = vec![
@@ -89,13 +99,13 @@ impl Operator {
         let env = [
             ("KUBECONFIG", kubeconfig.to_str().expect("temporary folders have plain names")),
             ("OPERATOR_NAMESPACE", Self::NAMESPACE),
-            ("OPERATOR_POD_NAME", "leafseal-operator-0"),
+            ("OPERATOR_POD_NAME", pod.as_str()),
             // What stores say holds, not what the operator's surroundings say (external-secrets.md, G25).
             ("VAULT_TOKEN", "of-nobody"),
             ("VAULT_ADDR", "http://127.0.0.1:9"),
             ("VAULT_NAMESPACE", "nowhere"),
         ];
-        let process = Process::start(plane.folder(), "leafseal-operator", operator(), &all, &env);
+        let process = Process::start(plane.folder(), name, operator(), &all, &env);
         let mut process = process.expect("the program can be started");
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
         let agent = ureq::Agent::new_with_config(config.build());

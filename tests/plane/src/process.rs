@@ -44,6 +44,8 @@ impl Process {
         let log = folder.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log)?;
         let pid = folder.join(format!("{name}.pid"));
+        // That of one that ran before.
+        drop(std::fs::remove_file(&pid));
         let supervisor = Command::new("sh")
             .args(["-c", SUPERVISOR, "sh"])
             .arg(&pid)
@@ -63,15 +65,29 @@ impl Process {
         matches!(self.supervisor.try_wait(), Ok(None))
     }
 
+    /// The number of the program; `None` until it runs.
+    pub fn pid(&self) -> Option<u32> {
+        std::fs::read_to_string(&self.pid).ok()?.trim().parse().ok()
+    }
+
     /// Ends it as a crash does: it has no time for anything.
     ///
     /// # Panics
     ///
     /// If it cannot be ended.
     pub fn kill(self) {
+        self.signal("-KILL");
+    }
+
+    /// Sends it a signal, spelt as `kill` wants it.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended already.
+    pub fn signal(&self, signal: &str) {
         let pid = std::fs::read_to_string(&self.pid).expect("a program that was started has a number");
-        let killed = Command::new("kill").args(["-9", pid.trim()]).status().expect("kill runs");
-        assert!(killed.success(), "{} has ended already", self.name);
+        let sent = Command::new("kill").args([signal, pid.trim()]).status().expect("kill runs");
+        assert!(sent.success(), "{} has ended already", self.name);
     }
 
     /// Where what it prints goes.

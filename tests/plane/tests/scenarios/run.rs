@@ -20,6 +20,10 @@ use crate::scenario::{
 };
 use crate::world::{World, length, token, written_after};
 
+/// How much slower than a machine of one's own the machine of a test run may be: what is late by less than
+/// this is not wrong.
+const SLOWNESS: u32 = 4;
+
 /// How often things are looked at.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -287,7 +291,7 @@ impl Run {
                     }
                     return Ok(());
                 }
-                Err(error) if begun.elapsed() > want.within.0 => {
+                Err(error) if begun.elapsed() > SLOWNESS * want.within.0 => {
                     let got = got.map(|it| shortened(&without_managers(it))).unwrap_or_default();
                     return Err(format!("{error}\nit is {got}"));
                 }
@@ -322,7 +326,7 @@ impl Run {
         count: &Count,
         what: impl AsyncFn(&Self) -> Result<(u64, String), String>,
     ) -> Result<(), String> {
-        let within = count.within.map_or(Duration::ZERO, |it| it.0);
+        let within = count.within.map_or(Duration::ZERO, |it| SLOWNESS * it.0);
         let begun = Instant::now();
         loop {
             let (n, seen) = what(self).await?;
@@ -338,7 +342,7 @@ impl Run {
 
     async fn event(&self, step: &EventStep) -> Result<(), String> {
         let mut count = Count { within: step.count.within, ..step.count };
-        // Events come after what they tell of, at no more than ten in a second for all.
+        // Events come after what they tell of, at no more than fifty in a second for all.
         if count.within.is_none() && count.times.is_none_or(|it| it > 0) && count.at_most.is_none() {
             count.within = Some(crate::scenario::Time(Duration::from_secs(60)));
         }
@@ -422,7 +426,7 @@ impl Run {
             if n == step.are {
                 break;
             }
-            if n > step.are || begun.elapsed() > step.within.0 {
+            if n > step.are || begun.elapsed() > SLOWNESS * step.within.0 {
                 return Err(format!("it was rolled {n} times"));
             }
             tokio::time::sleep(PACE).await;
@@ -447,7 +451,7 @@ impl Run {
                 return Err(format!("it says `{found}`: {line}"));
             }
             let Some(missing) = step.with.iter().find(|it| !text.contains(*it)) else { return Ok(()) };
-            if begun.elapsed() > step.within.0 {
+            if begun.elapsed() > SLOWNESS * step.within.0 {
                 return Err(format!("it does not say `{missing}`"));
             }
             tokio::time::sleep(PACE).await;
