@@ -344,7 +344,7 @@ impl Run {
         let mut count = Count { within: step.count.within, ..step.count };
         // Events come after what they tell of, at no more than fifty in a second for all.
         if count.within.is_none() && count.times.is_none_or(|it| it > 0) && count.at_most.is_none() {
-            count.within = Some(crate::scenario::Time(Duration::from_secs(60)));
+            count.within = Some(crate::scenario::Time(Duration::from_secs(30)));
         }
         self.count(&count, async |run: &Self| {
             let events = run.objects.list("Event", step.namespace.as_deref()).await?;
