@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event as CoreEvent, EventSource, ObjectReference};
-use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, Error};
@@ -274,7 +274,7 @@ impl Worker {
         self.n_made += 1;
         let now = Timestamp::now();
         let first = self.records.get(told).map_or(now, |it| it.first);
-        let count = self.records.get(told).map_or(1, |it| it.count);
+        let (count, last) = self.records.get(told).map_or((1, now), |it| (it.count, it.last));
         let unique = (now.as_nanosecond() as u64).wrapping_add(self.n_made);
         let name = format!("{}.{unique:016x}", cut(&told.name, 230));
         let namespace = home(told).to_owned();
@@ -304,6 +304,8 @@ impl Worker {
                     regarding: Some(about),
                     reporting_controller: Some(told.component.clone()),
                     reporting_instance: Some(self.instance.clone()),
+                    // What was told again before it was written.
+                    series: (count > 1).then(|| EventSeries { count, last_observed_time: MicroTime(last) }),
                     type_: class,
                     ..Event::default()
                 };
