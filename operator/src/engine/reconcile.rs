@@ -73,7 +73,7 @@ where
     let (began, timer) = (Timestamp::now(), Instant::now());
     let (intent, looked) = match A::intent(&object, owner.clone(), &world.terms()) {
         Ok(intent) => {
-            let looked = look::<A>(world, &object, &intent, job.asked).await;
+            let looked = look::<A>(world, &object, &intent, job).await;
             (Some(intent), looked)
         }
         Err(trouble) => (None, Err(trouble)),
@@ -127,7 +127,7 @@ where
 /// How often an object looks whether its new store was checked, should nobody tell it.
 const WAIT_FOR_STORE: Duration = Duration::from_secs(2);
 
-async fn look<A>(world: &World, object: &Object<A::Kind>, intent: &Intent, asked: Instant) -> Result<Look, Trouble>
+async fn look<A>(world: &World, object: &Object<A::Kind>, intent: &Intent, job: &Job<Part>) -> Result<Look, Trouble>
 where
     A: Adapter,
     A::Kind: Mirrored,
@@ -136,9 +136,14 @@ where
     let at: Place = (intent.target.namespace.clone(), intent.target.name.clone());
     let mut interests = interests_of::<A>(object, intent, &at);
     world.interests.set(&who, interests.clone());
+    world.kept.expect(&who, &at);
 
     let terms = world.terms();
     let mut seen = observe(world, &who, &at).await?;
+    if let (true, Seen::AsKept(Kept { wanted: Some(_), .. })) = (job.is_glance, &seen) {
+        // It was our own write.
+        return Ok(Look::NotDue(job.otherwise.map(|it| it.saturating_duration_since(Instant::now()))));
+    }
     let in_step = match &seen {
         Seen::AsKept(_) => true,
         Seen::Absent => A::is_in_step(object, intent, None, &terms),
@@ -174,7 +179,7 @@ where
         Err(Closed::For(trouble)) => return Err(A::unreadable(trouble)),
     };
     let around = A::around(object);
-    let (answers, around) = tokio::join!(fetch(world, &intent.reads, &opened, asked), read_around(world, &around));
+    let (answers, around) = tokio::join!(fetch(world, &intent.reads, &opened, job.asked), read_around(world, &around));
     let around = around.map_err(A::unreadable)?;
     let (composed, mut notes) = {
         let mut rng = SystemRng;
