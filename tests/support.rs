@@ -78,6 +78,16 @@ impl Trials {
         self.0.sort_by(|a, b| a.name().cmp(b.name()));
         libtest_mimic::run(&Arguments::from_args(), self.0).exit()
     }
+
+    /// Runs those that the command line asks for, begun in the order in which they were added and, unless the
+    /// command line says otherwise, all at once; then `end`. Ends the program.
+    pub fn run_at_once(self, end: impl FnOnce()) -> ! {
+        let mut arguments = Arguments::from_args();
+        arguments.test_threads.get_or_insert(self.0.len().max(1));
+        let conclusion = libtest_mimic::run(&arguments, self.0);
+        end();
+        conclusion.exit()
+    }
 }
 
 /// Says that the running test cannot be run, or not in full. `cargo xtask test` collects these lines.
@@ -115,7 +125,7 @@ pub fn leafseal() -> &'static Path {
     BUILT.get_or_init(|| built("LEAFSEAL_BIN", "leafseal-cli", "leafseal"))
 }
 
-/// The built operator, found as [`leafseal`] is.
+/// The built operator, found as [`leafseal()`] is.
 pub fn operator() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| built("LEAFSEAL_OPERATOR_BIN", "leafseal-operator", "leafseal-operator"))

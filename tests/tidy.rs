@@ -147,7 +147,7 @@ fn names_after_a_path_are_found() {
 
 #[test]
 fn every_file_begins_with_what_it_is() {
-    let all = ["lib", "cli", "tests", "xtask"].into_iter().flat_map(sources);
+    let all = ["lib", "cli", "operator", "tests", "xtask"].into_iter().flat_map(sources);
     let complaints: Vec<String> = all
         .filter(|it| !it.text.starts_with("//! ") || it.text.lines().next().is_none_or(|line| line.len() < 10))
         .map(|it| format!("{}: does not begin with one sentence `//! …`", it.path))
@@ -181,6 +181,48 @@ fn lib_depends_on_nothing_with_an_outside() {
     let names = dependencies.lines().filter_map(|it| it.split(['.', ' ', '=']).next());
     let complaints: Vec<String> =
         names.filter(|it| NOT_IN_LIB.contains(it)).map(|it| format!("lib/Cargo.toml: lib never uses {it}")).collect();
+    report(&complaints);
+}
+
+/// Modules of `operator` that decide: values in, values out.
+const DECIDES: &[&str] = &[
+    "operator/src/adapter",
+    "operator/src/api",
+    "operator/src/conditions.rs",
+    "operator/src/digest.rs",
+    "operator/src/go.rs",
+    "operator/src/identity.rs",
+    "operator/src/intent.rs",
+    "operator/src/plan",
+    "operator/src/rollout",
+];
+
+#[test]
+fn what_decides_in_the_operator_does_nothing_else() {
+    let mut complaints = Vec::new();
+    for source in sources("operator/src").iter().filter(|it| DECIDES.iter().any(|at| it.path.starts_with(at))) {
+        for word in ["async ", ".await", "kube::Client", "crate::engine", "Timestamp::now("] {
+            if source.code.contains(word) {
+                complaints.push(format!("{}: decides, and must not use `{word}`", source.path));
+            }
+        }
+    }
+    report(&complaints);
+}
+
+#[test]
+fn one_module_of_the_engine_writes_to_the_cluster() {
+    let mut complaints = Vec::new();
+    let engine = ["operator/src/engine", "operator/src/store", "operator/src/check"].into_iter().flat_map(sources);
+    for source in engine.filter(|it| it.path != "operator/src/engine/apply.rs") {
+        for call in
+            [".replace(&", ".patch(&", ".patch_status(", ".patch_metadata(", ".delete_collection(", "api.create("]
+        {
+            if source.code.contains(call) {
+                complaints.push(format!("{}: writes to the cluster with `{call}`: engine/apply.rs does", source.path));
+            }
+        }
+    }
     report(&complaints);
 }
 

@@ -29,6 +29,18 @@ pub enum Retry {
     OnChange,
 }
 
+/// A write that the API server did not take. Never holds a value.
+#[derive(Debug, thiserror::Error)]
+#[error("{said}")]
+pub struct Refused {
+    /// What the API server said.
+    pub said: String,
+    /// When it is tried again: at once if somebody else was faster, never for what is invalid.
+    pub retry: Retry,
+    /// True if the operator lacks a right.
+    pub is_forbidden: bool,
+}
+
 impl Trouble {
     /// Something that is tried again after a growing while.
     pub fn new(reason: &'static str, message: impl Into<String>, detail: impl Into<String>) -> Self {

@@ -30,7 +30,7 @@ const MEMORY: usize = 4096;
 /// How long the same words count up.
 const WINDOW: Duration = Duration::from_secs(600);
 /// Writes in a second, and ahead of that.
-const RATE: (u32, u32) = (10, 50);
+const RATE: (u32, u32) = (50, 300);
 /// How long one write may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest note that the API server takes (events.k8s.io/v1).

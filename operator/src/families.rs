@@ -57,8 +57,8 @@ pub const FAMILIES: &[Row] = &[
             right(ExternalSecret::GROUP, "clustersecretstores/status", &["patch"], Need::Everywhere),
             right("", "secrets", &["get", "create", "update"], Need::Must),
             right("", "secrets", &["list", "watch", "delete"], Need::May),
-            right("", "configmaps", &["get"], Need::May),
-            right("", "namespaces", &["get"], Need::Everywhere),
+            right("", "configmaps", &["get", "list", "watch"], Need::May),
+            right("", "namespaces", &["get", "list", "watch"], Need::Everywhere),
             right("", "serviceaccounts/token", &["create"], Need::May),
         ],
     },
@@ -164,6 +164,8 @@ pub struct Finding {
     pub obstacles: Vec<String>,
     /// Rights that are missing and without which some objects cannot be served.
     pub lacking: Vec<String>,
+    /// Of the namespaces that are asked for, those that can be served.
+    pub namespaces: Vec<String>,
 }
 
 impl Finding {
@@ -200,7 +202,7 @@ impl fmt::Display for Finding {
 pub async fn survey(client: &Client, family: Family, settings: &Settings) -> Result<Finding, Error> {
     let row = row(family);
     let served = choose(row, &discover(client, row.group).await?);
-    let mut finding = Finding { family, served, obstacles: Vec::new(), lacking: Vec::new() };
+    let mut finding = Finding { family, served, obstacles: Vec::new(), lacking: Vec::new(), namespaces: Vec::new() };
     for kind in row.kinds.iter().filter(|it| it.need == Need::Must) {
         if !finding.served.kinds.contains_key(kind.kind) {
             let versions = kind.versions.join(" or ");
@@ -253,36 +255,63 @@ fn choose(row: &Row, found: &BTreeMap<String, Vec<(String, String)>>) -> Served 
 }
 
 async fn review(client: &Client, row: &Row, settings: &Settings, finding: &mut Finding) -> Result<(), Error> {
-    let places: Vec<Option<&str>> = match settings.namespaces.as_slice() {
-        [] => vec![None],
-        some => some.iter().map(|it| Some(it.as_str())).collect(),
-    };
-    for right in row.rights.iter().filter(|it| settings.namespaces.is_empty() || it.need != Need::Everywhere) {
-        let plural = right.resource.split('/').next().unwrap_or_default();
-        // What the cluster does not have nobody needs a right to.
-        if right.group == row.group && !finding.served.kinds.values().any(|it| it.plural == plural) {
-            continue;
-        }
-        for place in &places {
-            let mut denied = Vec::new();
-            for &verb in right.verbs {
-                if !may(client, right, verb, *place).await? {
-                    denied.push(verb);
-                }
-            }
-            if denied.is_empty() {
-                continue;
-            }
-            let dot = if right.group.is_empty() { "" } else { "." };
-            let place = place.map_or("all namespaces".to_owned(), |it| format!("namespace {it}"));
-            let text = format!("{} {}{dot}{} in {place}", denied.join(", "), right.resource, right.group);
-            match right.need {
-                Need::Must => finding.obstacles.push(format!("no right to {text}")),
-                Need::May | Need::Everywhere => finding.lacking.push(text),
-            }
+    if settings.namespaces.is_empty() {
+        let (obstacles, lacking) = review_in(client, row, &finding.served, None).await?;
+        finding.obstacles = obstacles.iter().map(|it| format!("no right to {it}")).collect();
+        finding.lacking = lacking;
+        return Ok(());
+    }
+    // A namespace that is gone, or closed to us, takes no other with it.
+    let mut closed = Vec::new();
+    for namespace in &settings.namespaces {
+        let (obstacles, lacking) = review_in(client, row, &finding.served, Some(namespace)).await?;
+        if obstacles.is_empty() {
+            finding.namespaces.push(namespace.clone());
+            finding.lacking.extend(lacking);
+        } else {
+            closed.extend(obstacles);
         }
     }
+    match finding.namespaces.is_empty() {
+        true => finding.obstacles = closed.iter().map(|it| format!("no right to {it}")).collect(),
+        false => finding.lacking.extend(closed),
+    }
     Ok(())
+}
+
+/// What is missing in one place, or everywhere: what keeps the family from being served there, and what
+/// keeps some objects.
+async fn review_in(
+    client: &Client,
+    row: &Row,
+    served: &Served,
+    place: Option<&str>,
+) -> Result<(Vec<String>, Vec<String>), Error> {
+    let (mut obstacles, mut lacking) = (Vec::new(), Vec::new());
+    for right in row.rights.iter().filter(|it| place.is_none() || it.need != Need::Everywhere) {
+        let plural = right.resource.split('/').next().unwrap_or_default();
+        // What the cluster does not have nobody needs a right to.
+        if right.group == row.group && !served.kinds.values().any(|it| it.plural == plural) {
+            continue;
+        }
+        let mut denied = Vec::new();
+        for &verb in right.verbs {
+            if !may(client, right, verb, place).await? {
+                denied.push(verb);
+            }
+        }
+        if denied.is_empty() {
+            continue;
+        }
+        let dot = if right.group.is_empty() { "" } else { "." };
+        let place = place.map_or("all namespaces".to_owned(), |it| format!("namespace {it}"));
+        let text = format!("{} {}{dot}{} in {place}", denied.join(", "), right.resource, right.group);
+        match right.need {
+            Need::Must => obstacles.push(text),
+            Need::May | Need::Everywhere => lacking.push(text),
+        }
+    }
+    Ok((obstacles, lacking))
 }
 
 async fn may(client: &Client, right: &Right, verb: &str, place: Option<&str>) -> Result<bool, Error> {
@@ -337,6 +366,7 @@ mod tests {
             ),
             obstacles: vec![],
             lacking: vec!["patch daemonsets.apps in all namespaces".to_owned()],
+            namespaces: vec![],
         };
         assert_eq!(
             finding.to_string(),

@@ -73,7 +73,7 @@ pub fn trusted(recorded: Option<&str>, target: Option<&Secret>, key: &MacKey) ->
     let recorded = recorded.filter(|it| !it.is_empty())?;
     let is_older = |target: &Secret| {
         let (Some(written), Some(made)) = (written(target), key.made) else { return false };
-        written < made
+        written <= made
     };
     let is_void = recorded != OWED
         && target.is_some_and(|it| is_older(it) && digest::secret_mac(&key.bytes, &data_of(it)) != recorded);

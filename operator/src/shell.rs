@@ -143,7 +143,8 @@ async fn keep_surveying(
     loop {
         let pause = match families::survey(&shared.clients.urgent, family, &shared.settings).await {
             Ok(finding) => {
-                let pause = if finding.is_servable() { LATER } else { SOON };
+                let is_whole = finding.is_servable() && finding.namespaces.len() == shared.settings.namespaces.len();
+                let pause = if is_whole { LATER } else { SOON };
                 tells.send_if_modified(|held| {
                     let is_new = held.as_ref() != Some(&finding);
                     if is_new {
@@ -262,9 +263,11 @@ async fn run_engine<E, F>(
 {
     let name = families::row(family).name;
     let (stopper, stop) = stop::pair();
+    // Without the rights to one of several namespaces the others are served.
+    let settings = Settings { namespaces: finding.namespaces, ..Settings::clone(&shared.settings) };
     let context = Context {
         client: shared.clients.work.clone(),
-        settings: shared.settings.clone(),
+        settings: Arc::new(settings),
         metrics: shared.metrics.clone(),
         events: shared.events.clone(),
         family,

@@ -50,8 +50,9 @@ fn test(args: &[String], sum: &mut Sum) -> Result<(), Failure> {
     fs::create_dir_all(target()).map_err(|error| error.to_string())?;
     fs::write(&not_run, "").map_err(|error| format!("{}: {error}", not_run.display()))?;
 
-    step("building the programs");
-    run_command(cargo().args(["build", "--package", "leafseal-cli", "--package", "leafseal-operator"]))?;
+    // With the tests, so that what all of them depend on is compiled once.
+    step("building the programs and their tests");
+    run_command(cargo().args(["build", "--workspace", "--all-targets"]))?;
 
     step("running every test");
     let mut child = cargo()

@@ -157,6 +157,11 @@ impl ProviderError {
         Self::new(ProviderErrorKind::Unavailable { retry_after: None }, message)
     }
 
+    /// True if the store had no answer, or none for now.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.kind, ProviderErrorKind::Unavailable { .. })
+    }
+
     /// True if the store said that there is no such secret.
     pub fn is_missing(&self) -> bool {
         self.kind == ProviderErrorKind::Missing

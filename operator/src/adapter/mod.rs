@@ -17,8 +17,7 @@ use serde_json::Value;
 
 use crate::api::{Kind, Object};
 use crate::digest::Data;
-use crate::engine::apply::Refused;
-use crate::error::Trouble;
+use crate::error::{Refused, Trouble};
 use crate::intent::{Intent, Owner, StoreRef, Target};
 use crate::mac_key::MacKey;
 use crate::plan::{Composed, Note, Verdict};

@@ -10,21 +10,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::engine::watch::Place;
-use crate::error::Retry;
+use crate::error::{Refused, Retry};
 use crate::lease::Gate;
 use crate::plan::Action;
-
-/// A write that the API server did not take. Never holds a value.
-#[derive(Debug, thiserror::Error)]
-#[error("{said}")]
-pub struct Refused {
-    /// What the API server said.
-    pub said: String,
-    /// When it is tried again: at once if somebody else was faster, never for what is invalid.
-    pub retry: Retry,
-    /// True if the operator lacks a right.
-    pub is_forbidden: bool,
-}
 
 /// Writes to one cluster, while its gate is open.
 #[derive(Clone)]
@@ -61,15 +49,22 @@ impl Writer {
         let by = PostParams { field_manager: Some(manager.to_owned()), ..PostParams::default() };
         match action {
             Action::Keep => Ok(None),
-            Action::Create(secret) => Ok(Some(secrets.create(&by, &secret).await?)),
-            Action::Replace(secret) => Ok(Some(secrets.replace(&at.1, &by, &secret).await?)),
+            Action::Create(secret) => {
+                let made = secrets.create(&by, &secret).await;
+                made.map(Some).map_err(|error| without_data(error.into(), &secret))
+            }
+            Action::Replace(secret) => {
+                let replaced = secrets.replace(&at.1, &by, &secret).await;
+                replaced.map(Some).map_err(|error| without_data(error.into(), &secret))
+            }
             Action::Delete { uid, resource_version } => {
                 self.delete(&at.0, &at.1, uid, Some(resource_version)).await?;
                 Ok(None)
             }
             Action::Recreate { uid, secret } => {
                 self.delete(&at.0, &at.1, uid, None).await?;
-                Ok(Some(secrets.create(&by, &secret).await?))
+                let made = secrets.create(&by, &secret).await;
+                made.map(Some).map_err(|error| without_data(error.into(), &secret))
             }
         }
     }
@@ -183,9 +178,73 @@ impl From<kube::Error> for Refused {
     }
 }
 
-/// What the API server says of an invalid object, without the values that it quotes: for Secrets these
-/// are keys at most, but admission webhooks say what they like.
+/// What the API server says of an invalid object, without the values that it quotes: labels and annotations
+/// may be made of secrets. Which field it is stands before.
 fn without_values(said: &str) -> String {
     const LONGEST: usize = 400;
-    said.chars().filter(|it| !it.is_control()).take(LONGEST).collect()
+    // apimachinery: util/validation/field/errors.go, `Error.ErrorBody`.
+    const QUOTES: &str = " value: \"";
+    let mut told = String::new();
+    let mut rest = said;
+    while let Some((before, quoted)) = rest.split_once(QUOTES) {
+        told.push_str(before);
+        told.push_str(" value");
+        let mut is_escaped = false;
+        let end = quoted.find(|it| {
+            let is_end = it == '"' && !is_escaped;
+            is_escaped = it == '\\' && !is_escaped;
+            is_end
+        });
+        rest = end.map_or("", |it| &quoted[it + 1..]);
+    }
+    told.push_str(rest);
+    told.chars().filter(|it| !it.is_control()).take(LONGEST).collect()
+}
+
+/// The same without the data of a Secret that was refused: webhooks say what they like.
+fn without_data(refused: Refused, secret: &Secret) -> Refused {
+    /// Shorter values stand in too many words by chance.
+    const SHORTEST: usize = 4;
+    let mut said = refused.said;
+    for value in secret.data.iter().flatten().map(|it| &it.1.0) {
+        let text = std::str::from_utf8(value).ok().map(str::trim).filter(|it| it.len() >= SHORTEST);
+        if let Some(text) = text.filter(|it| said.contains(*it)) {
+            said = said.replace(text, "…");
+        }
+        let coded = base64_simd::STANDARD.encode_to_string(value);
+        if value.len() >= SHORTEST && said.contains(&coded) {
+            said = said.replace(&coded, "…");
+        }
+    }
+    Refused { said, ..refused }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+
+    use super::*;
+
+    #[test]
+    fn what_is_refused_is_told_without_values() {
+        for (said, told) in [
+            (
+                r#"Secret "x" is invalid: metadata.labels: Invalid value: "hunter \"2": a valid label must be short"#,
+                r#"Secret "x" is invalid: metadata.labels: Invalid value: a valid label must be short"#,
+            ),
+            (
+                r#"Secret "x" is invalid: [data[a b]: Invalid value: "a b": bad, type: Unsupported value: "y": no"#,
+                r#"Secret "x" is invalid: [data[a b]: Invalid value: bad, type: Unsupported value: no"#,
+            ),
+            (r#"metadata.labels: Invalid value: "cut o"#, "metadata.labels: Invalid value"),
+            ("the namespace is going", "the namespace is going"),
+        ] {
+            assert_eq!(without_values(said), told);
+        }
+        let data = [("a", "hunter2"), ("b", "1")].map(|it| (it.0.to_owned(), ByteString(it.1.into())));
+        let secret = Secret { data: Some(data.into()), ..Secret::default() };
+        let said = r#"admission webhook "w" denied the request: hunter2 is weak (aHVudGVyMg==, 1)"#.to_owned();
+        let refused = without_data(Refused { said, retry: Retry::BackOff, is_forbidden: false }, &secret);
+        assert_eq!(refused.said, r#"admission webhook "w" denied the request: … is weak (…, 1)"#);
+    }
 }

@@ -11,6 +11,7 @@ use super::backoff::{chance, late};
 use super::mirrors::Mirrored;
 use super::queue::Job;
 use super::reconcile::{Again, owner_of};
+use super::turns::Turn;
 use super::world::{World, named, part};
 use crate::api::Malformed;
 use crate::api::Object;
@@ -50,7 +51,7 @@ pub(super) struct Finding {
 }
 
 /// Checks one object.
-pub(super) async fn check<K: Checks>(world: &World, job: &Job<Part>) -> Again {
+pub(super) async fn check<K: Checks>(world: &World, job: &Job<Part>, turn: &mut Turn) -> Again {
     let who = &job.key;
     let Some(object) = K::of(&world.mirrors).find(&who.namespace, &who.name) else {
         world.forget(who);
@@ -68,7 +69,7 @@ pub(super) async fn check<K: Checks>(world: &World, job: &Job<Part>) -> Again {
         return None;
     }
     let began = tokio::time::Instant::now();
-    let Finding { change, notes, is_valid, looked_at, holds } = K::check(world, &object).await?;
+    let Finding { change, notes, is_valid, looked_at, holds } = turn.lend(K::check(world, &object)).await??;
     world.interests.set(who, looked_at);
     let owner = owner_of(&object, &resource.api_version);
     for note in &notes {

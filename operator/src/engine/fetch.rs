@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -65,8 +66,11 @@ impl<K: Clone + Eq + Hash + Send + 'static, T: Clone + Send + Sync + 'static> Re
         began: Instant,
         answer: Shared<BoxFuture<'static, T>>,
     ) {
-        drop(answer.await);
-        tokio::time::sleep(KEPT).await;
+        // Who waits for it learns of a panic; the next one asks anew.
+        let is_done = AssertUnwindSafe(answer).catch_unwind().await.is_ok();
+        if is_done {
+            tokio::time::sleep(KEPT).await;
+        }
         let mut readings = readings.lock().unwrap_or_else(PoisonError::into_inner);
         if readings.get(&key).is_some_and(|it| it.began == began) {
             readings.remove(&key);

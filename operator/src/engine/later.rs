@@ -9,7 +9,7 @@ use kube::api::DynamicObject;
 use kube::runtime::watcher::Event;
 use kube::{Api, ResourceExt as _};
 
-use super::watch::{Scope, events};
+use super::watch::{News, Scope, events};
 use super::world::World;
 use crate::api;
 use crate::api::served_later::{SERVED_LATER, ServedLater, Told};
@@ -37,10 +37,9 @@ async fn tell_kind(world: &World, row: &'static ServedLater) {
             None => Api::all_with(client.clone(), resource),
         };
         let mut events = events(api);
-        while let Some(event) = events.next().await {
-            match event {
-                Event::Apply(object) | Event::InitApply(object) => tell_one(world, row, &object).await,
-                Event::Delete(_) | Event::Init | Event::InitDone => {}
+        while let Some(news) = events.next().await {
+            if let News::Event(Event::Apply(object) | Event::InitApply(object)) = news {
+                tell_one(world, row, &object).await;
             }
         }
     });

@@ -20,18 +20,20 @@ mod reconcile;
 mod restart;
 pub mod secrets;
 pub mod stores;
+pub mod turns;
 pub mod watch;
 pub mod world;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::PartialObjectMeta;
+use futures::future::{BoxFuture, join_all};
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::api::{ApiResource, PartialObjectMeta};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::adapter::vault_static_secret::StaticSecret;
@@ -50,7 +52,8 @@ use crate::store::Part;
 use mirrors::Mirrored;
 use queue::Job;
 use reconcile::Again;
-use watch::Place;
+use turns::Turn;
+use watch::{News, Place};
 use world::World;
 
 /// What an engine works with.
@@ -79,7 +82,7 @@ struct Row {
     kind: &'static str,
     family: Family,
     follow: fn(Arc<World>) -> BoxFuture<'static, ()>,
-    look: for<'a> fn(&'a World, &'a Job<Part>) -> BoxFuture<'a, Again>,
+    look: for<'a> fn(&'a World, &'a Job<Part>, &'a mut Turn) -> BoxFuture<'a, Again>,
 }
 
 /// The row of a kind, looked at by `$look`.
@@ -89,7 +92,7 @@ macro_rules! row {
             kind: $kind::KIND,
             family: Family::$family,
             follow: |world| follow::<$kind>(world).boxed(),
-            look: |world, job| $look(world, job).boxed(),
+            look: |world, job, turn| $look(world, job, turn).boxed(),
         }
     };
 }
@@ -105,8 +108,11 @@ const KINDS: &[Row] = &[
     row!(VaultSecrets, SecretTransformation, check::check::<SecretTransformation>),
 ];
 
-/// How often it is counted what waits.
+/// How often it is counted what waits, and who stands in line for a store is looked after.
 const COUNTED: Duration = Duration::from_secs(5);
+
+/// How long an object waits while somebody else may be acting.
+const CLOSED: Duration = Duration::from_secs(1);
 
 /// Serves a family until it is told to stop.
 ///
@@ -114,8 +120,7 @@ const COUNTED: Duration = Duration::from_secs(5);
 ///
 /// If the family cannot be served; it is tried again.
 pub async fn run(context: Context) -> Result<(), Trouble> {
-    let (world, changed) = World::new(context);
-    let world = Arc::new(world);
+    let world = Arc::new(World::new(context));
     let Context { stop, settings, family, .. } = &world.context;
     if *family == Family::VaultSecrets {
         restart::take_key(&world).await?;
@@ -124,8 +129,16 @@ pub async fn run(context: Context) -> Result<(), Trouble> {
     // Dropped with this future: then nothing goes on.
     let mut watches = JoinSet::new();
     watches.spawn(follow_secrets(world.clone()));
-    watches.spawn(spread(world.clone(), changed));
     watches.spawn(later::tell(world.clone()));
+    if *family == Family::ExternalSecrets {
+        let scopes = world.scopes();
+        watches.spawn(follow_others(world.clone(), ApiResource::erase::<ConfigMap>(&()), "ConfigMap", scopes));
+        if settings.namespaces.is_empty() {
+            let everywhere = vec![None];
+            let kind = ApiResource::erase::<Namespace>(&());
+            watches.spawn(follow_others(world.clone(), kind, "Namespace", everywhere));
+        }
+    }
     let rows = || KINDS.iter().filter(|it| it.family == *family && world.context.served.other(it.kind).is_some());
     for row in rows() {
         watches.spawn((row.follow)(world.clone()));
@@ -140,43 +153,70 @@ pub async fn run(context: Context) -> Result<(), Trouble> {
         () = stop.asked() => return Ok(()),
     }
 
-    let mut workers = JoinSet::new();
-    for _ in 0..settings.concurrency.get() {
-        workers.spawn(work(world.clone()));
-    }
     let count = async {
         loop {
             tokio::time::sleep(COUNTED).await;
             world.context.metrics.overdue(*family, world.queue.overdue().0);
+            world.call();
         }
     };
-    tokio::select! {
-        () = stop.asked() => {}
-        () = count => {}
+    let broken = tokio::select! {
+        // Returns when the end is asked for, and all that was begun is finished.
+        () = work(world.clone()) => None,
+        () = count => None,
+        broken = broken(&mut watches) => Some(broken),
+    };
+    if let Some(broken) = broken {
+        return Err(Trouble::new("WatchBroke", "what follows the cluster broke", broken));
     }
-    while workers.join_next().await.is_some() {}
     watches.abort_all();
     world.stores.close().await;
     Ok(())
 }
 
-/// Looks at what is due, one object after another, until it is told to stop.
+/// Waits until something that follows the cluster breaks: the rest would serve what it is told no more.
+async fn broken(watches: &mut JoinSet<()>) -> String {
+    while let Some(ended) = watches.join_next().await {
+        // What has nothing to follow ends.
+        if let Err(broken) = ended {
+            return broken.to_string();
+        }
+    }
+    std::future::pending().await
+}
+
+/// Looks at what is due, as many objects at once as there are turns, until it is told to stop. Then finishes
+/// what was begun.
 async fn work(world: Arc<World>) {
     let Context { stop, gate, .. } = &world.context;
-    loop {
+    let mut looks = JoinSet::new();
+    while let Some(turn) = world.turns.take().await {
         let job = tokio::select! {
             biased;
-            () = stop.asked() => return,
+            () = stop.asked() => break,
             job = world.queue.next() => job,
         };
-        if !gate.held() {
-            // Whoever acts now is not us.
-            return;
+        if gate.held() {
+            looks.spawn(look(world.clone(), job, turn));
+        } else {
+            // Whoever acts now is not us; if that changes, the engine is told, or nobody noticed.
+            world.queue.done(&job.key, Some(CLOSED));
         }
-        let row = KINDS.iter().find(|it| it.kind == job.key.kind).expect("only what has a row is asked for");
-        let again = (row.look)(&world, &job).await;
-        world.queue.done(&job.key, again);
+        while looks.try_join_next().is_some() {}
     }
+    while looks.join_next().await.is_some() {}
+}
+
+/// Looks at one object. Whatever comes of it, the object is looked at again when that is due.
+async fn look(world: Arc<World>, job: Job<Part>, mut turn: Turn) {
+    let row = KINDS.iter().find(|it| it.kind == job.key.kind).expect("only what has a row is asked for");
+    let looked = AssertUnwindSafe((row.look)(&world, &job, &mut turn)).catch_unwind().await;
+    let again = looked.unwrap_or_else(|_| {
+        let Part { kind, namespace, name } = &job.key;
+        tracing::error!(kind, namespace, name, "looking at this object broke: this is a bug, please report it");
+        Some(world.failed(&job.key))
+    });
+    world.queue.done(&job.key, again);
 }
 
 /// Follows the objects of a kind: those that change are looked at, and all who depend on them.
@@ -196,26 +236,17 @@ async fn follow<K: Mirrored>(world: Arc<World>) {
     });
     let changed = |at: &Place, before: Option<&Object<K>>, now: Option<&Object<K>>| {
         let part = Part { kind: K::KIND, namespace: at.0.clone(), name: at.1.clone() };
-        let is_same = matches!((before, now), (Some(before), Some(now)) if is_same(before, now));
+        let is_same =
+            matches!((before, now), (Some(before), Some(now)) if watch::is_same(&before.metadata, &now.metadata));
         if !is_same {
-            world.queue.push(part.clone());
-            world.tell(part);
+            // First: whoever looks now opens stores as they are now.
+            world.tell(&part);
+            world.queue.push(part);
         } else if before.map(|it| &it.status) != now.map(|it| &it.status) {
             world.wake_by_status(&part);
         }
     };
     watch::mirror(apis.collect(), K::of(&world.mirrors), changed).await;
-}
-
-/// True if nothing but the status differs.
-fn is_same<K: Kind>(a: &Object<K>, b: &Object<K>) -> bool {
-    let (a, b) = (&a.metadata, &b.metadata);
-    a.uid == b.uid
-        && a.generation == b.generation
-        && a.labels == b.labels
-        && a.annotations == b.annotations
-        && a.finalizers == b.finalizers
-        && a.deletion_timestamp == b.deletion_timestamp
 }
 
 async fn follow_secrets(world: Arc<World>) {
@@ -229,13 +260,28 @@ async fn follow_secrets(world: Arc<World>) {
     });
     let part = |at: &Place| Part { kind: "Secret", namespace: at.0.clone(), name: at.1.clone() };
     let is_wanted = |at: &Place| world.interests.is_wanted(&part(at));
-    world.secrets.follow(apis.collect(), is_wanted, |at| world.tell(part(at))).await;
+    world.secrets.follow(apis.collect(), is_wanted, |at| world.tell(&part(at))).await;
 }
 
-/// Spreads the news of changes.
-async fn spread(world: Arc<World>, mut changed: mpsc::UnboundedReceiver<Part>) {
-    while let Some(part) = changed.recv().await {
-        world.stores.changed(&part).await;
-        world.wake(&part);
-    }
+/// Follows things of a kind of which nothing is kept: those that matter to somebody are told to have
+/// changed.
+async fn follow_others(world: Arc<World>, resource: ApiResource, kind: &'static str, scopes: Vec<watch::Scope>) {
+    let each = scopes.into_iter().map(async |scope| {
+        let client = world.context.client.clone();
+        let api = match &scope {
+            Some(namespace) => Api::<PartialObjectMeta>::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        let mut events = watch::events(api);
+        while let Some(news) = events.next().await {
+            if let News::Event(Event::Apply(object) | Event::Delete(object)) = news {
+                let (namespace, name) = watch::place(&object);
+                let part = Part { kind, namespace, name };
+                if world.interests.is_wanted(&part) {
+                    world.tell(&part);
+                }
+            }
+        }
+    });
+    join_all(each).await;
 }

@@ -13,19 +13,19 @@ use leafseal::provider::{ProviderError, SecretProvider};
 use leafseal::template::Surroundings;
 use tokio::time::Instant;
 
-use super::apply::Refused;
 use super::backoff::{chance, late};
 use super::mirrors::Mirrored;
 use super::queue::Job;
 use super::restart;
 use super::secrets::Sight;
+use super::turns::Turn;
 use super::watch::Place;
 use super::world::{Kept, World, log, named, part};
 use crate::adapter::{self, Adapter, Around, AroundRef, Done, Found, Identity, Outcome};
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
 use crate::api::{Kind, Object};
 use crate::edge::SystemRng;
-use crate::error::{Retry, Trouble};
+use crate::error::{Refused, Retry, Trouble};
 use crate::intent::{Ask, Family, Intent, Owner, Read, StoreRef};
 use crate::mac_key;
 use crate::plan::{self, Action, Composed, Note, Observed, Verdict, exclusive};
@@ -41,12 +41,14 @@ enum Look {
     NotDue(Again),
     /// It waits for its store, which is being checked.
     Waits,
+    /// It stands in line for its store and is called, or the end was asked for.
+    InLine,
     /// It was brought into step.
     Done(Done, Vec<Note>),
 }
 
 /// Looks at one object that keeps a Secret.
-pub(super) async fn sync<A>(world: &World, job: &Job<Part>) -> Again
+pub(super) async fn sync<A>(world: &World, job: &Job<Part>, turn: &mut Turn) -> Again
 where
     A: Adapter,
     A::Kind: Mirrored,
@@ -73,16 +75,23 @@ where
     let (began, timer) = (Timestamp::now(), Instant::now());
     let (intent, looked) = match A::intent(&object, owner.clone(), &world.terms()) {
         Ok(intent) => {
-            let looked = look::<A>(world, &object, &intent, job).await;
+            let looked = look::<A>(world, &object, &intent, job, turn).await;
             (Some(intent), looked)
         }
         Err(trouble) => (None, Err(trouble)),
     };
+    let looked = match looked {
+        Err(trouble) if trouble.retry == Retry::Now => match world.outrun(who) {
+            Some(wait) => return Some(wait),
+            None => Err(trouble.retried(Retry::BackOff)),
+        },
+        other => other,
+    };
     let (result, notes) = match looked {
         Ok(Look::Waits) => return Some(WAIT_FOR_STORE),
+        Ok(Look::InLine) => return None,
         Ok(Look::NotDue(next)) => return next.map(|it| late(it, chance())),
         Ok(Look::Done(done, notes)) => (Ok(done), notes),
-        Err(trouble) if trouble.retry == Retry::Now => return Some(Duration::ZERO),
         Err(trouble) => {
             log(who, &trouble);
             world.context.metrics.retried(world.context.family, trouble.reason);
@@ -110,14 +119,15 @@ where
     world.context.metrics.condition(named(who), "Ready", is_ok);
     match &outcome.result {
         Ok(done) if done.restarts.iter().any(Result::is_err) => Some(world.failed(who)),
+        // Nothing but a change helps (spec section 2.2, step 14).
+        Ok(done) if done.verdict == Verdict::Immutable => None,
         Ok(_) => {
             world.worked(who);
             let next = A::next(&object, intent.as_ref()?, Timestamp::now());
             next.map(|it| late(it, chance()))
         }
         Err(trouble) => match trouble.retry {
-            Retry::Now => Some(Duration::ZERO),
-            Retry::BackOff => Some(world.failed(who)),
+            Retry::Now | Retry::BackOff => Some(world.failed(who)),
             Retry::After(wait) => Some(late(wait, chance())),
             Retry::OnChange => None,
         },
@@ -127,7 +137,13 @@ where
 /// How often an object looks whether its new store was checked, should nobody tell it.
 const WAIT_FOR_STORE: Duration = Duration::from_secs(2);
 
-async fn look<A>(world: &World, object: &Object<A::Kind>, intent: &Intent, job: &Job<Part>) -> Result<Look, Trouble>
+async fn look<A>(
+    world: &World,
+    object: &Object<A::Kind>,
+    intent: &Intent,
+    job: &Job<Part>,
+    turn: &mut Turn,
+) -> Result<Look, Trouble>
 where
     A: Adapter,
     A::Kind: Mirrored,
@@ -179,7 +195,17 @@ where
         Err(Closed::For(trouble)) => return Err(A::unreadable(trouble)),
     };
     let around = A::around(object);
-    let (answers, around) = tokio::join!(fetch(world, &intent.reads, &opened, job.asked), read_around(world, &around));
+    let Some(places) = world.lanes.enter(&who, adapter::stores(intent).iter().map(store_part).collect()) else {
+        return Ok(Look::InLine);
+    };
+    let reading = async { tokio::join!(fetch(world, &intent.reads, &opened, job.asked), read_around(world, &around)) };
+    let reading = turn.lend(reading).await;
+    drop(places);
+    world.call();
+    let Some((answers, around)) = reading else { return Ok(Look::InLine) };
+    if !is_current(world, object) {
+        return Ok(Look::InLine);
+    }
     let around = around.map_err(A::unreadable)?;
     let (composed, mut notes) = {
         let mut rng = SystemRng;
@@ -214,8 +240,10 @@ where
     let is_kept = matches!(plan.action, Action::Keep);
     let kept_since = since.filter(|_| is_kept);
     let written = carry_out(world, &at, &A::manager(&intent.owner), plan.action).await.map_err(A::unwritable)?;
+    // What could not be done is looked at again.
+    let wanted = (plan.verdict == Verdict::Synced).then_some(wanted);
     match if is_kept { version } else { written } {
-        Some(version) => world.kept.keep(&who, Kept { at: at.clone(), version, wanted: Some(wanted) }),
+        Some(version) => world.kept.keep(&who, Kept { at: at.clone(), version, wanted }),
         None => world.kept.forget(&who),
     }
     for (name, uid) in plan.prune {
@@ -228,6 +256,15 @@ where
         None => Vec::new(),
     };
     Ok(Look::Done(done(plan.verdict, restarts), notes))
+}
+
+/// True if an object is still what it was before its stores were waited for. If it is not, it was asked for
+/// again since.
+fn is_current<K: Mirrored>(world: &World, object: &Object<K>) -> bool {
+    K::of(&world.mirrors).find(object.namespace(), object.name()).is_some_and(|it| {
+        let (now, then) = (&it.metadata, &object.metadata);
+        now.uid == then.uid && now.generation == then.generation && now.deletion_timestamp == then.deletion_timestamp
+    })
 }
 
 /// What is known of a target.
@@ -381,6 +418,8 @@ async fn fetch(
         let (provider, ask) = (store.provider.clone(), read.ask.clone());
         let key = (read.store.clone(), ask.clone());
         let answer = world.answers.read(key, asked, || ask_store(provider, ask)).await;
+        let has_answer = !answer.as_ref().as_ref().is_err_and(|it| it.is_unavailable());
+        world.answered(&store_part(&read.store), has_answer);
         Result::clone(&answer)
     });
     join_all(each).await
@@ -427,8 +466,12 @@ fn interests_of<A: Adapter>(object: &Object<A::Kind>, intent: &Intent, target: &
         AroundRef::Secret(namespace, name) => part("Secret", namespace, name),
         AroundRef::Transformation(namespace, name) => part("SecretTransformation", namespace, name),
     }));
-    parts.extend(adapter::stores(intent).iter().map(|it| part(it.kind, &it.namespace, &it.name)));
+    parts.extend(adapter::stores(intent).iter().map(store_part));
     parts
+}
+
+fn store_part(at: &StoreRef) -> Part {
+    Part { kind: at.kind, namespace: at.namespace.clone(), name: at.name.clone() }
 }
 
 pub(super) fn owner_of<K: Kind>(object: &Object<K>, api_version: &str) -> Owner {
@@ -487,10 +530,12 @@ async fn farewell<A: Adapter>(
     };
     match result.await {
         Ok(()) => None,
-        Err(trouble) if trouble.retry == Retry::Now => Some(Duration::from_millis(100)),
         Err(trouble) => {
-            log(&who, &trouble);
-            Some(world.failed(&who))
+            let wait = (trouble.retry == Retry::Now).then(|| world.outrun(&who)).flatten();
+            wait.or_else(|| {
+                log(&who, &trouble);
+                Some(world.failed(&who))
+            })
         }
     }
 }

@@ -1,11 +1,19 @@
 //! Workloads that restart because the content of a Secret changed, and the key that tells whether it did.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, Patch};
 use kube::core::GroupVersionKind;
+use serde_json::Value;
 
+use super::apply::Writer;
 use super::world::World;
 use crate::error::Trouble;
 use crate::intent::{Intent, WorkloadRef};
@@ -48,28 +56,76 @@ fn note(warning: bool, reason: &'static str, text: String) -> Note {
     Note { warning, reason, text }
 }
 
-/// True if the workload was restarted, false if it need not be.
+/// True if the workload restarts, false if it need not.
 async fn one(world: &World, namespace: &str, at: &WorkloadRef, written: Option<Timestamp>) -> Result<bool, String> {
     let workload = rollout::of_kind(&at.kind).ok_or("there is no such kind of workload")?;
-    let api = workloads(world, namespace, workload);
-    let held = api.get_opt(&at.name).await.map_err(|error| error.to_string())?;
-    let held = serde_json::to_value(held.ok_or("it does not exist")?).map_err(|error| error.to_string())?;
-    if written.is_some_and(|it| rollout::is_up_to_date(workload, &held, it)) {
+    let kind = GroupVersionKind::gvk(workload.group, workload.version, workload.kind);
+    let resource = ApiResource::from_gvk_with_plural(&kind, workload.plural);
+    let api = Api::namespaced_with(world.context.client.clone(), namespace, &resource);
+    if let Some(written) = written
+        && rollout::is_up_to_date(workload, &read(&api, &at.name).await?, written)
+    {
         return Ok(false);
     }
+    let writer = world.writer.clone();
+    let restart = restart(writer, api, workload, at.name.clone());
+    world.restarts.join((namespace.to_owned(), at.clone()), restart).await.map(|()| true)
+}
+
+async fn read(api: &Api<DynamicObject>, name: &str) -> Result<Value, String> {
+    let held = api.get_opt(name).await.map_err(|error| error.to_string())?;
+    serde_json::to_value(held.ok_or("it does not exist")?).map_err(|error| error.to_string())
+}
+
+async fn restart(
+    writer: Writer,
+    api: Api<DynamicObject>,
+    workload: &'static Workload,
+    name: String,
+) -> Result<(), String> {
+    let held = read(&api, &name).await?;
     let patch = match rollout::restart(workload, &held, Timestamp::now()) {
         Ok(rollout::Patch::Strategic(change)) => Patch::Strategic(change),
         Ok(rollout::Patch::Merge(change)) => Patch::Merge(change),
         Err(NotNow::Paused) => return Err("it is paused".to_owned()),
     };
-    world.writer.restart(&api, &at.name, patch).await.map_err(|refused| refused.said)?;
-    Ok(true)
+    writer.restart(&api, &name, patch).await.map_err(|refused| refused.said)
 }
 
-fn workloads(world: &World, namespace: &str, workload: &Workload) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk(workload.group, workload.version, workload.kind);
-    let resource = ApiResource::from_gvk_with_plural(&kind, workload.plural);
-    Api::namespaced_with(world.context.client.clone(), namespace, &resource)
+/// How long a restart waits for others that want the same.
+const WINDOW: Duration = Duration::from_millis(250);
+
+/// Restarts that are about to be made. One serves all who ask for it before it is.
+#[derive(Default)]
+pub struct Restarts {
+    pending: Arc<Mutex<HashMap<(String, WorkloadRef), Pending>>>,
+}
+
+type Pending = Shared<BoxFuture<'static, Result<(), String>>>;
+
+impl Restarts {
+    /// Joins the restart of `workload` that is about to be made, or makes `restart` that one.
+    async fn join(
+        &self,
+        workload: (String, WorkloadRef),
+        restart: impl Future<Output = Result<(), String>> + Send + 'static,
+    ) -> Result<(), String> {
+        let pending = {
+            let mut all = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            let begin = || {
+                let (all, workload) = (self.pending.clone(), workload.clone());
+                let made = async move {
+                    tokio::time::sleep(WINDOW).await;
+                    // Who asks from now on may have written something that this one does not bring.
+                    all.lock().unwrap_or_else(PoisonError::into_inner).remove(&workload);
+                    restart.await
+                };
+                made.boxed().shared()
+            };
+            all.entry(workload.clone()).or_insert_with(begin).clone()
+        };
+        pending.await
+    }
 }
 
 /// Takes the key of MACs from the operator's namespace, or makes it.
@@ -104,5 +160,32 @@ async fn find_or_make(world: &World, api: &Api<Secret>, namespace: &str) -> kube
         Some(made) => Ok(mac_key::read(&made)),
         // Somebody else was faster.
         None => Ok(mac_key::read(&api.get(mac_key::SECRET).await?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_in_time_is_served_by_one_restart() {
+        let (restarts, n_made) = (Restarts::default(), Arc::new(AtomicUsize::new(0)));
+        let ask = |name: &str| {
+            let at = WorkloadRef { kind: "Deployment".to_owned(), name: name.to_owned() };
+            let n_made = n_made.clone();
+            restarts.join(("apps".to_owned(), at), async move {
+                n_made.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            })
+        };
+        let late = async {
+            tokio::time::sleep(2 * WINDOW).await;
+            ask("web").await
+        };
+        let all = tokio::join!(ask("web"), ask("web"), ask("worker"), late);
+        assert_eq!(all, (Ok(()), Ok(()), Ok(()), Ok(())));
+        assert_eq!(n_made.load(Ordering::Relaxed), 3);
     }
 }

@@ -12,7 +12,7 @@ use kube::api::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
-use crate::engine::watch::{Place, Scope, events, place};
+use crate::engine::watch::{News, Place, Scope, events, is_later, place};
 
 /// The labels that name the owner of a Secret, in each family.
 const OWNER_LABELS: &[&str] = &["reconcile.external-secrets.io/created-by", "secrets.hashicorp.com/vso-ownerRefUID"];
@@ -38,7 +38,7 @@ pub struct Mark {
 pub enum Sight {
     /// It is not there.
     Absent,
-    /// It is there, in some version.
+    /// It may be there, in some version: it has to be read.
     Present,
     /// It is there, in this version.
     Marked(Mark),
@@ -53,6 +53,8 @@ struct State {
     known: HashMap<Arc<Place>, Known>,
     /// By owner label: who has which Secrets.
     owned: HashMap<Arc<str>, Vec<Arc<Place>>>,
+    /// Where Secrets may not be listed or watched: there, what is known may be out of date.
+    blind: HashSet<Scope>,
     n_missing: usize,
 }
 
@@ -78,7 +80,8 @@ impl Default for Secrets {
 }
 
 impl Secrets {
-    /// Waits until all Secrets that there are have been told of.
+    /// Waits until all Secrets that there are have been told of, or cannot be: those that may not be listed
+    /// are read where they are needed.
     pub async fn whole(&self) {
         // The sender lives as long as this does.
         drop(self.is_whole.subscribe().wait_for(|it| *it).await);
@@ -88,6 +91,7 @@ impl Secrets {
     pub fn sight(&self, at: &Place) -> Sight {
         let state = self.state();
         match state.known.get(at).and_then(Known::mark) {
+            _ if state.is_blind(at) => Sight::Present,
             Some(mark) => Sight::Marked(mark),
             None if state.names.contains(&state.digest(at)) => Sight::Present,
             None => Sight::Absent,
@@ -148,9 +152,15 @@ impl Secrets {
         let mut names = HashSet::new();
         let mut was_whole = false;
         let mut events = events(api);
-        while let Some(event) = events.next().await {
+        while let Some(news) = events.next().await {
+            let News::Event(event) = news else {
+                self.state().blind.insert(scope.clone());
+                self.become_whole(&mut was_whole);
+                continue;
+            };
             match event {
                 Event::Apply(secret) => {
+                    self.state().blind.remove(&scope);
                     let at = place(&secret);
                     let wanted = is_wanted(&at);
                     if self.state().apply(&secret.metadata, wanted) && wanted {
@@ -185,18 +195,25 @@ impl Secrets {
                 Event::InitDone => {
                     let gone = self.state().end_list(&scope, std::mem::take(&mut listed), std::mem::take(&mut names));
                     gone.iter().filter(|it| is_wanted(it)).for_each(changed);
-                    if !std::mem::replace(&mut was_whole, true) {
-                        let n_missing = {
-                            let mut state = self.state();
-                            state.n_missing -= 1;
-                            state.n_missing
-                        };
-                        if n_missing == 0 {
-                            self.is_whole.send_replace(true);
-                        }
-                    }
+                    self.state().blind.remove(&scope);
+                    self.become_whole(&mut was_whole);
                 }
             }
+        }
+    }
+
+    /// One more watch has told all that it can at first.
+    fn become_whole(&self, was_whole: &mut bool) {
+        if std::mem::replace(was_whole, true) {
+            return;
+        }
+        let n_missing = {
+            let mut state = self.state();
+            state.n_missing -= 1;
+            state.n_missing
+        };
+        if n_missing == 0 {
+            self.is_whole.send_replace(true);
         }
     }
 
@@ -208,6 +225,10 @@ impl Secrets {
 impl State {
     fn digest(&self, at: &Place) -> u64 {
         self.hasher.hash_one(at)
+    }
+
+    fn is_blind(&self, at: &Place) -> bool {
+        !self.blind.is_empty() && (self.blind.contains(&None) || self.blind.contains(&Some(at.0.clone())))
     }
 
     /// Learns of a Secret; `false` if that is no news.
@@ -283,15 +304,6 @@ impl State {
     }
 }
 
-/// True if version `a` came after version `b`, as far as can be told (Kubernetes compares versions of
-/// one kind as numbers since 1.35, and they were numbers before).
-fn is_later(a: &str, b: &str) -> bool {
-    match (a.parse::<u128>(), b.parse::<u128>()) {
-        (Ok(a), Ok(b)) => a > b,
-        _ => a != b,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,6 +348,18 @@ mod tests {
         assert!(state.apply(&secret("a", "2", "13", None), true));
         assert!(!state.delete(&at("a"), &secret("a", "1", "12", None)));
         assert!(state.delete(&at("a"), &secret("a", "2", "14", None)));
+    }
+
+    #[test]
+    fn what_may_not_be_watched_is_read() {
+        let secrets = Secrets::default();
+        secrets.state().blind.insert(Some("apps".to_owned()));
+        assert_eq!(secrets.sight(&at("a")), Sight::Present);
+        secrets.learn(&secret("a", "1", "10", None));
+        assert_eq!(secrets.sight(&at("a")), Sight::Present, "it may have changed since");
+        assert_eq!(secrets.sight(&("other".to_owned(), "a".to_owned())), Sight::Absent);
+        secrets.state().blind.remove(&Some("apps".to_owned()));
+        assert!(matches!(secrets.sight(&at("a")), Sight::Marked(_)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Stores that are open: each opened once for everybody who may use the same identity.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -19,13 +19,24 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The stores that are open.
 #[derive(Default)]
 pub struct OpenStores {
-    slots: Mutex<HashMap<StoreRef, Arc<tokio::sync::Mutex<Slot>>>>,
+    slots: Mutex<HashMap<StoreRef, Arc<Slot>>>,
 }
 
 #[derive(Default)]
 struct Slot {
+    /// Held by the one who opens.
+    opening: tokio::sync::Mutex<()>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
     state: Option<(Result<Opened, Trouble>, Instant)>,
     made_from: Vec<Part>,
+    /// True if what is open belongs to another slot, and is closed with that.
+    is_lent: bool,
+    /// What changed while the store was being opened: it may have been made from it.
+    changed: Option<Vec<Part>>,
 }
 
 impl OpenStores {
@@ -34,53 +45,89 @@ impl OpenStores {
     ///
     /// One that does not open is tried again after a change, or after two seconds.
     pub async fn open(&self, at: &StoreRef, open: impl Future<Output = Attempt>) -> Attempt {
-        let slot = {
-            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.entry(at.clone()).or_default().clone()
-        };
-        let mut slot = slot.lock().await;
-        let opened = match &slot.state {
-            Some((Ok(opened), _)) => Ok(opened.clone()),
-            Some((Err(trouble), since)) if since.elapsed() < FAILED => Err(trouble.clone()),
-            _ => {
-                let Attempt { made_from, opened } = open.await;
-                slot.made_from = made_from;
-                slot.state = Some((opened.clone(), Instant::now()));
-                opened
+        self.fill(at, false, open).await
+    }
+
+    /// As [`open`](Self::open), for a store that `open` took from here itself.
+    pub async fn lend(&self, at: &StoreRef, open: impl Future<Output = Attempt>) -> Attempt {
+        self.fill(at, true, open).await
+    }
+
+    async fn fill(&self, at: &StoreRef, is_lent: bool, open: impl Future<Output = Attempt>) -> Attempt {
+        let slot = lock(&self.slots).entry(at.clone()).or_default().clone();
+        if let Some(attempt) = lock(&slot.known).attempt() {
+            return attempt;
+        }
+        let _opening = slot.opening.lock().await;
+        {
+            let mut known = lock(&slot.known);
+            if let Some(attempt) = known.attempt() {
+                return attempt;
             }
-        };
-        Attempt { made_from: slot.made_from.clone(), opened }
+            known.changed = Some(Vec::new());
+        }
+        let Attempt { made_from, opened } = open.await;
+        let mut known = lock(&slot.known);
+        let changed = known.changed.take().unwrap_or_default();
+        *known = Known { state: None, made_from: made_from.clone(), is_lent, changed: None };
+        if changed.iter().any(|it| made_from.contains(it)) {
+            // It serves who asked before the change, and nobody after.
+            close_later(opened.as_ref().ok().filter(|_| !is_lent));
+        } else {
+            known.state = Some((opened.clone(), Instant::now()));
+        }
+        Attempt { made_from, opened }
     }
 
     /// Forgets the stores that were made from `part`, and gives back their tokens a while later.
-    pub async fn changed(&self, part: &Part) {
-        let slots: Vec<_> = {
-            let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.values().cloned().collect()
-        };
-        for slot in slots {
-            let mut slot = slot.lock().await;
-            if !slot.made_from.contains(part) {
-                continue;
+    pub fn changed(&self, part: &Part) {
+        for slot in lock(&self.slots).values() {
+            let mut known = lock(&slot.known);
+            if let Some(changed) = &mut known.changed {
+                changed.push(part.clone());
             }
-            if let Some((Ok(opened), _)) = slot.state.take() {
-                tokio::spawn(async move {
-                    tokio::time::sleep(GRACE).await;
-                    close(&opened).await;
-                });
+            if known.made_from.contains(part) {
+                close_later(known.take().as_ref());
             }
         }
     }
 
     /// Closes every store: the tokens that were issued for them end.
     pub async fn close(&self) {
-        let slots = std::mem::take(&mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner));
-        let each = slots.into_values().map(async |slot| {
-            if let Some((Ok(opened), _)) = slot.lock().await.state.take() {
-                close(&opened).await;
-            }
+        let slots = std::mem::take(&mut *lock(&self.slots));
+        let open: Vec<_> = slots.values().filter_map(|slot| lock(&slot.known).take()).collect();
+        futures::future::join_all(open.iter().map(close)).await;
+    }
+}
+
+impl Known {
+    /// What became of opening, as long as that counts.
+    fn attempt(&self) -> Option<Attempt> {
+        let opened = match self.state.as_ref()? {
+            (Ok(opened), _) => Ok(opened.clone()),
+            (Err(trouble), since) if since.elapsed() < FAILED => Err(trouble.clone()),
+            _ => return None,
+        };
+        Some(Attempt { made_from: self.made_from.clone(), opened })
+    }
+
+    /// Forgets what is open, and returns it if it is to be closed.
+    fn take(&mut self) -> Option<Opened> {
+        let opened = self.state.take()?.0.ok()?;
+        (!self.is_lent).then_some(opened)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn close_later(opened: Option<&Opened>) {
+    if let Some(opened) = opened.cloned() {
+        tokio::spawn(async move {
+            tokio::time::sleep(GRACE).await;
+            close(&opened).await;
         });
-        futures::future::join_all(each).await;
     }
 }
 

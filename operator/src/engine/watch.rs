@@ -7,9 +7,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::{join_all, ready};
 use futures::{Stream, StreamExt as _};
+use kube::api::ObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Resource};
+use kube::{Api, Error, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
@@ -49,13 +50,15 @@ impl<T> Mirror<T> {
         self.len() == 0
     }
 
-    /// Waits until all objects that there are have been told of.
+    /// Waits until all objects that there are have been told of, or cannot be: those that may not be listed
+    /// count as not there, until they may.
     pub async fn whole(&self) {
         // The sender lives as long as this mirror does.
         drop(self.is_whole.subscribe().wait_for(|it| *it).await);
     }
 
-    /// Learns an object from an answer of the API server, before the watch tells of it.
+    /// Learns from the answer to a report what the status of an object is by now, before the watch tells of
+    /// it. What else has changed meanwhile is left to the watch: it tells those whom it concerns.
     pub fn learn(&self, object: T) -> Arc<T>
     where
         T: Resource,
@@ -63,7 +66,11 @@ impl<T> Mirror<T> {
         let object = Arc::new(object);
         // One that is gone stays gone.
         if let Some(held) = self.objects.write().unwrap_or_else(PoisonError::into_inner).get_mut(&place(&*object)) {
-            held.clone_from(&object);
+            let (new, old) = (object.meta(), held.meta());
+            let version = |it: &ObjectMeta| it.resource_version.clone().unwrap_or_default();
+            if is_same(new, old) && is_later(&version(new), &version(old)) {
+                held.clone_from(&object);
+            }
         }
         object
     }
@@ -89,7 +96,7 @@ pub type Scope = Option<String>;
 /// Follows the objects of one kind and keeps `mirror` in step. `changed` is told of every object that
 /// came, changed or went: where, what was known, what is known.
 ///
-/// Never ends: a watch that breaks is begun anew, after a while that grows.
+/// Never ends: a watch that breaks, or is refused, is begun anew, after a while that grows.
 pub async fn mirror<K, C>(apis: Vec<(Scope, Api<K>)>, mirror: &Mirror<K>, changed: C)
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -102,8 +109,21 @@ where
         async move {
             let mut listed = HashSet::new();
             let mut was_whole = false;
-            let mut events = events(api);
-            while let Some(event) = events.next().await {
+            let mut become_whole = || {
+                let is_first = !std::mem::replace(&mut was_whole, true);
+                if is_first && n_missing.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    mirror.is_whole.send_replace(true);
+                }
+            };
+            let mut news = events(api);
+            while let Some(news) = news.next().await {
+                let event = match news {
+                    News::Event(event) => event,
+                    News::Refused => {
+                        become_whole();
+                        continue;
+                    }
+                };
                 match event {
                     Event::Apply(object) => _ = apply(mirror, object, changed),
                     Event::Delete(object) => remove(mirror, &place(&object), changed),
@@ -114,10 +134,7 @@ where
                             remove(mirror, &gone, changed);
                         }
                         listed = HashSet::new();
-                        let is_first = !std::mem::replace(&mut was_whole, true);
-                        if is_first && n_missing.fetch_sub(1, Ordering::Relaxed) == 1 {
-                            mirror.is_whole.send_replace(true);
-                        }
+                        become_whole();
                     }
                 }
             }
@@ -140,22 +157,107 @@ fn remove<K>(mirror: &Mirror<K>, place: &Place, changed: &impl Fn(&Place, Option
     }
 }
 
-/// The events of a watch, in order. Errors are logged, and the watch goes on: it never ends.
-pub fn events<K>(api: Api<K>) -> impl Stream<Item = Event<K>> + Send + Unpin
+/// What a watch tells.
+#[derive(Debug)]
+pub enum News<K> {
+    /// Something about objects.
+    Event(Event<K>),
+    /// That it is refused: the right to list or to watch is missing, or the kind is. It is tried again.
+    Refused,
+}
+
+/// What a watch tells, in order. Errors are logged, and the watch goes on: it never ends.
+pub fn events<K>(api: Api<K>) -> impl Stream<Item = News<K>> + Send + Unpin
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let url = api.resource_url().to_owned();
     let config = watcher::Config::default().page_size(PAGE);
-    let events = watcher(api, config).default_backoff().filter_map(move |event| {
-        let event = event.inspect_err(|error| tracing::warn!(url, %error, "a watch broke and is begun anew"));
-        ready(event.ok())
+    let mut said = String::new();
+    let news = watcher(api, config).default_backoff().filter_map(move |event| {
+        let news = match event {
+            Ok(event) => {
+                said.clear();
+                Some(News::Event(event))
+            }
+            Err(error) => {
+                // The same trouble is told once: a right that is missing is missing for long.
+                let told = std::mem::replace(&mut said, error.to_string());
+                if told != said {
+                    tracing::warn!(url, %error, "a watch broke and is begun anew");
+                }
+                is_refusal(&error).then_some(News::Refused)
+            }
+        };
+        ready(news)
     });
-    Box::pin(events)
+    Box::pin(news)
+}
+
+fn is_refusal(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(Error::Api(status))
+        | watcher::Error::WatchStartFailed(Error::Api(status)) => {
+            matches!(status.code, 403 | 404)
+        }
+        watcher::Error::WatchError(status) => status.code == 403,
+        _ => false,
+    }
+}
+
+/// True if nothing but the status of an object differs.
+pub fn is_same(a: &ObjectMeta, b: &ObjectMeta) -> bool {
+    a.uid == b.uid
+        && a.generation == b.generation
+        && a.labels == b.labels
+        && a.annotations == b.annotations
+        && a.finalizers == b.finalizers
+        && a.deletion_timestamp == b.deletion_timestamp
+}
+
+/// True if version `a` came after version `b`, as far as can be told (Kubernetes compares versions of
+/// one kind as numbers since 1.35, and they were numbers before).
+pub fn is_later(a: &str, b: &str) -> bool {
+    match (a.parse::<u128>(), b.parse::<u128>()) {
+        (Ok(a), Ok(b)) => a > b,
+        _ => a != b,
+    }
 }
 
 /// Where an object is.
 pub fn place<K: Resource>(object: &K) -> Place {
     let metadata = object.meta();
     (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    fn object(generation: i64, version: &str) -> ConfigMap {
+        let metadata = ObjectMeta {
+            name: Some("a".to_owned()),
+            generation: Some(generation),
+            resource_version: Some(version.to_owned()),
+            ..ObjectMeta::default()
+        };
+        ConfigMap { metadata, ..ConfigMap::default() }
+    }
+
+    #[test]
+    fn what_changes_while_it_is_reported_on_is_told_by_the_watch() {
+        let mirror = Mirror::default();
+        let version = || mirror.find("", "a").and_then(|it: Arc<ConfigMap>| it.metadata.resource_version.clone());
+        mirror.learn(object(1, "1"));
+        assert_eq!(version(), None, "it is gone");
+        mirror.put(place(&object(1, "1")), Arc::new(object(1, "1")));
+        mirror.learn(object(1, "3"));
+        assert_eq!(version().as_deref(), Some("3"));
+        mirror.learn(object(1, "2"));
+        assert_eq!(version().as_deref(), Some("3"), "the watch was faster");
+        mirror.learn(object(2, "4"));
+        assert_eq!(version().as_deref(), Some("3"), "whoever asked for something else is not told yet");
+    }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use kube::Api;
 use kube::api::ApiResource;
 use leafseal::provider::{Observer, ProviderError};
-use tokio::sync::mpsc;
 
 use super::Context;
 use super::apply::Writer;
@@ -18,8 +17,10 @@ use super::fetch::Readings;
 use super::interests::Interests;
 use super::mirrors::Mirrors;
 use super::queue::Queue;
+use super::restart::Restarts;
 use super::secrets::Secrets;
 use super::stores::OpenStores;
+use super::turns::{Lanes, Turns};
 use super::watch::{Place, Scope};
 use crate::adapter::{Found, Terms};
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
@@ -35,6 +36,19 @@ use crate::store::{Attempt, Part};
 
 /// The answers of stores, shared.
 type Answers = Readings<(StoreRef, Ask), Arc<Result<Found, ProviderError>>>;
+
+/// How long who lost a race to write waits: a moment, and longer if that goes on.
+const RACE: BackOff = BackOff { first: Duration::from_millis(20), factor: 2.0, longest: Duration::from_secs(1) };
+
+/// How many races in a row are lost before that is a failure like any other: by then the last wait was as long
+/// as it gets.
+const MOST_RACES: u32 = 8;
+
+/// Over which time those who failed are asked for when their store has an answer again: so long for each…
+const WAKING: Duration = Duration::from_millis(20);
+
+/// …and so long for all of them.
+const LONGEST_WAKING: Duration = Duration::from_secs(30);
 
 /// What all who serve a family share.
 pub struct World {
@@ -54,6 +68,10 @@ pub struct World {
     pub interests: Interests,
     /// What is to be looked at.
     pub queue: Queue<Part>,
+    /// How many objects are worked on at once.
+    pub turns: Turns,
+    /// How many of them wait for one store.
+    pub lanes: Lanes,
     /// The stores that are open.
     pub stores: OpenStores,
     /// External Secrets: what opening takes.
@@ -64,11 +82,16 @@ pub struct World {
     pub answers: Answers,
     /// The state that targets were left in.
     pub kept: Ledger,
+    /// The restarts of workloads that are about to be made.
+    pub restarts: Restarts,
     /// How often each object failed in a row.
     failures: Mutex<HashMap<Part, u32>>,
+    /// How often in a row somebody else was faster to write what each object writes.
+    races: Mutex<HashMap<Part, u32>>,
+    /// The stores that had no answer when they were last asked.
+    silent: Mutex<HashSet<Part>>,
     /// Who was looked at since the start.
     looked_at: Mutex<HashSet<Part>>,
-    changes: mpsc::UnboundedSender<Part>,
 }
 
 /// The state that targets were left in, by who keeps them.
@@ -128,13 +151,11 @@ impl Ledger {
 }
 
 impl World {
-    /// A world of which nothing is known yet, and the things in it that are told to have
-    /// [changed](Self::tell).
-    pub fn new(context: Context) -> (Self, mpsc::UnboundedReceiver<Part>) {
-        let (changes, changed) = mpsc::unbounded_channel();
+    /// A world of which nothing is known yet.
+    pub fn new(context: Context) -> Self {
         let mirrors = Arc::<Mirrors>::default();
         let counter = Arc::new(Counter { metrics: context.metrics.clone(), family: context.family });
-        let world = Self {
+        Self {
             terms: RwLock::new(context.settings.terms()),
             writer: Writer::new(context.client.clone(), context.gate.clone()),
             cluster: Live::new(context.client.clone(), mirrors.clone(), context.settings.documents.clone()),
@@ -148,15 +169,18 @@ impl World {
             secrets: Secrets::default(),
             interests: Interests::default(),
             queue: Queue::default(),
+            turns: Turns::new(context.settings.concurrency.get(), context.stop.clone()),
+            lanes: Lanes::new(context.settings.vault_concurrency.get()),
             stores: OpenStores::default(),
             answers: Readings::default(),
             kept: Ledger::default(),
+            restarts: Restarts::default(),
             failures: Mutex::default(),
+            races: Mutex::default(),
+            silent: Mutex::default(),
             looked_at: Mutex::default(),
-            changes,
             context,
-        };
-        (world, changed)
+        }
     }
 
     /// What adapters know.
@@ -177,16 +201,35 @@ impl World {
 
     /// A store, opened if it is not open yet.
     pub async fn open(&self, at: &StoreRef) -> Attempt {
-        let open = async {
-            match at.family {
-                Family::ExternalSecrets => external_secrets::open(&self.cluster, at, &self.surroundings).await,
-                Family::VaultSecrets => match self.vaults.open(&self.cluster, at, &self.vault_defaults()).await {
-                    Ok(opened) => Attempt { made_from: opened.made_from.clone(), opened: Ok(opened) },
-                    Err(Unopened { trouble, looked_at }) => Attempt { made_from: looked_at, opened: Err(trouble) },
-                },
+        let (cluster, surroundings) = (&self.cluster, &self.surroundings);
+        match (at.family, external_secrets::shared(cluster, at)) {
+            (Family::ExternalSecrets, None) => {
+                self.stores.open(at, external_secrets::open(cluster, at, surroundings)).await
             }
-        };
-        self.stores.open(at, open).await
+            (Family::ExternalSecrets, Some(shared)) => {
+                let lend = async {
+                    let (mut made_from, admitted) = external_secrets::admit(cluster, at, surroundings).await;
+                    if let Err(trouble) = admitted {
+                        return Attempt { made_from, opened: Err(trouble) };
+                    }
+                    let open = external_secrets::open(cluster, &shared, surroundings);
+                    let attempt = self.stores.open(&shared, open).await;
+                    made_from.extend(attempt.made_from);
+                    Attempt { made_from, opened: attempt.opened }
+                };
+                self.stores.lend(at, lend).await
+            }
+            (Family::VaultSecrets, _) => {
+                let defaults = self.vault_defaults();
+                let open = async {
+                    match self.vaults.open(cluster, at, &defaults).await {
+                        Ok(opened) => Attempt { made_from: opened.made_from.clone(), opened: Ok(opened) },
+                        Err(Unopened { trouble, looked_at }) => Attempt { made_from: looked_at, opened: Err(trouble) },
+                    }
+                };
+                self.stores.open(at, open).await
+            }
+        }
     }
 
     /// The objects of a kind in one namespace; `None` if the cluster does not have the kind.
@@ -208,11 +251,11 @@ impl World {
         }
     }
 
-    /// Tells that `part` changed: all who depend on it look again, and stores that were made from it are
-    /// opened anew.
-    pub fn tell(&self, part: Part) {
-        // Nobody listens any more when the engine ends.
-        drop(self.changes.send(part));
+    /// Tells that `part` changed: stores that were made from it are opened anew, and all who depend on it
+    /// look again.
+    pub fn tell(&self, part: &Part) {
+        self.stores.changed(part);
+        self.wake(part);
     }
 
     /// Asks all others who depend on `part` to look again. Those who keep it may have touched it themselves:
@@ -251,6 +294,50 @@ impl World {
     /// Remembers that `who` was served.
     pub fn worked(&self, who: &Part) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
+        self.races.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
+    }
+
+    /// Remembers that somebody else was faster than `who`. Returns how long it waits, longer each time; `None`
+    /// if that has been so often that it is a failure.
+    pub fn outrun(&self, who: &Part) -> Option<Duration> {
+        let mut races = self.races.lock().unwrap_or_else(PoisonError::into_inner);
+        let n_races = races.entry(who.clone()).or_default();
+        *n_races += 1;
+        if *n_races > MOST_RACES {
+            races.remove(who);
+            return None;
+        }
+        Some(RACE.wait(*n_races, chance()))
+    }
+
+    /// Remembers whether `store` had an answer. When it has one again, those who failed meanwhile are asked
+    /// for, not all in one moment.
+    pub fn answered(&self, store: &Part, has_answer: bool) {
+        {
+            let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+            if !has_answer {
+                silent.insert(store.clone());
+                return;
+            }
+            if !silent.remove(store) {
+                return;
+            }
+        }
+        let failed: Vec<Part> = {
+            let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            self.interests.of(store).into_iter().filter(|it| failures.contains_key(it)).collect()
+        };
+        let span = WAKING.saturating_mul(u32::try_from(failed.len()).unwrap_or(u32::MAX)).min(LONGEST_WAKING);
+        for who in failed {
+            self.queue.push_after(who, span.mul_f64(chance()));
+        }
+    }
+
+    /// Asks for those who stood in line for a store and have a place by now.
+    pub fn call(&self) {
+        for who in self.lanes.called() {
+            self.queue.push(who);
+        }
     }
 
     /// Remembers that `who` could not be served. Returns how long it waits.

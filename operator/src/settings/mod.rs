@@ -93,7 +93,7 @@ pub struct Settings {
     #[arg(help_heading = "Limits")]
     pub concurrency: NonZeroUsize,
 
-    /// How many requests a Vault sees at once
+    /// How many objects read from one store at once
     #[arg(long, env = "LEAFSEAL_OPERATOR_VAULT_CONCURRENCY", default_value = "16", value_name = "N")]
     #[arg(help_heading = "Limits")]
     pub vault_concurrency: NonZeroUsize,

@@ -6,11 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use kube::Client;
 use kube::api::{Api, PostParams};
 use leafseal_tests::peer;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::certificates::{Authority, signing_key};
@@ -23,6 +24,16 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The token of the user who may do everything. The plane is on loopback and lives for minutes.
 const ADMIN: &str = "leafseal-test-plane-administrator";
+
+/// What the API server writes down of requests: who changed what; of tokens also what was asked for.
+const AUDIT: &str = r#"{
+  "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived", "ResponseStarted"],
+  "rules": [
+    {"level": "Request", "resources": [{"group": "", "resources": ["serviceaccounts/token"]}]},
+    {"level": "Metadata", "users": ["system:serviceaccount:leafseal-system:leafseal-operator"]},
+    {"level": "None"}
+  ]
+}"#;
 
 /// A control plane of its own, on loopback. Dropping it ends every program and removes its data.
 #[derive(Debug)]
@@ -82,6 +93,28 @@ impl ControlPlane {
         self.dir.path().join("ca.crt")
     }
 
+    /// What the API server wrote down: one JSON object for each request of the operator's ServiceAccount and
+    /// for each token that was asked for.
+    pub fn audit(&self) -> PathBuf {
+        self.dir.path().join("audit.log")
+    }
+
+    /// A kubeconfig whose user is a ServiceAccount that is there.
+    ///
+    /// # Panics
+    ///
+    /// If the API server gives it no token.
+    pub async fn kubeconfig_of(&self, namespace: &str, account: &str) -> PathBuf {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await, namespace);
+        let spec = TokenRequestSpec { expiration_seconds: Some(86_400), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec, ..TokenRequest::default() };
+        let answer = accounts.create_token_request(account, &PostParams::default(), &request).await;
+        let token = answer.expect("the account is there").status.expect("it is answered").token;
+        let path = self.dir.path().join(format!("kubeconfig-{namespace}-{account}"));
+        fs::write(&path, self.config(&token).to_string()).expect("the folder can be written");
+        path
+    }
+
     /// A client that may do everything.
     ///
     /// # Panics
@@ -94,6 +127,13 @@ impl ControlPlane {
     /// Ends the API server, as a crash does.
     pub fn stop_apiserver(&mut self) {
         self.apiserver = None;
+    }
+
+    /// Lets the store of the API server stand still, or go on: nothing is lost, and nothing is answered.
+    pub fn pause_etcd(&self, is_paused: bool) {
+        if let Some(etcd) = &self.etcd {
+            etcd.signal(if is_paused { "-STOP" } else { "-CONT" });
+        }
     }
 
     /// Starts the API server again, with the same address and data.
@@ -120,17 +160,22 @@ impl ControlPlane {
         fs::write(dir.join("service-accounts.pub"), verifies)?;
         fs::write(dir.join("tokens.csv"), format!("{ADMIN},admin,1,system:masters\n"))?;
         fs::create_dir(dir.join("unused"))?;
-        let kubeconfig = json!({
+        fs::write(dir.join("audit.json"), AUDIT)?;
+        fs::write(self.kubeconfig(), self.config(ADMIN).to_string())
+    }
+
+    /// A kubeconfig whose user has a token.
+    fn config(&self, token: &str) -> Value {
+        json!({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "plane", "cluster": {
                 "server": self.server(), "certificate-authority": self.authority(),
             }}],
-            "users": [{"name": "admin", "user": {"token": ADMIN}}],
-            "contexts": [{"name": "plane", "context": {"cluster": "plane", "user": "admin"}}],
+            "users": [{"name": "user", "user": {"token": token}}],
+            "contexts": [{"name": "plane", "context": {"cluster": "plane", "user": "user"}}],
             "current-context": "plane",
-        });
-        fs::write(self.kubeconfig(), kubeconfig.to_string())
+        })
     }
 
     fn start_etcd(&mut self) {
@@ -168,6 +213,8 @@ impl ControlPlane {
                 "--service-account-signing-key-file=service-accounts.key",
                 "--service-account-issuer=https://kubernetes.default.svc",
                 "--token-auth-file=tokens.csv",
+                "--audit-policy-file=audit.json",
+                "--audit-log-path=audit.log",
                 "--authorization-mode=RBAC",
                 // Pods need no token here, and the one Node is taken for ready: no controller looks after it.
                 "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",

@@ -6,8 +6,10 @@ pub mod certificates;
 pub mod cluster;
 mod control_plane;
 mod openbao;
+mod operator;
 pub mod ports;
 pub mod process;
 
 pub use control_plane::ControlPlane;
 pub use openbao::OpenBao;
+pub use operator::Operator;

@@ -1,9 +1,11 @@
 //! A real Vault-compatible server, in memory.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use leafseal_tests::peer;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::certificates::Identity;
@@ -12,14 +14,16 @@ use crate::process::Process;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// OpenBao in development mode: unsealed, with a known root token and `secret/` as KV version 2.
+/// OpenBao in development mode: unsealed, with a known root token and `secret/` as KV version 2. All it holds
+/// is gone when it is started again.
 #[derive(Debug)]
 pub struct OpenBao {
-    _server: Process,
+    server: Option<Process>,
+    program: PathBuf,
     port: u16,
     tls_port: u16,
     agent: ureq::Agent,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl OpenBao {
@@ -49,36 +53,69 @@ impl OpenBao {
         let program = peer("bao")?;
         let dir = tempfile::Builder::new().prefix("leafseal-bao-").tempdir().expect("there is a temporary folder");
         let [port, tls_port] = ports::free();
-        let mut args = vec![
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+        let agent = ureq::Agent::new_with_config(config.build());
+        let mut bao = Self { server: None, program, port, tls_port, agent, dir };
+        let write = |name: &str, text: &str| {
+            fs::write(bao.dir.path().join(name), text).expect("temporary folders can be written to");
+        };
+        let mut config =
+            json!({"audit": [{"type": "file", "path": "requests", "options": {"file_path": bao.audit()}}]});
+        if let Some(Identity { certificate, key }) = identity {
+            write("tls.crt", certificate);
+            write("tls.key", key);
+            let address = format!("127.0.0.1:{tls_port}");
+            config["listener"] =
+                json!([{"tcp": {"address": address, "tls_cert_file": "tls.crt", "tls_key_file": "tls.key"}}]);
+        }
+        write("config.json", &config.to_string());
+        bao.restart();
+        Some(bao)
+    }
+
+    /// Starts it again, empty, with the same address.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come up.
+    pub fn restart(&mut self) {
+        self.stop();
+        let home = self.dir.path().to_str().expect("temporary folders have plain names");
+        let args = [
             "server".to_owned(),
             "-dev".to_owned(),
             "-dev-no-store-token".to_owned(),
             format!("-dev-root-token-id={}", Self::ROOT),
-            format!("-dev-listen-address=127.0.0.1:{port}"),
+            format!("-dev-listen-address=127.0.0.1:{}", self.port),
+            "-config=config.json".to_owned(),
         ];
-        let home = dir.path().to_str().expect("temporary folders have plain names");
-        if let Some(Identity { certificate, key }) = identity {
-            let listener = format!(
-                "listener \"tcp\" {{\n address = \"127.0.0.1:{tls_port}\"\n tls_cert_file = \"{home}/tls.crt\"\n \
-                 tls_key_file = \"{home}/tls.key\"\n}}\n"
-            );
-            for (name, text) in [("tls.crt", certificate), ("tls.key", key), ("tls.hcl", &listener)] {
-                std::fs::write(dir.path().join(name), text).expect("temporary folders can be written to");
-            }
-            args.push(format!("-config={home}/tls.hcl"));
-        }
-        let mut server =
-            Process::start(dir.path(), "bao", &program, args, &[("HOME", home)]).expect("the program can be started");
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
-        let agent = ureq::Agent::new_with_config(config.build());
+        let server = Process::start(self.dir.path(), "bao", &self.program, args, &[("HOME", home)]);
+        let mut server = server.expect("the program can be started");
         let begun = Instant::now();
-        let health = format!("http://127.0.0.1:{port}/v1/sys/health");
-        while !agent.get(&health).call().is_ok_and(|it| it.status().is_success()) {
+        let health = format!("{}/v1/sys/health", self.address());
+        while !self.agent.get(&health).call().is_ok_and(|it| it.status().is_success()) {
             let fine = server.is_running() && begun.elapsed() < PATIENCE;
             assert!(fine, "OpenBao does not come up\n{}", server.last_lines());
             std::thread::sleep(Duration::from_millis(50));
         }
-        Some(Self { _server: server, port, tls_port, agent, _dir: dir })
+        self.server = Some(server);
+    }
+
+    /// Ends it: nobody answers at its address.
+    pub fn stop(&mut self) {
+        self.server = None;
+    }
+
+    /// Opens it after `sys/seal`.
+    ///
+    /// # Panics
+    ///
+    /// If it stays sealed.
+    pub fn unseal(&self) {
+        let log = self.server.as_ref().map(|it| fs::read_to_string(it.log()).unwrap_or_default()).unwrap_or_default();
+        let key = log.lines().rev().find_map(|it| it.strip_prefix("Unseal Key: ")).expect("it says its key");
+        let (_, answer) = self.ask("POST", "sys/unseal", Some(&json!({"key": key.trim()})));
+        assert_eq!(answer["sealed"], false, "{answer}");
     }
 
     /// The address, without a path.
@@ -91,21 +128,38 @@ impl OpenBao {
         format!("https://{name}:{}", self.tls_port)
     }
 
+    /// What it wrote down: one JSON object for each request and each answer, with values hashed.
+    pub fn audit(&self) -> PathBuf {
+        self.dir.path().join("audit.log")
+    }
+
+    /// Asks for anything as root. Returns the status and the answer, which is null where there is none.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("{}/v1/{path}", self.address()))
+            .header("X-Vault-Token", Self::ROOT)
+            .body(body.map(Value::to_string).unwrap_or_default())
+            .expect("this is a request");
+        let request = self.agent.configure_request(request).allow_non_standard_methods(true).build();
+        let mut answer = self.agent.run(request).expect("OpenBao answers");
+        let text = answer.body_mut().read_to_string().expect("the answer is text");
+        (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
     /// Writes `body` at `path` (`sys/auth/approle`, `secret/data/app`) as root. Returns the answer.
     ///
     /// # Panics
     ///
     /// If the server refuses.
     pub fn write(&self, path: &str, body: &Value) -> Value {
-        let mut answer = self
-            .agent
-            .post(format!("{}/v1/{path}", self.address()))
-            .header("X-Vault-Token", Self::ROOT)
-            .send_json(body)
-            .expect("OpenBao answers");
-        let text = answer.body_mut().read_to_string().expect("the answer is text");
-        assert!(answer.status().is_success(), "write {path}: {} {text}", answer.status());
-        serde_json::from_str(&text).unwrap_or(Value::Null)
+        let (status, answer) = self.ask("POST", path, Some(body));
+        assert!((200..300).contains(&status), "write {path}: {status} {answer}");
+        answer
     }
 
     /// Reads `path` as root. Returns `None` where there is nothing.
@@ -114,18 +168,9 @@ impl OpenBao {
     ///
     /// If the server refuses for another reason.
     pub fn read(&self, path: &str) -> Option<Value> {
-        let mut answer = self
-            .agent
-            .get(format!("{}/v1/{path}", self.address()))
-            .header("X-Vault-Token", Self::ROOT)
-            .call()
-            .expect("OpenBao answers");
-        if answer.status() == 404 {
-            return None;
-        }
-        let text = answer.body_mut().read_to_string().expect("the answer is text");
-        assert!(answer.status().is_success(), "read {path}: {} {text}", answer.status());
-        Some(serde_json::from_str(&text).expect("the answer is JSON"))
+        let (status, answer) = self.ask("GET", path, None);
+        assert!((200..300).contains(&status) || status == 404, "read {path}: {status} {answer}");
+        (status != 404).then_some(answer)
     }
 
     /// What the server counts, in the form of Prometheus.

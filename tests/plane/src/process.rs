@@ -76,9 +76,18 @@ impl Process {
     ///
     /// If it cannot be ended.
     pub fn kill(self) {
+        self.signal("-KILL");
+    }
+
+    /// Sends it a signal, spelt as `kill` wants it.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended already.
+    pub fn signal(&self, signal: &str) {
         let pid = std::fs::read_to_string(&self.pid).expect("a program that was started has a number");
-        let killed = Command::new("kill").args(["-9", pid.trim()]).status().expect("kill runs");
-        assert!(killed.success(), "{} has ended already", self.name);
+        let sent = Command::new("kill").args([signal, pid.trim()]).status().expect("kill runs");
+        assert!(sent.success(), "{} has ended already", self.name);
     }
 
     /// Where what it prints goes.

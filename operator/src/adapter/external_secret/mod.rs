@@ -28,8 +28,7 @@ use crate::api::external_secrets::{
     COULD_NOT_READ, COULD_NOT_UPDATE, CreationPolicy, DeletionPolicy, ExternalSecret, ExternalSecretSpec, UPDATE_FAILED,
 };
 use crate::digest;
-use crate::engine::apply::Refused;
-use crate::error::{Retry, Trouble};
+use crate::error::{Refused, Retry, Trouble};
 use crate::intent::{Intent, Owner, StoreRef, WhenMissing};
 use crate::plan::{self, Composed, Note};
 

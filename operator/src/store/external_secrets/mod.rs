@@ -15,7 +15,7 @@ use leafseal::provider::{Observer, SecretProvider, Validity};
 use serde_json::Value;
 
 use self::opening::{Failure, Opening};
-use super::{Attempt, Cluster, Opened};
+use super::{Attempt, Cluster, Opened, Part};
 use crate::api::external_secrets::{
     COULD_NOT_READ, FakeProvider, FakeValidation, SecretStoreSpec, SecretStoreStatus, UPDATE_FAILED, ready,
 };
@@ -92,6 +92,33 @@ pub async fn open(cluster: &dyn Cluster, store: &StoreRef, surroundings: &Surrou
         },
         made_from,
     }
+}
+
+/// The store that all readers of `store` share; `None` if each opens one of its own.
+pub fn shared(cluster: &dyn Cluster, store: &StoreRef) -> Option<StoreRef> {
+    let is_shared = store.kind != NAMESPACED
+        && !store.reader.is_empty()
+        && matches!(spec_of(cluster, store), Some(Ok(spec)) if !is_referent(&spec));
+    is_shared.then(|| StoreRef { reader: String::new(), ..store.clone() })
+}
+
+/// Whether the reader may use a store that it shares with others. Also says what was looked at.
+///
+/// # Errors
+///
+/// If the conditions of the store keep it out.
+pub async fn admit(
+    cluster: &dyn Cluster,
+    store: &StoreRef,
+    surroundings: &Surroundings,
+) -> (Vec<Part>, Result<(), Trouble>) {
+    let mut opening = Opening::new(cluster, store, surroundings);
+    let admitted = match spec_of(cluster, store) {
+        Some(Ok(spec)) => conditions::check(&mut opening, &spec).await,
+        // Opening says what is wrong with it.
+        _ => Ok(()),
+    };
+    (opening.into_parts(), admitted.map_err(|Failure(detail, retry)| unreadable(detail).retried(retry)))
 }
 
 /// Whether a store may be read from, as its object says. A store that is not ready is not asked, so

@@ -14,7 +14,7 @@ use crate::rights::{rights, table};
 
 /// What it may do to the objects of External Secrets.
 const EXTERNAL_SECRETS: &str = "
-    configmaps get
+    configmaps get list watch
     external-secrets.io/externalsecrets get list watch patch
     external-secrets.io/externalsecrets/status patch
     external-secrets.io/externalsecrets/finalizers update

@@ -1,0 +1,197 @@
+//! A control plane, OpenBao and the operator, as scenarios find them.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Client;
+use kube::api::{Api, PostParams};
+use leafseal_plane::certificates::Authority;
+use leafseal_plane::{ControlPlane, OpenBao, Operator};
+use serde_json::{Value, json};
+
+use crate::names::Names;
+use crate::objects::Objects;
+use crate::scenario::{OperatorStep, Server};
+
+/// What scenarios run in.
+pub(crate) struct World {
+    // The operator goes before what it talks to.
+    operator: Option<Operator>,
+    /// How it was started, if not as usual.
+    args: Vec<String>,
+    pub(crate) bao: OpenBao,
+    pub(crate) plane: ControlPlane,
+    pub(crate) client: Client,
+    reviewer: String,
+    vault_authority: String,
+}
+
+impl World {
+    /// Starts all of it. Without the programs, reports so and returns `None`.
+    pub(crate) async fn start() -> Option<Self> {
+        let authority = Authority::new("leafseal test Vault");
+        let identity = authority.issue("bao", &["127.0.0.1", "localhost"]);
+        let (plane, bao) = (ControlPlane::start().await?, OpenBao::start_with_tls(&identity)?);
+        Operator::install(&plane).await;
+        let client = plane.client().await;
+        let reviewer = reviewer(&client).await;
+        let operator = Some(Operator::start(&plane, &[]).await);
+        let world =
+            Self { operator, args: Vec::new(), bao, plane, client, reviewer, vault_authority: authority.certificate() };
+        world.furnish();
+        Some(world)
+    }
+
+    /// What both specifications' harnesses ask for (external-secrets.md 7.0, vault-secrets-and-reloader.md E.0).
+    /// Each mount with KV has a policy of its name that may read it.
+    pub(crate) fn furnish(&self) {
+        let bao = &self.bao;
+        for (mount, version) in [("kv", "2"), ("team/kv", "2"), ("kv1", "1"), ("kv2", "2")] {
+            bao.write(&format!("sys/mounts/{mount}"), &json!({"type": "kv", "options": {"version": version}}));
+        }
+        bao.write("sys/auth/approle", &json!({"type": "approle"}));
+        bao.write("sys/auth/userpass", &json!({"type": "userpass"}));
+        bao.write("sys/auth/k8s", &json!({"type": "kubernetes"}));
+        bao.write("auth/k8s/config", &self.kubernetes());
+        let key = fs::read_to_string(self.plane.folder().join("service-accounts.pub")).expect("the plane has a key");
+        bao.write("sys/auth/jwt", &json!({"type": "jwt"}));
+        bao.write("auth/jwt/config", &json!({"jwt_validation_pubkeys": [key]}));
+        let read = "{ capabilities = [\"read\", \"list\"] }";
+        let mounts = ["secret", "kv", "team/kv", "kv1", "kv2"].map(|it| format!("path \"{it}/*\" {read}"));
+        bao.write("sys/policies/acl/reader", &json!({"policy": mounts.join("\n")}));
+    }
+
+    /// The configuration of an auth method `kubernetes` for this plane.
+    fn kubernetes(&self) -> Value {
+        json!({
+            "kubernetes_host": self.plane.server(), "kubernetes_ca_cert": self.authority(),
+            "token_reviewer_jwt": self.reviewer, "disable_iss_validation": true,
+        })
+    }
+
+    fn authority(&self) -> String {
+        fs::read_to_string(self.plane.authority()).expect("the plane has an authority")
+    }
+
+    /// What a scenario may call by name.
+    pub(crate) fn names(&self, namespace: &str, version: &str) -> Names {
+        let mut names = Names::default();
+        names.set("NS", namespace);
+        names.set("V", version);
+        names.set("VAULT", self.bao.address());
+        names.set("VAULT_TLS", self.bao.tls_address("localhost"));
+        names.set("VAULT_CA", self.vault_authority.clone());
+        names.set("VAULT_CA_BASE64", base64_simd::STANDARD.encode_to_string(&self.vault_authority));
+        names.set("SYSTEM", Operator::NAMESPACE);
+        names.set("KUBERNETES", self.kubernetes());
+        names.set("SERVER", self.plane.server());
+        names.set("CA", self.authority());
+        names
+    }
+
+    /// A client of all objects.
+    pub(crate) fn objects(&self, namespace: &str, version: &str) -> Objects {
+        Objects { client: self.client.clone(), namespace: namespace.to_owned(), version: version.to_owned() }
+    }
+
+    /// Where a server writes down what it is asked.
+    pub(crate) fn audit(&self, of: Server) -> std::path::PathBuf {
+        match of {
+            Server::Vault => self.bao.audit(),
+            Server::Cluster => self.plane.audit(),
+        }
+    }
+
+    /// Where the operator's log is.
+    pub(crate) fn log(&self) -> std::path::PathBuf {
+        self.plane.folder().join("leafseal-operator.log")
+    }
+
+    /// The operator's metrics; nothing while it does not run.
+    pub(crate) fn metrics(&self) -> String {
+        self.operator.as_ref().map(Operator::metrics).unwrap_or_default()
+    }
+
+    /// Starts, ends or kills the operator.
+    pub(crate) async fn operate(&mut self, step: OperatorStep) -> Result<(), String> {
+        match step {
+            OperatorStep::Start(args) => {
+                self.operator = None;
+                self.operator = Some(Operator::start(&self.plane, &args).await);
+                self.args = args;
+            }
+            OperatorStep::Stop => self.operator = None,
+            OperatorStep::Kill => self.operator.take().ok_or("the operator does not run")?.kill(),
+            OperatorStep::Restart => {
+                self.operator = None;
+                self.operator = Some(Operator::start(&self.plane, &self.args).await);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the world as it was at first, for the next scenario.
+    pub(crate) async fn tidy(&mut self, was_bao_touched: bool) {
+        if was_bao_touched {
+            self.bao.restart();
+            self.furnish();
+        }
+        // A scenario may have changed definitions.
+        Operator::install(&self.plane).await;
+        if self.operator.is_none() || !self.args.is_empty() {
+            self.args.clear();
+            self.operator = None;
+            self.operator = Some(Operator::start(&self.plane, &[]).await);
+        }
+    }
+}
+
+/// A ServiceAccount whose tokens may ask whose tokens others are.
+async fn reviewer(client: &Client) -> String {
+    let objects = Objects { client: client.clone(), namespace: "default".to_owned(), version: String::new() };
+    for object in [
+        json!({"kind": "ServiceAccount", "metadata": {"name": "reviewer"}}),
+        json!({
+            "kind": "ClusterRoleBinding", "metadata": {"name": "reviewer"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:auth-delegator"},
+            "subjects": [{"kind": "ServiceAccount", "name": "reviewer", "namespace": "default"}],
+        }),
+    ] {
+        objects.apply(object).await.expect("the plane takes it");
+    }
+    token(client, "default", "reviewer", &[]).await.expect("the account is there")
+}
+
+/// A token of a ServiceAccount.
+pub(crate) async fn token(
+    client: &Client,
+    namespace: &str,
+    account: &str,
+    audiences: &[String],
+) -> Result<String, String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    let spec = TokenRequestSpec { audiences: audiences.to_vec(), ..TokenRequestSpec::default() };
+    let request = TokenRequest { spec, ..TokenRequest::default() };
+    let answer = accounts.create_token_request(account, &PostParams::default(), &request).await;
+    let status = answer.map_err(|error| error.to_string())?.status;
+    status.map(|it| it.token).ok_or_else(|| "the API server gives no token".to_owned())
+}
+
+/// How long a file is.
+pub(crate) fn length(file: &Path) -> u64 {
+    fs::metadata(file).map_or(0, |it| it.len())
+}
+
+/// What was written to a file after its first `offset` bytes; all of it if it has become shorter.
+pub(crate) fn written_after(file: &Path, offset: u64) -> String {
+    let offset = if length(file) < offset { 0 } else { offset };
+    let mut text = Vec::new();
+    if let Ok(mut file) = File::open(file) {
+        let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_to_end(&mut text));
+        read.expect("a log can be read");
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
