@@ -2,6 +2,7 @@
 //! and the same words to the same object count up instead of standing there twice.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -147,8 +148,8 @@ struct Worker {
     metrics: Metrics,
     form: Form,
     told: mpsc::Receiver<Told>,
-    records: HashMap<Told, Record>,
-    due: VecDeque<Told>,
+    records: HashMap<Arc<Told>, Record>,
+    due: VecDeque<Arc<Told>>,
     pace: Pace,
     n_made: u64,
 }
@@ -192,6 +193,10 @@ impl Worker {
                 return;
             }
         }
+        let told = match self.records.get_key_value(&told) {
+            Some((known, _)) => known.clone(),
+            None => Arc::new(told),
+        };
         let record = self.records.entry(told.clone()).or_insert(fresh);
         if record.since.elapsed() >= WINDOW && !record.waits {
             *record = Record { event: None, count: 0, first: now, last: now, since: Instant::now(), waits: false };
@@ -203,7 +208,7 @@ impl Worker {
         }
     }
 
-    async fn publish(&mut self, told: Told) {
+    async fn publish(&mut self, told: Arc<Told>) {
         let answer = match tokio::time::timeout(PATIENCE, self.write(&told)).await {
             Ok(it) => it,
             Err(_) => Err("the API server does not answer".to_owned()),

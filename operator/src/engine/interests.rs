@@ -1,7 +1,7 @@
 //! Who has to look again when something changes.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::store::Part;
 
@@ -9,10 +9,11 @@ use crate::store::Part;
 #[derive(Debug, Default)]
 pub struct Interests(RwLock<Index>);
 
+/// Each name is held once: there are many, and each is in several places.
 #[derive(Debug, Default)]
 struct Index {
-    parts: HashMap<Part, HashSet<Part>>,
-    whose: HashMap<Part, Vec<Part>>,
+    parts: HashMap<Arc<Part>, HashSet<Arc<Part>>>,
+    whose: HashMap<Arc<Part>, Box<[Arc<Part>]>>,
 }
 
 impl Interests {
@@ -21,16 +22,19 @@ impl Interests {
         parts.sort();
         parts.dedup();
         let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if index.whose.get(who) == Some(&parts) {
+        if index.whose.get(who).is_some_and(|it| it.iter().map(Arc::as_ref).eq(&parts)) {
             return;
         }
         index.remove(who);
+        if parts.is_empty() {
+            return;
+        }
+        let who = Arc::new(who.clone());
+        let parts: Box<[Arc<Part>]> = parts.into_iter().map(|it| index.name(it)).collect();
         for part in &parts {
             index.parts.entry(part.clone()).or_default().insert(who.clone());
         }
-        if !parts.is_empty() {
-            index.whose.insert(who.clone(), parts);
-        }
+        index.whose.insert(who, parts);
     }
 
     /// Forgets `who`.
@@ -41,7 +45,7 @@ impl Interests {
     /// Those that depend on `part`.
     pub fn of(&self, part: &Part) -> Vec<Part> {
         let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        index.parts.get(part).into_iter().flatten().cloned().collect()
+        index.parts.get(part).into_iter().flatten().map(|it| Part::clone(it)).collect()
     }
 
     /// True if anybody depends on `part`.
@@ -51,8 +55,12 @@ impl Interests {
 }
 
 impl Index {
+    fn name(&self, part: Part) -> Arc<Part> {
+        self.parts.get_key_value(&part).map_or_else(|| Arc::new(part), |(known, _)| known.clone())
+    }
+
     fn remove(&mut self, who: &Part) {
-        for part in self.whose.remove(who).into_iter().flatten() {
+        for part in self.whose.remove(who).unwrap_or_default() {
             if let Some(those) = self.parts.get_mut(&part) {
                 those.remove(who);
                 if those.is_empty() {

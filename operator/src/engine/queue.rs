@@ -22,6 +22,10 @@ pub struct Job<K> {
     pub key: K,
     /// When it was last asked for: what was read before that may be out of date.
     pub asked: Instant,
+    /// True if nobody asked for more than a [glance](Queue::glance).
+    pub is_glance: bool,
+    /// When it was due, had nobody asked for a glance.
+    pub otherwise: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -38,6 +42,8 @@ struct Entry {
     at: Option<(Instant, u64)>,
     asked: Instant,
     is_running: bool,
+    is_glance: bool,
+    otherwise: Option<Instant>,
 }
 
 impl<K: Clone + Eq + Hash> Default for Queue<K> {
@@ -58,7 +64,15 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     /// Asks for `key` in a while, if it is not due earlier.
     pub fn push_after(&self, key: K, wait: Duration) {
         let now = Instant::now();
-        self.state().ask(key, now, now + wait);
+        self.state().ask(key, now, now + wait, false);
+        self.changed.notify_one();
+    }
+
+    /// Asks for a glance at `key` as soon as possible: something was touched that it may have touched itself.
+    /// If that is all there was, whoever gets the job goes on waiting until it is due [otherwise](Job::otherwise).
+    pub fn glance(&self, key: K) {
+        let now = Instant::now();
+        self.state().ask(key, now, now, true);
         self.changed.notify_one();
     }
 
@@ -91,6 +105,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         let was_asked = match state.entries.get_mut(key) {
             Some(entry) => {
                 entry.is_running = false;
+                entry.otherwise = again.map(|wait| now + wait).filter(|_| entry.is_glance);
                 entry.at
             }
             None => None,
@@ -99,7 +114,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             (Some(at), _) => {
                 state.due.insert(at, key.clone());
             }
-            (None, Some(wait)) => state.ask(key.clone(), now, now + wait),
+            (None, Some(wait)) => state.ask(key.clone(), now, now + wait, false),
             (None, None) => _ = state.entries.remove(key),
         }
         drop(state);
@@ -132,18 +147,32 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash> State<K> {
-    fn ask(&mut self, key: K, now: Instant, at: Instant) {
+    fn ask(&mut self, key: K, now: Instant, at: Instant, is_glance: bool) {
         self.n_asked += 1;
         let place = (at, self.n_asked);
-        let entry = self.entries.entry(key.clone()).or_insert(Entry { at: None, asked: now, is_running: false });
+        let entry = self.entries.entry(key.clone()).or_insert(Entry {
+            at: None,
+            asked: now,
+            is_running: false,
+            is_glance,
+            otherwise: None,
+        });
         if at <= now {
             entry.asked = now;
         }
         match entry.at {
-            Some(earlier) if earlier <= place => return,
-            Some(later) => _ = self.due.remove(&later),
+            Some(earlier) if earlier <= place => {
+                // Whoever looks in earnest says anew when it is due.
+                entry.is_glance &= is_glance || at > now;
+                return;
+            }
+            Some(later) => {
+                self.due.remove(&later);
+                entry.otherwise = Some(later.0).filter(|_| is_glance);
+            }
             None => {}
         }
+        entry.is_glance = is_glance;
         entry.at = Some(place);
         // What runs is put in line when it is done.
         if !entry.is_running {
@@ -162,7 +191,8 @@ impl<K: Clone + Eq + Hash> State<K> {
                 entry.is_running = true;
                 // A timer asks when it runs out.
                 let asked = entry.asked.max(at);
-                Ok(Job { key, asked })
+                let (is_glance, otherwise) = (entry.is_glance, entry.otherwise.take());
+                Ok(Job { key, asked, is_glance, otherwise })
             }
             Some(first) => Err(Some(first.key().0)),
             None => Err(None),
@@ -219,6 +249,31 @@ mod tests {
         queue.push_after("b", 5 * SECOND);
         queue.forget(&"b");
         assert_eq!(next(&queue).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_glance_moves_nothing() {
+        let queue = Queue::default();
+        let begun = Instant::now();
+        queue.push_after("a", 60 * SECOND);
+        queue.glance("a");
+        let job = queue.next().await;
+        assert_eq!((job.is_glance, job.otherwise), (true, Some(begun + 60 * SECOND)));
+        // Asked for while it runs; it says when it is due.
+        queue.glance("a");
+        queue.done(&"a", Some(30 * SECOND));
+        let job = queue.next().await;
+        assert_eq!((job.is_glance, job.otherwise), (true, Some(begun + 30 * SECOND)));
+        queue.done(&"a", None);
+        // Somebody asks for more, before or after.
+        for asks in [[true, false], [false, true]] {
+            asks.into_iter().for_each(|it| if it { queue.glance("a") } else { queue.push("a") });
+            assert!(!queue.next().await.is_glance, "{asks:?}");
+            queue.done(&"a", None);
+        }
+        // A timer that runs out asks for all of it.
+        queue.push_after("a", SECOND);
+        assert!(!queue.next().await.is_glance);
     }
 
     #[tokio::test(start_paused = true)]

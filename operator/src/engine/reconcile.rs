@@ -75,7 +75,7 @@ where
     let (began, timer) = (Timestamp::now(), Instant::now());
     let (intent, looked) = match A::intent(&object, owner.clone(), &world.terms()) {
         Ok(intent) => {
-            let looked = look::<A>(world, &object, &intent, job.asked, turn).await;
+            let looked = look::<A>(world, &object, &intent, job, turn).await;
             (Some(intent), looked)
         }
         Err(trouble) => (None, Err(trouble)),
@@ -141,7 +141,7 @@ async fn look<A>(
     world: &World,
     object: &Object<A::Kind>,
     intent: &Intent,
-    asked: Instant,
+    job: &Job<Part>,
     turn: &mut Turn,
 ) -> Result<Look, Trouble>
 where
@@ -152,9 +152,14 @@ where
     let at: Place = (intent.target.namespace.clone(), intent.target.name.clone());
     let mut interests = interests_of::<A>(object, intent, &at);
     world.interests.set(&who, interests.clone());
+    world.kept.expect(&who, &at);
 
     let terms = world.terms();
     let mut seen = observe(world, &who, &at).await?;
+    if let (true, Seen::AsKept(Kept { wanted: Some(_), .. })) = (job.is_glance, &seen) {
+        // It was our own write.
+        return Ok(Look::NotDue(job.otherwise.map(|it| it.saturating_duration_since(Instant::now()))));
+    }
     let in_step = match &seen {
         Seen::AsKept(_) => true,
         Seen::Absent => A::is_in_step(object, intent, None, &terms),
@@ -193,7 +198,7 @@ where
     let Some(places) = world.lanes.enter(&who, adapter::stores(intent).iter().map(store_part).collect()) else {
         return Ok(Look::InLine);
     };
-    let reading = async { tokio::join!(fetch(world, &intent.reads, &opened, asked), read_around(world, &around)) };
+    let reading = async { tokio::join!(fetch(world, &intent.reads, &opened, job.asked), read_around(world, &around)) };
     let reading = turn.lend(reading).await;
     drop(places);
     world.call();

@@ -1,9 +1,9 @@
 //! What is known of the Secrets of the cluster: that they are there, and of those that matter which
 //! version they have. Never what they hold.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Secret;
@@ -49,13 +49,28 @@ struct State {
     hasher: RandomState,
     /// Digests of the names of all Secrets that are there.
     names: HashSet<u64>,
-    marks: HashMap<Place, Mark>,
-    /// By owner label: who has which Secrets, with their UIDs.
-    owned: HashMap<String, BTreeMap<Place, String>>,
-    owners: HashMap<Place, String>,
+    /// Those that matter or carry the label of an owner.
+    known: HashMap<Arc<Place>, Known>,
+    /// By owner label: who has which Secrets.
+    owned: HashMap<Arc<str>, Vec<Arc<Place>>>,
     /// Where Secrets may not be listed or watched: there, what is known may be out of date.
     blind: HashSet<Scope>,
     n_missing: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    uid: Box<str>,
+    /// `None` if it does not matter.
+    version: Option<Box<str>>,
+    owner: Option<Arc<str>>,
+}
+
+impl Known {
+    fn mark(&self) -> Option<Mark> {
+        let version = self.version.as_deref()?.to_owned();
+        Some(Mark { uid: self.uid.as_ref().to_owned(), version })
+    }
 }
 
 impl Default for Secrets {
@@ -75,9 +90,9 @@ impl Secrets {
     /// What is known of a Secret.
     pub fn sight(&self, at: &Place) -> Sight {
         let state = self.state();
-        match state.marks.get(at) {
+        match state.known.get(at).and_then(Known::mark) {
             _ if state.is_blind(at) => Sight::Present,
-            Some(mark) => Sight::Marked(mark.clone()),
+            Some(mark) => Sight::Marked(mark),
             None if state.names.contains(&state.digest(at)) => Sight::Present,
             None => Sight::Absent,
         }
@@ -87,7 +102,8 @@ impl Secrets {
     pub fn owned(&self, namespace: &str, owner: &str) -> Vec<(String, String)> {
         let state = self.state();
         let theirs = state.owned.get(owner).into_iter().flatten();
-        theirs.filter(|(at, _)| at.0 == namespace).map(|(at, uid)| (at.1.clone(), uid.clone())).collect()
+        let uid = |at: &Arc<Place>| state.known.get(at).map(|it| it.uid.as_ref().to_owned()).unwrap_or_default();
+        theirs.filter(|at| at.0 == namespace).map(|at| (at.1.clone(), uid(at))).collect()
     }
 
     /// Learns a Secret from an answer of the API server.
@@ -105,7 +121,9 @@ impl Secrets {
         let mut state = self.state();
         let digest = state.digest(at);
         state.names.insert(digest);
-        state.marks.remove(at);
+        if let Some(known) = state.known.get_mut(at) {
+            known.version = None;
+        }
     }
 
     /// Follows the Secrets of the cluster, or of some namespaces. `is_wanted` says of which the version
@@ -216,36 +234,38 @@ impl State {
     /// Learns of a Secret; `false` if that is no news.
     fn apply(&mut self, metadata: &ObjectMeta, is_wanted: bool) -> bool {
         let at = (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default());
-        let mark = Mark {
-            uid: metadata.uid.clone().unwrap_or_default(),
-            version: metadata.resource_version.clone().unwrap_or_default(),
-        };
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        let version = metadata.resource_version.as_deref().unwrap_or_default();
+        let held = self.known.get(&at);
         // The answer to a write is often here before the watch tells of what was before it.
-        if self.marks.get(&at).is_some_and(|it| it.uid == mark.uid && !is_later(&mark.version, &it.version)) {
+        let is_newer = |it: &str| is_later(version, it);
+        if held.is_some_and(|it| &*it.uid == uid && it.version.as_deref().is_some_and(|it| !is_newer(it))) {
             return false;
         }
         self.names.insert(self.digest(&at));
         let labels = metadata.labels.as_ref();
         let owner = OWNER_LABELS.iter().find_map(|it| labels?.get(*it));
-        if self.owners.get(&at) != owner {
-            self.disown(&at);
+        self.forget(&at);
+        if !is_wanted && owner.is_none() {
+            return true;
         }
-        if let Some(owner) = owner {
-            self.owners.insert(at.clone(), owner.clone());
-            self.owned.entry(owner.clone()).or_default().insert(at.clone(), mark.uid.clone());
+        let at = Arc::new(at);
+        let owner: Option<Arc<str>> = owner.map(|it| match self.owned.get_key_value(it.as_str()) {
+            Some((known, _)) => known.clone(),
+            None => it.as_str().into(),
+        });
+        if let Some(owner) = &owner {
+            self.owned.entry(owner.clone()).or_insert_with(|| Vec::with_capacity(1)).push(at.clone());
         }
-        if is_wanted {
-            self.marks.insert(at, mark);
-        } else {
-            self.marks.remove(&at);
-        }
+        self.known.insert(at, Known { uid: uid.into(), version: is_wanted.then(|| version.into()), owner });
         true
     }
 
     /// A list ended that had `listed` of those that matter and `names` of all. Returns what is gone.
     fn end_list(&mut self, scope: &Scope, listed: HashSet<Place>, names: HashSet<u64>) -> Vec<Place> {
         let in_scope = |it: &&Place| scope.as_ref().is_none_or(|scope| it.0 == *scope);
-        let gone: Vec<Place> = self.marks.keys().filter(in_scope).filter(|it| !listed.contains(*it)).cloned().collect();
+        let marked = self.known.iter().filter(|(_, it)| it.version.is_some()).map(|(at, _)| &**at);
+        let gone: Vec<Place> = marked.filter(in_scope).filter(|it| !listed.contains(*it)).cloned().collect();
         for at in &gone {
             self.remove(at);
         }
@@ -259,7 +279,7 @@ impl State {
     /// Learns that a Secret was deleted; `false` if there is another of its name by now.
     fn delete(&mut self, at: &Place, metadata: &ObjectMeta) -> bool {
         let uid = metadata.uid.as_deref().unwrap_or_default();
-        if self.marks.get(at).is_some_and(|it| it.uid != uid) {
+        if self.known.get(at).is_some_and(|it| it.version.is_some() && &*it.uid != uid) {
             return false;
         }
         self.remove(at);
@@ -269,14 +289,14 @@ impl State {
     fn remove(&mut self, at: &Place) {
         let digest = self.digest(at);
         self.names.remove(&digest);
-        self.marks.remove(at);
-        self.disown(at);
+        self.forget(at);
     }
 
-    fn disown(&mut self, at: &Place) {
-        let Some(owner) = self.owners.remove(at) else { return };
+    /// Forgets what is known of a Secret beyond its being there.
+    fn forget(&mut self, at: &Place) {
+        let Some(owner) = self.known.remove(at).and_then(|it| it.owner) else { return };
         if let Some(those) = self.owned.get_mut(&owner) {
-            those.remove(at);
+            those.retain(|it| **it != *at);
             if those.is_empty() {
                 self.owned.remove(&owner);
             }

@@ -118,6 +118,22 @@ impl Ledger {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(who).cloned()
     }
 
+    /// Remembers which Secret is the target of `who`, whatever state it is in.
+    pub fn expect(&self, who: &Part, at: &Place) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.get(who).is_none_or(|it| it.at != *at) {
+            // No Secret has this version.
+            entries.insert(who.clone(), Kept { at: at.clone(), version: String::new(), wanted: None });
+        }
+    }
+
+    /// True if `part` is the target of `who`.
+    pub fn is_target(&self, who: &Part, part: &Part) -> bool {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = entries.get(who).map(|it| &it.at);
+        part.kind == "Secret" && at.is_some_and(|(namespace, name)| (namespace, name) == (&part.namespace, &part.name))
+    }
+
     /// Remembers it.
     pub fn keep(&self, who: &Part, kept: Kept) {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(who.clone(), kept);
@@ -242,10 +258,14 @@ impl World {
         self.wake(part);
     }
 
-    /// Asks all others who depend on `part` to look again.
+    /// Asks all others who depend on `part` to look again. Those who keep it may have touched it themselves:
+    /// watches often tell of a write before its answer is there.
     pub fn wake(&self, part: &Part) {
         for who in self.interests.of(part).into_iter().filter(|it| it != part) {
-            self.queue.push(who);
+            match self.kept.is_target(&who, part) {
+                true => self.queue.glance(who),
+                false => self.queue.push(who),
+            }
         }
     }
 

@@ -98,11 +98,6 @@ impl Asked {
         self.0.iter().filter(|(what, _)| matches(what)).map(|(_, n)| n).sum()
     }
 
-    /// How many events were written.
-    pub(super) fn events(&self) -> u64 {
-        self.count(|it| it.ends_with(" events"))
-    }
-
     /// In words, for each of `n` objects.
     pub(super) fn each(&self, n: usize) -> String {
         let words = self.0.iter().map(|(what, count)| match *count as f64 / n as f64 {
@@ -117,4 +112,9 @@ impl Asked {
 pub(super) fn is_write(what: &str) -> bool {
     ["POST ", "PUT ", "PATCH ", "DELETE ", "DELETECOLLECTION "].iter().any(|it| what.starts_with(it))
         && !["tokenreviews", "/token"].iter().any(|it| what.contains(it))
+}
+
+/// True for events that are written.
+pub(super) fn is_event(what: &str) -> bool {
+    is_write(what) && what.contains(" events")
 }

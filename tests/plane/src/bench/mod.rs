@@ -11,7 +11,7 @@ mod site;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use meters::{Asked, cpu, is_write, memory};
+use meters::{Asked, cpu, is_event, is_write, memory};
 use program::{Program, Running};
 use site::{Asks, Site};
 
@@ -86,8 +86,8 @@ enum Figure {
 /// How long a restart is watched.
 const AFTER_RESTART: Duration = Duration::from_secs(8);
 
-/// How long events may go on to be written.
-const EVENTS: Duration = Duration::from_secs(180);
+/// How long an operator may take to come to rest.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What a benchmark was asked for.
 #[derive(Debug)]
@@ -203,7 +203,7 @@ impl Bench<'_> {
             (Figure::QuietMemory, quiet.memory.0),
         ]);
         site.slow_down(NAMESPACE, Asks::External, n).await;
-        tokio::time::sleep(AFTER_RESTART).await;
+        self.settle(&site, is_write).await;
         drop(running);
 
         let asked = Counts::of(&site).await;
@@ -288,17 +288,7 @@ impl Bench<'_> {
     /// As long as it takes until each object was refreshed once, when nothing has changed and all events of
     /// before are written.
     async fn quiet(&self, site: &Site, running: &Running, n: usize) -> Measured {
-        let mut asked = Counts::of(site).await;
-        let patience = Instant::now();
-        while patience.elapsed() < EVENTS {
-            tokio::time::sleep(Duration::from_secs(5)).await;
-            let now = Counts::of(site).await;
-            let n_events = now.0.since(&asked.0).events();
-            asked = now;
-            if n_events == 0 {
-                break;
-            }
-        }
+        let asked = self.settle(site, is_event).await;
         let (used, begun) = (cpu(running.pid), Instant::now());
         // Refreshes come late by up to five percent.
         tokio::time::sleep(self.options.interval.mul_f64(1.025)).await;
@@ -306,6 +296,21 @@ impl Bench<'_> {
         let (api, vault) = Counts::of(site).await.since(&asked);
         self.say("quiet", &format!("API: {}; Vault: {}", api.each(n), vault.each(n)));
         Measured { took, cpu, memory, api, vault }
+    }
+
+    /// Waits until the API server is not asked any more for what matches.
+    async fn settle(&self, site: &Site, matches: fn(&str) -> bool) -> Counts {
+        let mut asked = Counts::of(site).await;
+        let begun = Instant::now();
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let now = Counts::of(site).await;
+            let n_new = now.0.since(&asked.0).count(matches);
+            asked = now;
+            if n_new == 0 || begun.elapsed() > PATIENCE {
+                return asked;
+            }
+        }
     }
 
     /// How much more it took than the floor.
