@@ -310,7 +310,7 @@ impl Worker {
                     reporting_controller: Some(told.component.clone()),
                     reporting_instance: Some(self.instance.clone()),
                     // What was told again before it was written.
-                    series: (count > 1).then(|| EventSeries { count, last_observed_time: MicroTime(last) }),
+                    series: (count > 1).then_some(EventSeries { count, last_observed_time: MicroTime(last) }),
                     type_: class,
                     ..Event::default()
                 };
