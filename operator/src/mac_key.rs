@@ -68,7 +68,7 @@ pub const OWED: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 /// What of a recorded MAC can be compared with: `None` if it was made with a key that is lost.
 ///
 /// A MAC of another key is told by its not fitting a target that was last written before the key was
-/// made. Nothing restarts then: the object counts as never synced (spec section A.15, 2).
+/// made, or in the same second. Nothing restarts then: the object counts as never synced (spec section A.15, 2).
 pub fn trusted(recorded: Option<&str>, target: Option<&Secret>, key: &MacKey) -> Option<String> {
     let recorded = recorded.filter(|it| !it.is_empty())?;
     let is_older = |target: &Secret| {
@@ -132,7 +132,7 @@ mod tests {
             (fits.as_str(), Some(50), true),
             (&fits, Some(150), true),
             ("b3RoZXI=", Some(50), false),
-            ("b3RoZXI=", Some(100), true),
+            ("b3RoZXI=", Some(100), false),
             ("b3RoZXI=", Some(150), true),
             ("b3RoZXI=", None, true),
             (OWED, Some(50), true),

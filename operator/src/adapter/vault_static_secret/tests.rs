@@ -172,8 +172,9 @@ fn objects_are_read_at_times_of_their_own() {
         })
         .collect();
     waits.sort_by(f64::total_cmp);
-    assert!(waits[0] >= 24.0 && waits[299] <= 27.0);
-    assert!(waits[299] - waits[0] > 2.5, "they are spread");
+    // A refresh may come a twentieth late.
+    assert!(waits[0] >= 24.0 && waits[299] * 1.05 <= 27.0);
+    assert!(waits[299] - waits[0] > 1.5, "they are spread");
     assert_eq!(StaticSecret::first_look(&object, &intent), Duration::ZERO, "nothing says that it is ready");
     object.status.conditions = vec![crate::api::vault_secrets::Condition {
         kind: "Ready".into(),
