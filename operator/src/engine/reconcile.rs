@@ -75,7 +75,11 @@ where
     let (began, timer) = (Timestamp::now(), Instant::now());
     let (intent, looked) = match A::intent(&object, owner.clone(), &world.terms()) {
         Ok(intent) => {
-            let looked = look::<A>(world, &object, &intent, job, turn).await;
+            let is_told = world.take_due(who);
+            let looked = look::<A>(world, &object, &intent, is_told, job, turn).await;
+            if is_told && !matches!(looked, Ok(Look::Done(..))) {
+                world.put_due(who);
+            }
             (Some(intent), looked)
         }
         Err(trouble) => (None, Err(trouble)),
@@ -141,6 +145,7 @@ async fn look<A>(
     world: &World,
     object: &Object<A::Kind>,
     intent: &Intent,
+    is_told: bool,
     job: &Job<Part>,
     turn: &mut Turn,
 ) -> Result<Look, Trouble>
@@ -152,11 +157,12 @@ where
     let at: Place = (intent.target.namespace.clone(), intent.target.name.clone());
     let mut interests = interests_of::<A>(object, intent, &at);
     world.interests.set(&who, interests.clone());
+    world.contents.set(&who, around_parts::<A>(object));
     world.kept.expect(&who, &at);
 
     let terms = world.terms();
     let mut seen = observe(world, &who, &at).await?;
-    if let (true, Seen::AsKept(Kept { wanted: Some(_), .. })) = (job.is_glance, &seen) {
+    if let (true, Seen::AsKept(Kept { wanted: Some(_), .. })) = (job.is_glance && !is_told, &seen) {
         // It was our own write.
         return Ok(Look::NotDue(job.otherwise.map(|it| it.saturating_duration_since(Instant::now()))));
     }
@@ -165,7 +171,7 @@ where
         Seen::Absent => A::is_in_step(object, intent, None, &terms),
         Seen::Read(secret) => A::is_in_step(object, intent, Some(secret), &terms),
     };
-    if !A::is_due(object, intent, in_step, Timestamp::now()) {
+    if !is_told && !A::is_due(object, intent, in_step, Timestamp::now()) {
         if let (true, Seen::Read(secret)) = (in_step, &seen) {
             let version = secret.metadata.resource_version.clone().unwrap_or_default();
             world.kept.keep(&who, Kept { at, version, wanted: None });
@@ -459,15 +465,21 @@ async fn read_around(world: &World, refs: &[AroundRef]) -> Result<Around, Troubl
 
 /// Everything whose change concerns an object, before its stores are open.
 fn interests_of<A: Adapter>(object: &Object<A::Kind>, intent: &Intent, target: &Place) -> Vec<Part> {
-    let part = |kind, namespace: &str, name: &str| Part { kind, namespace: namespace.into(), name: name.into() };
-    let mut parts = vec![part("Secret", &target.0, &target.1)];
-    parts.extend(A::around(object).iter().map(|it| match it {
+    let mut parts = vec![Part { kind: "Secret", namespace: target.0.clone(), name: target.1.clone() }];
+    parts.extend(around_parts::<A>(object));
+    parts.extend(adapter::stores(intent).iter().map(store_part));
+    parts
+}
+
+/// What its content is made of besides what stores hold.
+fn around_parts<A: Adapter>(object: &Object<A::Kind>) -> Vec<Part> {
+    let part = |kind, namespace: String, name: String| Part { kind, namespace, name };
+    let each = A::around(object).into_iter().map(|it| match it {
         AroundRef::ConfigMap(namespace, name) => part("ConfigMap", namespace, name),
         AroundRef::Secret(namespace, name) => part("Secret", namespace, name),
         AroundRef::Transformation(namespace, name) => part("SecretTransformation", namespace, name),
-    }));
-    parts.extend(adapter::stores(intent).iter().map(store_part));
-    parts
+    });
+    each.collect()
 }
 
 fn store_part(at: &StoreRef) -> Part {

@@ -66,6 +66,9 @@ pub struct World {
     pub secrets: Secrets,
     /// Who depends on what.
     pub interests: Interests,
+    /// Whose content is made of what: of the sources of templates, of the documents that a store holds.
+    pub contents: Interests,
+    due: Mutex<HashSet<Part>>,
     /// What is to be looked at.
     pub queue: Queue<Part>,
     /// How many objects are worked on at once.
@@ -168,6 +171,8 @@ impl World {
             mirrors,
             secrets: Secrets::default(),
             interests: Interests::default(),
+            contents: Interests::default(),
+            due: Mutex::default(),
             queue: Queue::default(),
             turns: Turns::new(context.settings.concurrency.get(), context.stop.clone()),
             lanes: Lanes::new(context.settings.vault_concurrency.get()),
@@ -255,7 +260,27 @@ impl World {
     /// look again.
     pub fn tell(&self, part: &Part) {
         self.stores.changed(part);
+        for who in self.contents.of(part) {
+            // Who reads from a store that holds it, or has it in the content itself.
+            let readers = self.interests.of(&who);
+            let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+            for reader in readers.into_iter().chain([who]) {
+                due.insert(reader.clone());
+                self.queue.push(reader);
+            }
+        }
         self.wake(part);
+    }
+
+    /// True once after something changed that the content of `who` is made of: no time and no store tells
+    /// that it is due.
+    pub fn take_due(&self, who: &Part) -> bool {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner).remove(who)
+    }
+
+    /// Puts back what was [taken](Self::take_due) and could not be done.
+    pub fn put_due(&self, who: &Part) {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner).insert(who.clone());
     }
 
     /// Asks all others who depend on `part` to look again. Those who keep it may have touched it themselves:
@@ -280,6 +305,8 @@ impl World {
     /// Forgets an object that is gone.
     pub fn forget(&self, who: &Part) {
         self.interests.remove(who);
+        self.contents.remove(who);
+        self.take_due(who);
         self.kept.forget(who);
         self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
         self.worked(who);
