@@ -14,6 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use leafseal_tests::{Trials, peer, workspace};
 use tokio::runtime::Runtime;
@@ -25,6 +26,9 @@ use crate::world::World;
 
 /// How many scenarios share a world at once: they wait nearly all the time.
 const SIDE_BY_SIDE: usize = 12;
+
+/// How long one scenario may take, with all that it waits for.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("threads can be started"));
 
@@ -97,7 +101,8 @@ fn cases_of(name: &str, scenario: Scenario, folder: &Path) -> Vec<Case> {
         let version = if version.is_empty() { "v1".to_owned() } else { version };
         let is_alone = scenario.alone;
         let (scenario, fixtures) = (scenario.clone(), fixtures.clone());
-        Case { is_alone, name, body: Box::new(move || RUNTIME.block_on(go(&scenario, &version, &fixtures))) }
+        let body = move || RUNTIME.block_on(go(&scenario, &version, &fixtures));
+        Case { is_alone, name, body: Box::new(body) }
     };
     versions.into_iter().map(case).collect()
 }
@@ -112,13 +117,18 @@ async fn go(scenario: &Scenario, version: &str, fixtures: &Path) -> Result<(), S
         let world = &ALONE[LONERS.fetch_add(1, Ordering::Relaxed) % ALONE.len()];
         let world = RwLockWriteGuard::try_map(world.get_or_init(start).await.write().await, Option::as_mut);
         let Ok(world) = world else { return Ok(()) };
-        run::run(Place::Alone(world), scenario, version, fixtures).await
+        in_time(run::run(Place::Alone(world), scenario, version, fixtures)).await
     } else {
         let world = SHARED.get_or_init(start).await;
         let _turn = TURNS.acquire().await.map_err(|error| error.to_string())?;
         let Ok(world) = RwLockReadGuard::try_map(world.read().await, Option::as_ref) else { return Ok(()) };
-        run::run(Place::Shared(world), scenario, version, fixtures).await
+        in_time(run::run(Place::Shared(world), scenario, version, fixtures)).await
     }
+}
+
+/// A scenario that hangs keeps no other waiting for ever.
+async fn in_time(run: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    tokio::time::timeout(PATIENCE, run).await.unwrap_or_else(|_| Err(format!("it has not ended within {PATIENCE:?}")))
 }
 
 /// Fails with the cases of `cases.yaml` that have neither a scenario nor another place where they are shown.
