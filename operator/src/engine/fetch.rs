@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use tokio::time::Instant;
+
+use super::lock::lock;
 
 /// How long an answer is kept for those who asked before its reading began: about as long as it takes
 /// until their turn comes.
@@ -44,7 +46,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, T: Clone + Send + Sync + 'static> Re
         F: Future<Output = T> + Send + 'static,
     {
         let answer = {
-            let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut readings = lock(&self.readings);
             match readings.get(&key) {
                 Some(reading) if reading.began >= asked => reading.answer.clone(),
                 _ => {
@@ -71,7 +73,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, T: Clone + Send + Sync + 'static> Re
         if is_done {
             tokio::time::sleep(KEPT).await;
         }
-        let mut readings = readings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readings = lock(&readings);
         if readings.get(&key).is_some_and(|it| it.began == began) {
             readings.remove(&key);
         }

@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod fetch;
 pub mod interests;
 mod later;
+mod lock;
 pub mod mirrors;
 pub mod queue;
 mod reconcile;

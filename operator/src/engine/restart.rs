@@ -1,7 +1,7 @@
 //! Workloads that restart because the content of a Secret changed, and the key that tells whether it did.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -14,6 +14,7 @@ use kube::core::GroupVersionKind;
 use serde_json::Value;
 
 use super::apply::Writer;
+use super::lock::lock;
 use super::world::World;
 use crate::error::Trouble;
 use crate::intent::{Intent, WorkloadRef};
@@ -111,13 +112,13 @@ impl Restarts {
         restart: impl Future<Output = Result<(), String>> + Send + 'static,
     ) -> Result<(), String> {
         let pending = {
-            let mut all = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = lock(&self.pending);
             let begin = || {
                 let (all, workload) = (self.pending.clone(), workload.clone());
                 let made = async move {
                     tokio::time::sleep(WINDOW).await;
                     // Who asks from now on may have written something that this one does not bring.
-                    all.lock().unwrap_or_else(PoisonError::into_inner).remove(&workload);
+                    lock(&all).remove(&workload);
                     restart.await
                 };
                 made.boxed().shared()

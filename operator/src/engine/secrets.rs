@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Secret;
@@ -12,6 +12,7 @@ use kube::api::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
+use super::lock::lock;
 use crate::engine::watch::{News, Place, Scope, events, is_later, place};
 
 /// The labels that name the owner of a Secret, in each family.
@@ -218,7 +219,7 @@ impl Secrets {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Stores that are open: each opened once for everybody who may use the same identity.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::lock::lock;
 use crate::error::Trouble;
 use crate::intent::StoreRef;
 use crate::store::{Attempt, Opened, Part};
@@ -116,10 +117,6 @@ impl Known {
         let opened = self.state.take()?.0.ok()?;
         (!self.is_lent).then_some(opened)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn close_later(opened: Option<&Opened>) {

@@ -4,10 +4,11 @@
 //! not read from it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::lock::lock;
 use crate::stop::Stop;
 use crate::store::Part;
 
@@ -118,7 +119,7 @@ impl Lanes {
     }
 
     fn lanes(&self) -> MutexGuard<'_, HashMap<Part, Lane>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.lanes)
     }
 }
 

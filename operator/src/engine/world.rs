@@ -15,6 +15,7 @@ use super::backoff::{BackOff, chance};
 use super::cluster::Live;
 use super::fetch::Readings;
 use super::interests::Interests;
+use super::lock::lock;
 use super::mirrors::Mirrors;
 use super::queue::Queue;
 use super::restart::Restarts;
@@ -118,12 +119,12 @@ pub struct Kept {
 impl Ledger {
     /// The state that the target of `who` was left in.
     pub fn find(&self, who: &Part) -> Option<Kept> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(who).cloned()
+        lock(&self.entries).get(who).cloned()
     }
 
     /// Remembers which Secret is the target of `who`, whatever state it is in.
     pub fn expect(&self, who: &Part, at: &Place) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = lock(&self.entries);
         if entries.get(who).is_none_or(|it| it.at != *at) {
             // No Secret has this version.
             entries.insert(who.clone(), Kept { at: at.clone(), version: String::new(), wanted: None });
@@ -132,19 +133,19 @@ impl Ledger {
 
     /// True if `part` is the target of `who`.
     pub fn is_target(&self, who: &Part, part: &Part) -> bool {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = lock(&self.entries);
         let at = entries.get(who).map(|it| &it.at);
         part.kind == "Secret" && at.is_some_and(|(namespace, name)| (namespace, name) == (&part.namespace, &part.name))
     }
 
     /// Remembers it.
     pub fn keep(&self, who: &Part, kept: Kept) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(who.clone(), kept);
+        lock(&self.entries).insert(who.clone(), kept);
     }
 
     /// Forgets it.
     pub fn forget(&self, who: &Part) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
+        lock(&self.entries).remove(who);
     }
 
     /// A digest that only this process can make.
@@ -263,7 +264,7 @@ impl World {
         for who in self.contents.of(part) {
             // Who reads from a store that holds it, or has it in the content itself.
             let readers = self.interests.of(&who);
-            let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut due = lock(&self.due);
             for reader in readers.into_iter().chain([who]) {
                 due.insert(reader.clone());
                 self.queue.push(reader);
@@ -275,12 +276,12 @@ impl World {
     /// True once after something changed that the content of `who` is made of: no time and no store tells
     /// that it is due.
     pub fn take_due(&self, who: &Part) -> bool {
-        self.due.lock().unwrap_or_else(PoisonError::into_inner).remove(who)
+        lock(&self.due).remove(who)
     }
 
     /// Puts back what was [taken](Self::take_due) and could not be done.
     pub fn put_due(&self, who: &Part) {
-        self.due.lock().unwrap_or_else(PoisonError::into_inner).insert(who.clone());
+        lock(&self.due).insert(who.clone());
     }
 
     /// Asks all others who depend on `part` to look again. Those who keep it may have touched it themselves:
@@ -308,26 +309,26 @@ impl World {
         self.contents.remove(who);
         self.take_due(who);
         self.kept.forget(who);
-        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
+        lock(&self.looked_at).remove(who);
         self.worked(who);
         self.context.metrics.forget(named(who));
     }
 
     /// True once for each object.
     pub fn is_first_look(&self, who: &Part) -> bool {
-        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).insert(who.clone())
+        lock(&self.looked_at).insert(who.clone())
     }
 
     /// Remembers that `who` was served.
     pub fn worked(&self, who: &Part) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
-        self.races.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
+        lock(&self.failures).remove(who);
+        lock(&self.races).remove(who);
     }
 
     /// Remembers that somebody else was faster than `who`. Returns how long it waits, longer each time; `None`
     /// if that has been so often that it is a failure.
     pub fn outrun(&self, who: &Part) -> Option<Duration> {
-        let mut races = self.races.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut races = lock(&self.races);
         let n_races = races.entry(who.clone()).or_default();
         *n_races += 1;
         if *n_races > MOST_RACES {
@@ -341,7 +342,7 @@ impl World {
     /// for, not all in one moment.
     pub fn answered(&self, store: &Part, has_answer: bool) {
         {
-            let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut silent = lock(&self.silent);
             if !has_answer {
                 silent.insert(store.clone());
                 return;
@@ -351,7 +352,7 @@ impl World {
             }
         }
         let failed: Vec<Part> = {
-            let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let failures = lock(&self.failures);
             self.interests.of(store).into_iter().filter(|it| failures.contains_key(it)).collect()
         };
         let span = WAKING.saturating_mul(u32::try_from(failed.len()).unwrap_or(u32::MAX)).min(LONGEST_WAKING);
@@ -370,7 +371,7 @@ impl World {
     /// Remembers that `who` could not be served. Returns how long it waits.
     pub fn failed(&self, who: &Part) -> Duration {
         let n_failures = {
-            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut failures = lock(&self.failures);
             let n_failures = failures.entry(who.clone()).or_default();
             *n_failures += 1;
             *n_failures
