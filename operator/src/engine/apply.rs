@@ -109,21 +109,30 @@ impl Writer {
         gone_is_fine(api.patch_status(name, &PatchParams::default(), &patch).await)
     }
 
-    /// Sets the finalizers of a custom resource, if nobody changed it meanwhile. Touches nothing else:
-    /// its generation stays.
+    /// Puts a finalizer on a custom resource, or takes it off, if nobody changed the object meanwhile. Writes
+    /// nothing where it is so already, and touches nothing else: the generation stays.
     ///
     /// # Errors
     ///
     /// If the API server refuses. An object that is gone is fine.
-    pub async fn set_finalizers<K>(
+    pub async fn set_finalizer<K>(
         &self,
         api: &Api<K>,
         metadata: &ObjectMeta,
-        finalizers: Vec<String>,
+        finalizer: &str,
+        is_wanted: bool,
     ) -> Result<(), Refused>
     where
         K: Clone + std::fmt::Debug + DeserializeOwned,
     {
+        let mut finalizers = metadata.finalizers.clone().unwrap_or_default();
+        if finalizers.iter().any(|it| it == finalizer) == is_wanted {
+            return Ok(());
+        }
+        match is_wanted {
+            true => finalizers.push(finalizer.to_owned()),
+            false => finalizers.retain(|it| it != finalizer),
+        }
         self.check()?;
         let change = json!({ "metadata": {
             "finalizers": finalizers,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use leafseal::provider::sops;
+use leafseal::provider::{ProviderError, Validity, sops};
 use serde_json::Value;
 
 use super::backoff::{chance, late};
@@ -14,10 +14,9 @@ use super::queue::Job;
 use super::reconcile::{Again, owner_of};
 use super::turns::Turn;
 use super::world::{World, named, part};
-use crate::api::Malformed;
-use crate::api::Object;
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore, SecretStoreSpec, SecretStoreStatus};
 use crate::api::vault_secrets::{SecretTransformation, VaultAuth, VaultAuthGlobal, VaultConnection};
+use crate::api::{Malformed, Object};
 use crate::check::{self, Report};
 use crate::error::Trouble;
 use crate::intent::{Family, StoreRef};
@@ -59,12 +58,10 @@ pub(super) async fn check<K: Checks>(world: &World, job: &Job<Part>, turn: &mut 
         return None;
     };
     let (api, resource) = world.api::<K>(&who.namespace)?;
-    let finalizers = object.metadata.finalizers.clone().unwrap_or_default();
-    if finalizers.iter().any(|it| Some(it.as_str()) == K::FINALIZER) {
-        let kept = finalizers.into_iter().filter(|it| Some(it.as_str()) != K::FINALIZER).collect();
-        if let Err(refused) = world.writer.set_finalizers(&api, &object.metadata, kept).await {
-            tracing::debug!(kind = who.kind, name = who.name, %refused, "a finalizer could not be taken off");
-        }
+    if let Some(finalizer) = K::FINALIZER
+        && let Err(refused) = world.writer.set_finalizer(&api, &object.metadata, finalizer, false).await
+    {
+        tracing::debug!(kind = who.kind, name = who.name, %refused, "a finalizer could not be taken off");
     }
     if object.metadata.deletion_timestamp.is_some() {
         return None;
@@ -130,7 +127,7 @@ async fn check_store(
     let checked = match spec {
         Err(malformed) => Checked::NotOpened(Trouble::new("InvalidProviderConfig", "", malformed.to_string())),
         Ok(spec) if who.namespace.is_empty() && external_secrets::is_referent(spec) => {
-            Checked::Answered(leafseal::provider::Validity::Ready)
+            Checked::Answered(Validity::Ready)
         }
         Ok(_) => {
             let at = StoreRef {
@@ -153,10 +150,7 @@ async fn check_store(
                 Ok(store) => match tokio::time::timeout(PATIENCE, store.provider.check()).await {
                     Ok(Ok(validity)) => Checked::Answered(validity),
                     Ok(Err(error)) => Checked::Failed(error),
-                    Err(_) => Checked::Failed(leafseal::provider::ProviderError::new(
-                        leafseal::provider::ProviderErrorKind::Unavailable { retry_after: None },
-                        "the store does not answer in time",
-                    )),
+                    Err(_) => Checked::Failed(ProviderError::unavailable("the store does not answer in time")),
                 },
             }
         }

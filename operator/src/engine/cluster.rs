@@ -177,7 +177,8 @@ fn held(metadata: &ObjectMeta, data: BTreeMap<String, SecretText>) -> Held {
     Held { uid: metadata.uid.clone().unwrap_or_default(), labels: metadata.labels.clone().unwrap_or_default(), data }
 }
 
-fn unreadable(kind: &str, name: &str, error: &kube::Error) -> Trouble {
+/// The cluster did not say what an object of `kind` holds.
+pub(super) fn unreadable(kind: &str, name: &str, error: &kube::Error) -> Trouble {
     Trouble::new("K8sClientError", format!("could not read {kind} {name:?}"), error.to_string())
 }
 

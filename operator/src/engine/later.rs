@@ -55,16 +55,8 @@ async fn tell_one(world: &World, row: &'static ServedLater, object: &DynamicObje
         api::Scope::Cluster => Api::all_with(client, resource),
     };
     let result = if object.metadata.deletion_timestamp.is_some() {
-        if !row.is_released {
-            return;
-        }
-        let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
-        let n_before = finalizers.len();
-        finalizers.retain(|it| Some(it.as_str()) != row.finalizer);
-        if finalizers.len() == n_before {
-            return;
-        }
-        world.writer.set_finalizers(&api, &object.metadata, finalizers).await
+        let Some(finalizer) = row.finalizer.filter(|_| row.is_released) else { return };
+        world.writer.set_finalizer(&api, &object.metadata, finalizer, false).await
     } else {
         let Some(change) = row.status(&object.data["status"], Timestamp::now()) else { return };
         let owner = Owner {

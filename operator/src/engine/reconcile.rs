@@ -14,6 +14,7 @@ use leafseal::template::Surroundings;
 use tokio::time::Instant;
 
 use super::backoff::{chance, late};
+use super::cluster::unreadable;
 use super::mirrors::Mirrored;
 use super::queue::Job;
 use super::restart;
@@ -67,7 +68,8 @@ where
         // Another operator serves it: nothing is done about it, and nothing said.
         return None;
     }
-    if let Err(refused) = set_finalizer::<A>(world, &object, &api).await {
+    let is_wanted = A::needs_finalizer(&object);
+    if let Err(refused) = world.writer.set_finalizer(&api, &object.metadata, A::FINALIZER, is_wanted).await {
         tracing::debug!(name = who.name, %refused, "the finalizer could not be set");
         return Some(world.failed(who));
     }
@@ -296,9 +298,7 @@ async fn observe(world: &World, who: &Part, at: &Place) -> Result<Seen, Trouble>
 
 async fn read_target(world: &World, at: &Place) -> Result<Seen, Trouble> {
     let api = Api::<Secret>::namespaced(world.context.client.clone(), &at.0);
-    let read = api.get_opt(&at.1).await.map_err(|error| {
-        Trouble::new("K8sClientError", format!("could not read Secret {:?}", at.1), error.to_string())
-    })?;
+    let read = api.get_opt(&at.1).await.map_err(|error| unreadable("Secret", &at.1, &error))?;
     match read {
         Some(secret) => {
             world.secrets.learn(&secret.metadata);
@@ -319,10 +319,8 @@ async fn former<A: Adapter>(world: &World, intent: &Intent, at: &Place) -> Resul
         if name == at.1 {
             continue;
         }
-        let found = api.get_metadata_opt(&name).await.map_err(|error| {
-            let what = format!("could not read Secret {name:?}");
-            A::unreadable(Trouble::new("K8sClientError", what, error.to_string()))
-        })?;
+        let found = api.get_metadata_opt(&name).await;
+        let found = found.map_err(|error| A::unreadable(unreadable("Secret", &name, &error)))?;
         if found.is_some_and(|it| A::is_former(&it.metadata, &intent.owner, &intent.target)) {
             former.push((name, uid));
         }
@@ -499,21 +497,6 @@ pub(super) fn owner_of<K: Kind>(object: &Object<K>, api_version: &str) -> Owner 
     }
 }
 
-async fn set_finalizer<A: Adapter>(
-    world: &World,
-    object: &Object<A::Kind>,
-    api: &Api<Object<A::Kind>>,
-) -> Result<(), Refused> {
-    let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
-    let has_it = finalizers.iter().any(|it| it == A::FINALIZER);
-    match (A::needs_finalizer(object), has_it) {
-        (true, false) => finalizers.push(A::FINALIZER.to_owned()),
-        (false, true) => finalizers.retain(|it| it != A::FINALIZER),
-        _ => return Ok(()),
-    }
-    world.writer.set_finalizers(api, &object.metadata, finalizers).await
-}
-
 /// An object goes: what it asked for on this occasion is done, and it is let go.
 async fn farewell<A: Adapter>(
     world: &World,
@@ -522,8 +505,7 @@ async fn farewell<A: Adapter>(
     api: &Api<Object<A::Kind>>,
 ) -> Again {
     let who = part(object);
-    let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
-    if !finalizers.iter().any(|it| it == A::FINALIZER) {
+    if !object.metadata.finalizers.iter().flatten().any(|it| it == A::FINALIZER) {
         return None;
     }
     let result = async {
@@ -537,8 +519,8 @@ async fn farewell<A: Adapter>(
                 carry_out(world, &at, &manager, action).await.map_err(A::unwritable)?;
             }
         }
-        finalizers.retain(|it| it != A::FINALIZER);
-        world.writer.set_finalizers(api, &object.metadata, finalizers).await.map_err(A::unwritable)
+        let released = world.writer.set_finalizer(api, &object.metadata, A::FINALIZER, false).await;
+        released.map_err(A::unwritable)
     };
     match result.await {
         Ok(()) => None,
