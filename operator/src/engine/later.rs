@@ -5,11 +5,11 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use futures::future::join_all;
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 use kube::runtime::watcher::Event;
-use kube::{Api, ResourceExt as _};
 
-use super::watch::{News, Scope, events};
+use super::watch::{News, events};
 use super::world::World;
 use crate::api;
 use crate::api::served_later::{SERVED_LATER, ServedLater, Told};
@@ -26,16 +26,7 @@ pub(super) async fn tell(world: Arc<World>) {
 
 async fn tell_kind(world: &World, row: &'static ServedLater) {
     let Some(resource) = world.context.served.other(row.kind) else { return };
-    let scopes: Vec<Scope> = match row.scope {
-        api::Scope::Namespaced => world.scopes(),
-        api::Scope::Cluster => vec![None],
-    };
-    let client = &world.context.client;
-    let each = scopes.into_iter().map(async |scope| {
-        let api: Api<DynamicObject> = match &scope {
-            Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
-            None => Api::all_with(client.clone(), resource),
-        };
+    let each = world.apis(row.scope, resource).into_iter().map(async |(_, api)| {
         let mut events = events(api);
         while let Some(news) = events.next().await {
             if let News::Event(Event::Apply(object) | Event::InitApply(object)) = news {
@@ -49,11 +40,7 @@ async fn tell_kind(world: &World, row: &'static ServedLater) {
 async fn tell_one(world: &World, row: &'static ServedLater, object: &DynamicObject) {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let Some(resource) = world.context.served.other(row.kind) else { return };
-    let client = world.context.client.clone();
-    let api: Api<DynamicObject> = match row.scope {
-        api::Scope::Namespaced => Api::namespaced_with(client, &namespace, resource),
-        api::Scope::Cluster => Api::all_with(client, resource),
-    };
+    let api = world.api_in::<DynamicObject>((row.scope == api::Scope::Namespaced).then_some(&namespace), resource);
     let result = if object.metadata.deletion_timestamp.is_some() {
         let Some(finalizer) = row.finalizer.filter(|_| row.is_released) else { return };
         world.writer.set_finalizer(&api, &object.metadata, finalizer, false).await

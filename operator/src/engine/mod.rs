@@ -34,7 +34,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{ApiResource, PartialObjectMeta};
 use kube::runtime::watcher::Event;
-use kube::{Api, Client};
+use kube::{Client, Resource};
 use tokio::task::JoinSet;
 
 use crate::adapter::vault_static_secret::StaticSecret;
@@ -121,23 +121,22 @@ const CLOSED: Duration = Duration::from_secs(1);
 ///
 /// If the family cannot be served; it is tried again.
 pub async fn run(context: Context) -> Result<(), Trouble> {
-    let world = Arc::new(World::new(context));
+    let mac_key = match context.family {
+        Family::ExternalSecrets => None,
+        Family::VaultSecrets => restart::take_key(&context).await?,
+    };
+    let world = Arc::new(World::new(context, mac_key));
     let Context { stop, settings, family, .. } = &world.context;
-    if *family == Family::VaultSecrets {
-        restart::take_key(&world).await?;
-    }
 
     // Dropped with this future: then nothing goes on.
     let mut watches = JoinSet::new();
     watches.spawn(follow_secrets(world.clone()));
     watches.spawn(later::tell(world.clone()));
     if *family == Family::ExternalSecrets {
-        let scopes = world.scopes();
-        watches.spawn(follow_others(world.clone(), ApiResource::erase::<ConfigMap>(&()), "ConfigMap", scopes));
+        watches.spawn(follow_others::<ConfigMap>(world.clone(), "ConfigMap", api::Scope::Namespaced));
+        // Rights in some namespaces are none to namespaces.
         if settings.namespaces.is_empty() {
-            let everywhere = vec![None];
-            let kind = ApiResource::erase::<Namespace>(&());
-            watches.spawn(follow_others(world.clone(), kind, "Namespace", everywhere));
+            watches.spawn(follow_others::<Namespace>(world.clone(), "Namespace", api::Scope::Cluster));
         }
     }
     let rows = || KINDS.iter().filter(|it| it.family == *family && world.context.served.other(it.kind).is_some());
@@ -223,18 +222,6 @@ async fn look(world: Arc<World>, job: Job<Part>, mut turn: Turn) {
 /// Follows the objects of a kind: those that change are looked at, and all who depend on them.
 async fn follow<K: Mirrored>(world: Arc<World>) {
     let Some(resource) = world.context.served.resource::<K>() else { return };
-    let client = &world.context.client;
-    let scopes = match K::SCOPE {
-        api::Scope::Namespaced => world.scopes(),
-        api::Scope::Cluster => vec![None],
-    };
-    let apis = scopes.into_iter().map(|scope| {
-        let api = match &scope {
-            Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
-            None => Api::all_with(client.clone(), resource),
-        };
-        (scope, api)
-    });
     let changed = |at: &Place, before: Option<&Object<K>>, now: Option<&Object<K>>| {
         let part = Part { kind: K::KIND, namespace: at.0.clone(), name: at.1.clone() };
         let is_same =
@@ -247,32 +234,21 @@ async fn follow<K: Mirrored>(world: Arc<World>) {
             world.wake_by_status(&part);
         }
     };
-    watch::mirror(apis.collect(), K::of(&world.mirrors), changed).await;
+    watch::mirror(world.apis(K::SCOPE, resource), K::of(&world.mirrors), changed).await;
 }
 
 async fn follow_secrets(world: Arc<World>) {
-    let client = &world.context.client;
-    let apis = world.scopes().into_iter().map(|scope| {
-        let api = match &scope {
-            Some(namespace) => Api::<PartialObjectMeta<Secret>>::namespaced(client.clone(), namespace),
-            None => Api::all(client.clone()),
-        };
-        (scope, api)
-    });
+    let apis = world.apis(api::Scope::Namespaced, &ApiResource::erase::<Secret>(&()));
     let part = |at: &Place| Part { kind: "Secret", namespace: at.0.clone(), name: at.1.clone() };
     let is_wanted = |at: &Place| world.interests.is_wanted(&part(at));
-    world.secrets.follow(apis.collect(), is_wanted, |at| world.tell(&part(at))).await;
+    world.secrets.follow(apis, is_wanted, |at| world.tell(&part(at))).await;
 }
 
 /// Follows things of a kind of which nothing is kept: those that matter to somebody are told to have
 /// changed.
-async fn follow_others(world: Arc<World>, resource: ApiResource, kind: &'static str, scopes: Vec<watch::Scope>) {
-    let each = scopes.into_iter().map(async |scope| {
-        let client = world.context.client.clone();
-        let api = match &scope {
-            Some(namespace) => Api::<PartialObjectMeta>::namespaced_with(client, namespace, &resource),
-            None => Api::all_with(client, &resource),
-        };
+async fn follow_others<K: Resource<DynamicType = ()>>(world: Arc<World>, kind: &'static str, scope: api::Scope) {
+    let apis = world.apis::<PartialObjectMeta>(scope, &ApiResource::erase::<K>(&()));
+    let each = apis.into_iter().map(async |(_, api)| {
         let mut events = watch::events(api);
         while let Some(news) = events.next().await {
             if let News::Event(Event::Apply(object) | Event::Delete(object)) = news {

@@ -75,7 +75,7 @@ where
     }
 
     let (began, timer) = (Timestamp::now(), Instant::now());
-    let (intent, looked) = match A::intent(&object, owner.clone(), &world.terms()) {
+    let (intent, looked) = match A::intent(&object, owner.clone(), &world.terms) {
         Ok(intent) => {
             let is_told = world.take_due(who);
             let looked = look::<A>(world, &object, &intent, is_told, job, turn).await;
@@ -162,7 +162,7 @@ where
     world.contents.set(&who, around_parts::<A>(object));
     world.kept.expect(&who, &at);
 
-    let terms = world.terms();
+    let terms = &world.terms;
     let mut seen = observe(world, &who, &at).await?;
     if let (true, Seen::AsKept(Kept { wanted: Some(_), .. })) = (job.is_glance && !is_told, &seen) {
         // It was our own write.
@@ -170,8 +170,8 @@ where
     }
     let in_step = match &seen {
         Seen::AsKept(_) => true,
-        Seen::Absent => A::is_in_step(object, intent, None, &terms),
-        Seen::Read(secret) => A::is_in_step(object, intent, Some(secret), &terms),
+        Seen::Absent => A::is_in_step(object, intent, None, terms),
+        Seen::Read(secret) => A::is_in_step(object, intent, Some(secret), terms),
     };
     if !is_told && !A::is_due(object, intent, in_step, Timestamp::now()) {
         if let (true, Seen::Read(secret)) = (in_step, &seen) {
@@ -218,7 +218,7 @@ where
     let (composed, mut notes) = {
         let mut rng = SystemRng;
         let mut surroundings = Surroundings { now: Timestamp::now().as_nanosecond(), rng: &mut rng };
-        A::compose(object, intent, answers, &around, &terms, &mut surroundings)?
+        A::compose(object, intent, answers, &around, terms, &mut surroundings)?
     };
     let mac = match &composed {
         Composed::Data(desired) => desired.mac.clone(),
@@ -242,7 +242,7 @@ where
     let former = former::<A>(world, intent, &at).await?;
     let version = target.as_ref().and_then(|it| it.metadata.resource_version.clone());
     let since = target.as_ref().and_then(mac_key::written);
-    let recorded = A::trusted_mac(object, target.as_ref(), &terms);
+    let recorded = A::trusted_mac(object, target.as_ref(), terms);
     let plan = plan::plan(intent, &Observed { target, former, mac: recorded }, composed)?;
 
     let is_kept = matches!(plan.action, Action::Keep);
@@ -510,7 +510,7 @@ async fn farewell<A: Adapter>(
     }
     let result = async {
         // An object that cannot be understood owns nothing that we know of.
-        if let (true, Ok(intent)) = (A::needs_finalizer(object), A::intent(object, owner, &world.terms())) {
+        if let (true, Ok(intent)) = (A::needs_finalizer(object), A::intent(object, owner, &world.terms)) {
             let at = (intent.target.namespace.clone(), intent.target.name.clone());
             if let Seen::Read(secret) = read_target(world, &at).await? {
                 let observed = Observed { target: Some(*secret), ..Observed::default() };

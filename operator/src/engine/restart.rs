@@ -13,6 +13,7 @@ use kube::api::{ApiResource, DynamicObject, Patch};
 use kube::core::GroupVersionKind;
 use serde_json::Value;
 
+use super::Context;
 use super::apply::Writer;
 use super::lock::lock;
 use super::world::World;
@@ -134,30 +135,27 @@ impl Restarts {
 /// # Errors
 ///
 /// If the API server does not answer. Without the right to it there is no key, and what needs one says so.
-pub(super) async fn take_key(world: &World) -> Result<(), Trouble> {
-    let namespace = world.terms().operator_namespace;
-    let api = Api::<Secret>::namespaced(world.context.client.clone(), &namespace);
-    let key = match find_or_make(world, &api, &namespace).await {
-        Ok(key) => key,
+pub(super) async fn take_key(context: &Context) -> Result<Option<MacKey>, Trouble> {
+    let namespace = &context.settings.operator_namespace;
+    match find_or_make(context, namespace).await {
+        Ok(key) => Ok(key),
         Err(kube::Error::Api(status)) if status.code == 403 || status.code == 404 => {
             tracing::warn!(namespace, secret = mac_key::SECRET, "the key of MACs cannot be read: {}", status.message);
-            None
+            Ok(None)
         }
-        Err(error) => {
-            return Err(Trouble::new("HMACDataError", "could not read the key of MACs", error.to_string()));
-        }
-    };
-    world.set_mac_key(key);
-    Ok(())
+        Err(error) => Err(Trouble::new("HMACDataError", "could not read the key of MACs", error.to_string())),
+    }
 }
 
-async fn find_or_make(world: &World, api: &Api<Secret>, namespace: &str) -> kube::Result<Option<MacKey>> {
+async fn find_or_make(context: &Context, namespace: &str) -> kube::Result<Option<MacKey>> {
+    let api = Api::<Secret>::namespaced(context.client.clone(), namespace);
     if let Some(secret) = api.get_opt(mac_key::SECRET).await? {
         return Ok(mac_key::read(&secret));
     }
     let mut key = zeroize::Zeroizing::new([0; mac_key::LENGTH]);
     getrandom::fill(&mut *key).expect("the operating system has randomness");
-    match world.writer.make(api, &mac_key::secret(namespace, &key)).await? {
+    let writer = Writer::new(context.client.clone(), context.gate.clone());
+    match writer.make(&api, &mac_key::secret(namespace, &key)).await? {
         Some(made) => Ok(mac_key::read(&made)),
         // Somebody else was faster.
         None => Ok(mac_key::read(&api.get(mac_key::SECRET).await?)),

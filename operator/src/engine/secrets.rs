@@ -6,7 +6,6 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::watcher::Event;
@@ -133,7 +132,7 @@ impl Secrets {
     /// Never ends.
     pub async fn follow(
         &self,
-        apis: Vec<(Scope, Api<PartialObjectMeta<Secret>>)>,
+        apis: Vec<(Scope, Api<PartialObjectMeta>)>,
         is_wanted: impl Fn(&Place) -> bool + Sync,
         changed: impl Fn(&Place) + Sync,
     ) {
@@ -145,7 +144,7 @@ impl Secrets {
     async fn follow_one(
         &self,
         scope: Scope,
-        api: Api<PartialObjectMeta<Secret>>,
+        api: Api<PartialObjectMeta>,
         is_wanted: &(impl Fn(&Place) -> bool + Sync),
         changed: &(impl Fn(&Place) + Sync),
     ) {

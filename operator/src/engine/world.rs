@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hash, RandomState};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kube::Api;
 use kube::api::ApiResource;
+use kube::core::DynamicResourceScope;
+use kube::{Api, Resource};
 use leafseal::provider::{Observer, ProviderError};
 
 use super::Context;
@@ -56,7 +57,7 @@ pub struct World {
     /// What the engine was started with.
     pub context: Context,
     /// What of that adapters know.
-    pub terms: RwLock<Terms>,
+    pub terms: Terms,
     /// The one who writes to the API server.
     pub writer: Writer,
     /// What stores are opened with.
@@ -155,12 +156,12 @@ impl Ledger {
 }
 
 impl World {
-    /// A world of which nothing is known yet.
-    pub fn new(context: Context) -> Self {
+    /// A world of which nothing is known yet. `mac_key` is the key of MACs, for the family that has one.
+    pub fn new(context: Context, mac_key: Option<MacKey>) -> Self {
         let mirrors = Arc::<Mirrors>::default();
         let counter = Arc::new(Counter { metrics: context.metrics.clone(), family: context.family });
         Self {
-            terms: RwLock::new(context.settings.terms()),
+            terms: Terms { mac_key, ..context.settings.terms() },
             writer: Writer::new(context.client.clone(), context.gate.clone()),
             cluster: Live::new(context.client.clone(), mirrors.clone(), context.settings.documents.clone()),
             vaults: Vaults::observed_by(counter.clone()),
@@ -187,16 +188,6 @@ impl World {
             looked_at: Mutex::default(),
             context,
         }
-    }
-
-    /// What adapters know.
-    pub fn terms(&self) -> Terms {
-        self.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Remembers the key of MACs.
-    pub fn set_mac_key(&self, key: Option<MacKey>) {
-        self.terms.write().unwrap_or_else(PoisonError::into_inner).mac_key = key;
     }
 
     /// Where the defaults of Vault Secrets lie.
@@ -241,19 +232,35 @@ impl World {
     /// The objects of a kind in one namespace; `None` if the cluster does not have the kind.
     pub fn api<K: Kind>(&self, namespace: &str) -> Option<(Api<Object<K>>, &ApiResource)> {
         let at = self.context.served.resource::<K>()?;
-        let client = self.context.client.clone();
-        let api = match K::SCOPE {
-            api::Scope::Namespaced => Api::namespaced_with(client, namespace, at),
-            api::Scope::Cluster => Api::all_with(client, at),
-        };
+        let api = self.api_in((K::SCOPE == api::Scope::Namespaced).then_some(namespace), at);
         Some((api, at))
     }
 
-    /// Where watches look: in the whole cluster, or in each namespace that is served.
-    pub fn scopes(&self) -> Vec<Scope> {
-        match self.context.settings.namespaces.as_slice() {
-            [] => vec![None],
-            namespaces => namespaces.iter().cloned().map(Some).collect(),
+    /// The objects of a kind in one namespace, or in the whole cluster.
+    pub fn api_in<K>(&self, namespace: Option<&str>, at: &ApiResource) -> Api<K>
+    where
+        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+    {
+        let client = self.context.client.clone();
+        match namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, at),
+            None => Api::all_with(client, at),
+        }
+    }
+
+    /// Where the objects of a kind are watched: in the whole cluster, or in each namespace that is served.
+    pub fn apis<K>(&self, scope: api::Scope, at: &ApiResource) -> Vec<(Scope, Api<K>)>
+    where
+        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+    {
+        let everywhere = || vec![(None, self.api_in(None, at))];
+        let namespaces = &self.context.settings.namespaces;
+        match scope {
+            api::Scope::Cluster => everywhere(),
+            api::Scope::Namespaced if namespaces.is_empty() => everywhere(),
+            api::Scope::Namespaced => {
+                namespaces.iter().map(|it| (Some(it.clone()), self.api_in(Some(it), at))).collect()
+            }
         }
     }
 
