@@ -31,6 +31,7 @@ pub mod reload;
 pub mod rollout;
 pub mod settings;
 pub mod shell;
+pub mod sinks;
 pub mod stop;
 pub mod store;
 pub mod telemetry;
