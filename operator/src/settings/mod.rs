@@ -16,6 +16,7 @@ use crate::adapter::Terms;
 use crate::families;
 use crate::go::GoDuration;
 use crate::intent::Family;
+use crate::reload::Rules;
 
 pub use legacy::{Translated, translate};
 use reload::Reload;
@@ -296,6 +297,11 @@ impl Settings {
             exclude_raw: self.exclude_raw,
             mac_key: None,
         }
+    }
+
+    /// What holds for every workload that reloads.
+    pub fn reload_rules(&self) -> Rules {
+        self.reload.rules()
     }
 
     fn check(&self) -> Result<(), String> {

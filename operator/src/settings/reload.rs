@@ -6,11 +6,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 use clap::{ArgAction, Args, ValueEnum};
 use leafseal::pattern::Pattern;
 use zeroize::Zeroizing;
 
 use super::read_duration;
+use crate::reload::{Keys, Marker, Rules, Source, Strategy};
 
 /// Settings of reloads.
 #[derive(Args, Clone, Debug)]
@@ -227,24 +229,31 @@ pub struct Annotations {
     pub paused_at: String,
 }
 
-/// How a reload shows on pods.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum Strategy {
-    /// An environment variable for each Secret and ConfigMap
-    // As the original's chart writes it when nothing was chosen.
-    #[value(alias = "default")]
-    EnvVars,
-    /// An annotation
-    Annotations,
+impl ValueEnum for Strategy {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::EnvVars, Self::Annotations]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            // `default` is what the original's chart writes when nothing was chosen.
+            Self::EnvVars => PossibleValue::new("env-vars").alias("default").help("A variable for each source"),
+            Self::Annotations => PossibleValue::new("annotations").help("An annotation that names the last source"),
+        })
+    }
 }
 
-/// What the marks on pods are made of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum Marker {
-    /// As the original writes them
-    Sha1,
-    /// With a key of our own: they tell nobody anything about the content
-    Keyed,
+impl ValueEnum for Marker {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Sha1, Self::Keyed]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Sha1 => PossibleValue::new("sha1").help("As the original writes them"),
+            Self::Keyed => PossibleValue::new("keyed").help("With a key of our own: they tell nobody what was hashed"),
+        })
+    }
 }
 
 /// A list as the original reads it: one line of CSV, so that `"a=b,c=d"` in quotes is one element.
@@ -368,6 +377,26 @@ impl Reload {
         labels(&self.resource_label_selector)
     }
 
+    /// What holds for every workload.
+    pub(super) fn rules(&self) -> Rules {
+        let ignored = [
+            (Source::ConfigMap, self.ignores_config_maps()),
+            (Source::Secret, self.ignores_secrets()),
+            (Source::SecretProviderClass, !self.enable_csi_integration),
+        ];
+        Rules {
+            keys: self.annotations.keys(),
+            auto_all: self.auto_reload_all,
+            ignored_kinds: self.ignored_kinds(),
+            ignored_sources: ignored.into_iter().filter(|it| it.1).map(|it| it.0).collect(),
+            strategy: self.strategy,
+            marker: self.marker,
+            on_create: self.reload_on_create,
+            on_delete: self.reload_on_delete,
+            sync_after_restart: self.sync_after_restart,
+        }
+    }
+
     /// What is wrong, in words that name no address.
     pub(super) fn check(&self) -> Result<(), String> {
         let words = || all(&self.resources_to_ignore);
@@ -407,6 +436,19 @@ impl Reload {
             lines.push("ALERT_ON_RELOAD is ignored: ALERT_WEBHOOK_URL says nothing".to_owned());
         }
         lines
+    }
+}
+
+impl Annotations {
+    /// Those that have a flag; the others are as they are.
+    fn keys(&self) -> Keys {
+        let mut keys = Keys::default();
+        let of = self.clone();
+        (keys.auto, keys.search, keys.matches, keys.ignore) = (of.auto, of.search, of.matches, of.ignore);
+        (keys.pause_period, keys.paused_at) = (of.pause_period, of.paused_at);
+        (keys.config_map.auto, keys.config_map.reload) = (of.config_map_auto, of.config_map);
+        (keys.secret.auto, keys.secret.reload) = (of.secret_auto, of.secret);
+        keys
     }
 }
 
@@ -485,6 +527,31 @@ mod tests {
         for text in ["=v", "k=a b", "k in a", "k=v,,c", "$"] {
             assert!(wrong_requirement(text).is_some(), "{text}");
         }
+    }
+
+    #[test]
+    fn rules_are_made_of_settings() {
+        let rules = |args: &[&str]| {
+            let args = std::iter::once(&"o").chain(args).map(|it| (*it).to_owned()).collect();
+            super::super::Settings::read(args, Vec::new()).expect("these are settings").settings.reload_rules()
+        };
+        let plain = rules(&[]);
+        assert_eq!((&plain.keys, plain.strategy, plain.marker), (&Keys::default(), Strategy::EnvVars, Marker::Sha1));
+        assert_eq!(plain.ignored_sources, [Source::SecretProviderClass]);
+        let set = rules(&[
+            "--auto-annotation=my/auto",
+            "--secret-annotation=my/secret",
+            "--reload-strategy=annotations",
+            "--resources-to-ignore=configMaps",
+            "--ignored-workload-types=jobs,cronjobs",
+            "--enable-csi-integration",
+            "--reload-on-create=true",
+            "--reload-on-delete=1",
+        ]);
+        assert_eq!((set.keys.auto.as_str(), set.keys.secret.reload.as_str()), ("my/auto", "my/secret"));
+        assert_eq!((set.strategy, set.on_create, set.on_delete), (Strategy::Annotations, true, false));
+        assert_eq!((set.ignored_sources, set.ignored_kinds), (vec![Source::ConfigMap], vec!["Job", "CronJob"]));
+        assert!(rules(&["--ignored-workload-types=jobs,pods"]).ignored_kinds.is_empty());
     }
 
     #[test]
