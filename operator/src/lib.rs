@@ -27,6 +27,7 @@ pub mod lease;
 pub mod mac_key;
 pub mod metrics;
 pub mod plan;
+pub mod reload;
 pub mod rollout;
 pub mod settings;
 pub mod shell;

@@ -16,7 +16,7 @@ use crate::error::Trouble;
 use crate::intent::{Intent, Owner, WorkloadRef};
 use crate::mac_key::{self, MacKey};
 use crate::plan::{Cause, Note};
-use crate::rollout::{self, NotNow, Workload};
+use crate::rollout::{self, Workload};
 use crate::store::Part;
 
 /// Restarts every workload that an object names: what keeps one from restarting keeps no other. `written` is
@@ -66,7 +66,7 @@ async fn one(
     asker: &str,
     written: Option<Timestamp>,
 ) -> Result<bool, String> {
-    let workload = rollout::of_kind(&at.kind).ok_or("there is no such kind of workload")?;
+    let workload = rollout::of_target(&at.kind).ok_or("there is no such kind of workload")?;
     let kind = GroupVersionKind::gvk(workload.group, workload.version, workload.kind);
     let resource = ApiResource::from_gvk_with_plural(&kind, workload.plural);
     let api = Api::namespaced_with(world.context.client.clone(), namespace, &resource);
@@ -95,7 +95,7 @@ async fn restart(
     let patch = match rollout::restart(workload, &held, Timestamp::now()) {
         Ok(rollout::Patch::Strategic(change)) => Patch::Strategic(change),
         Ok(rollout::Patch::Merge(change)) => Patch::Merge(change),
-        Err(NotNow::Paused) => return Err("it is paused".to_owned()),
+        Err(why) => return Err(why.to_string()),
     };
     writer.restart(&api, &name, patch).await.map_err(|refused| refused.said)
 }
