@@ -230,7 +230,7 @@ impl Metrics {
                     errors.inc();
                 }
             }
-            Family::ExternalSecrets => (),
+            Family::ExternalSecrets | Family::Reload => (),
             Family::VaultSecrets => {
                 it.resource_status.get_or_create(&resource_status(named)).set(i64::from(worked));
             }
@@ -284,6 +284,8 @@ impl Metrics {
                     it.client_errors.get_or_create(&labels).inc();
                 }
             }
+            // It calls no provider.
+            Family::Reload => (),
         }
     }
 

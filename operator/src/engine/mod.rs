@@ -122,7 +122,7 @@ const KINDS: &[Row] = &[
 /// If the family cannot be served; it is tried again.
 pub async fn run(context: Context) -> Result<(), Trouble> {
     let mac_key = match context.family {
-        Family::ExternalSecrets => None,
+        Family::ExternalSecrets | Family::Reload => None,
         Family::VaultSecrets => restart::take_key(&context).await?,
     };
     let world = Arc::new(World::new(context, mac_key));

@@ -404,7 +404,7 @@ fn may_read(world: &World, read: &Read) -> Result<(), Closed> {
 /// With which identity stores were read, for the family that reports it.
 async fn identity_of(world: &World, intent: &Intent) -> Option<Identity> {
     match world.context.family {
-        Family::ExternalSecrets => None,
+        Family::ExternalSecrets | Family::Reload => None,
         Family::VaultSecrets => world.vaults.identity(&intent.reads.first()?.store).await,
     }
 }

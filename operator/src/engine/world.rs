@@ -212,6 +212,7 @@ impl World {
                 };
                 self.stores.open(at, open).await
             }
+            (Family::Reload, _) => unreachable!("workloads that reload read no store"),
         }
     }
 
@@ -320,7 +321,7 @@ impl World {
         let settings = &self.context.settings;
         match self.context.family {
             // Spec section 2.11: doubled each time.
-            Family::ExternalSecrets => {
+            Family::ExternalSecrets | Family::Reload => {
                 BackOff { first: settings.backoff, factor: 2.0, longest: settings.backoff_limit }
             }
             // Spec section A.4.2, step 6.

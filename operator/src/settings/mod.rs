@@ -67,7 +67,7 @@ struct Cli {
 /// All settings.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// The families to serve, of: external-secrets, vault-secrets [default: all that the cluster has]
+    /// The families to serve, of: external-secrets, vault-secrets, reload [default: all that the cluster has]
     #[arg(long, env = "LEAFSEAL_OPERATOR_FAMILIES", value_delimiter = ',', value_parser = read_family)]
     #[arg(value_name = "FAMILY", help_heading = "What is served")]
     pub families: Vec<Family>,
@@ -357,7 +357,7 @@ mod tests {
         let Start { task, settings, warnings, spelt } = read(&[]);
         assert!(spelt.contains(&"--lease-duration=15s".to_owned()), "{spelt:?}");
         assert_eq!((task, warnings), (Task::Run, vec![]));
-        assert_eq!(settings.asked_families(), [Family::ExternalSecrets, Family::VaultSecrets]);
+        assert_eq!(settings.asked_families(), [Family::ExternalSecrets, Family::VaultSecrets, Family::Reload]);
         assert!(settings.namespaces.is_empty() && settings.leader_elect);
         assert_eq!(settings.metrics_address.to_string(), ":8080");
         assert_eq!(settings.health_address.to_string(), ":8081");
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (args, part) in [
-            (&["--families=reloader"][..], "external-secrets or vault-secrets"),
+            (&["--families=reloader"][..], "external-secrets or vault-secrets or reload"),
             (&["--metrics-address=http"], "is no address"),
             (&["--lease-duration=5s"], "--renew-deadline"),
             (&["--drain=soon"], "is no duration"),
