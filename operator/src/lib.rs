@@ -34,3 +34,4 @@ pub mod shell;
 pub mod stop;
 pub mod store;
 pub mod telemetry;
+pub mod written;

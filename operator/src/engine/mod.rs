@@ -18,6 +18,7 @@ mod later;
 mod lock;
 pub mod mirrors;
 pub mod queue;
+mod reload;
 mod reconcile;
 mod restart;
 pub mod secrets;

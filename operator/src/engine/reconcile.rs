@@ -29,10 +29,10 @@ use crate::api::{Kind, Object};
 use crate::edge::SystemRng;
 use crate::error::{Refused, Retry, Trouble};
 use crate::intent::{Ask, Family, Intent, Owner, Read, StoreRef};
-use crate::mac_key;
 use crate::plan::{self, Action, Composed, Note, Observed, Verdict, exclusive};
 use crate::store::external_secrets::{Readiness, is_left_alone, not_ready, readiness};
 use crate::store::{Cluster as _, Opened, Part};
+use crate::written::content_written;
 
 /// What a look at an object led to.
 enum Look {
@@ -239,7 +239,7 @@ where
     };
     let former = former::<A>(world, intent, &at).await?;
     let version = target.as_ref().and_then(|it| it.metadata.resource_version.clone());
-    let since = target.as_ref().and_then(mac_key::written);
+    let since = target.as_ref().and_then(|it| content_written(&it.metadata));
     let recorded = A::trusted_mac(object, target.as_ref(), terms);
     let plan = plan::plan(intent, &Observed { target, former, mac: recorded }, composed)?;
 
