@@ -107,16 +107,25 @@ pub const FAMILIES: &[Row] = &[
             other(CSI, "SecretProviderClassPodStatus", "secretproviderclasspodstatuses", &["v1"]),
         ],
         rights: &[
-            right("", "secrets", &["get", "list", "watch"], Need::Must),
-            right("", "configmaps", &["get", "list", "watch"], Need::Must),
+            right("", "secrets", &["get", "list", "watch"], Need::Must).when(|it| !it.reload.ignores_secrets()),
+            right("", "configmaps", &["get", "list", "watch"], Need::Must).when(|it| !it.reload.ignores_config_maps()),
+            right("", "namespaces", &["list", "watch"], Need::Everywhere)
+                .when(|it| it.reload.namespace_labels().is_some()),
             right("apps", "deployments", &["get", "list", "watch", "patch"], Need::May),
             right("apps", "statefulsets", &["get", "list", "watch", "patch"], Need::May),
             right("apps", "daemonsets", &["get", "list", "watch", "patch"], Need::May),
             right("apps", "replicasets", &["list"], Need::May),
             right("apps", "controllerrevisions", &["list"], Need::May),
-            right("batch", "cronjobs", &["get", "list", "watch", "patch"], Need::May),
-            right("batch", "jobs", &["get", "list", "watch", "patch", "create", "delete"], Need::May),
-            right("argoproj.io", "rollouts", &["get", "list", "watch", "patch"], Need::May),
+            right("batch", "cronjobs", &["get", "list", "watch", "patch"], Need::May)
+                .when(|it| !it.reload.ignored_kinds().contains(&"CronJob")),
+            right("batch", "jobs", &["get", "list", "watch", "patch", "create", "delete"], Need::May)
+                .when(|it| !it.reload.ignored_kinds().contains(&"Job")),
+            right("argoproj.io", "rollouts", &["get", "list", "watch", "patch"], Need::May)
+                .when(|it| it.reload.argo_rollouts),
+            right(CSI, "secretproviderclasspodstatuses", &["list", "watch"], Need::May)
+                .when(|it| it.reload.enable_csi_integration),
+            right(CSI, "secretproviderclasses", &["list", "watch"], Need::May)
+                .when(|it| it.reload.enable_csi_integration),
         ],
     },
 ];
@@ -168,10 +177,18 @@ struct Right {
     resource: &'static str,
     verbs: &'static [&'static str],
     need: Need,
+    /// Whether what it is for is asked for.
+    when: fn(&Settings) -> bool,
 }
 
 const fn right(group: &'static str, resource: &'static str, verbs: &'static [&'static str], need: Need) -> Right {
-    Right { group, resource, verbs, need }
+    Right { group, resource, verbs, need, when: |_| true }
+}
+
+impl Right {
+    const fn when(self, asked: fn(&Settings) -> bool) -> Self {
+        Self { when: asked, ..self }
+    }
 }
 
 /// The kinds of a family that the cluster serves, each in the version that is used, and what we may not do.
@@ -333,7 +350,7 @@ fn choose(row: &Row, group: &str, found: &BTreeMap<String, Vec<(String, String)>
 
 async fn review(client: &Client, row: &Row, settings: &Settings, finding: &mut Finding) -> Result<(), Error> {
     if settings.namespaces.is_empty() {
-        let (obstacles, lacking) = review_in(client, row, &finding.served, None).await?;
+        let (obstacles, lacking) = review_in(client, row, settings, &finding.served, None).await?;
         finding.obstacles = obstacles.iter().map(|it| format!("no right to {it}")).collect();
         finding.served.lacking = lacking;
         return Ok(());
@@ -341,7 +358,7 @@ async fn review(client: &Client, row: &Row, settings: &Settings, finding: &mut F
     // A namespace that is gone, or closed to us, takes no other with it.
     let mut closed = Vec::new();
     for namespace in &settings.namespaces {
-        let (obstacles, lacking) = review_in(client, row, &finding.served, Some(namespace)).await?;
+        let (obstacles, lacking) = review_in(client, row, settings, &finding.served, Some(namespace)).await?;
         if obstacles.is_empty() {
             finding.namespaces.push(namespace.clone());
             finding.served.lacking.extend(lacking);
@@ -361,11 +378,13 @@ async fn review(client: &Client, row: &Row, settings: &Settings, finding: &mut F
 async fn review_in(
     client: &Client,
     row: &Row,
+    settings: &Settings,
     served: &Served,
     place: Option<&str>,
 ) -> Result<(Vec<Lack>, Vec<Lack>), Error> {
     let (mut obstacles, mut lacking) = (Vec::new(), Vec::new());
-    for right in row.rights.iter().filter(|it| place.is_none() || it.need != Need::Everywhere) {
+    let is_asked = |it: &&Right| (it.when)(settings) && (place.is_none() || it.need != Need::Everywhere);
+    for right in row.rights.iter().filter(is_asked) {
         let plural = right.resource.split('/').next().unwrap_or_default();
         // What the cluster does not have nobody needs a right to.
         let is_brought = row.kinds.iter().any(|it| it.group == right.group);

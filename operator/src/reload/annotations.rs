@@ -123,7 +123,7 @@ impl Auto {
 }
 
 /// What a workload wants to be reloaded for, of one sort of source.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Wish {
     pub auto: Auto,
     pub typed_auto: Auto,

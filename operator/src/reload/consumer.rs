@@ -13,6 +13,7 @@ use super::pause::Period;
 use super::pods::{PodSpec, Template};
 use super::roll::{LAST_RELOADED_FROM, ROLLOUT_STRATEGY, is_marker};
 use super::{Marks, Rules, Source};
+use crate::api::dynamic_resource;
 use crate::rollout::{How, Workload};
 
 /// A workload as the API server tells of it, as far as it matters here.
@@ -24,6 +25,8 @@ pub struct Held {
     #[serde(default)]
     spec: HeldSpec,
 }
+
+dynamic_resource!([] Held);
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -59,8 +62,8 @@ struct Selector {
     match_labels: Option<BTreeMap<String, String>>,
 }
 
-/// What is kept of a workload that asks for reloads.
-#[derive(Clone, Debug)]
+/// What is kept of a workload that asks for reloads. Two are equal if nothing that matters here differs.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Consumer {
     /// Its kind.
     pub kind: &'static Workload,
@@ -70,10 +73,10 @@ pub struct Consumer {
     pub name: String,
     /// Its UID.
     pub uid: String,
-    /// Its `resourceVersion`.
-    pub version: String,
     /// Its generation.
     pub generation: i64,
+    /// When it was made.
+    pub made: Option<Timestamp>,
     /// The labels of its pods; empty if its selector says more than labels.
     pub labels: BTreeMap<String, String>,
     /// Its rollouts are held.
@@ -165,8 +168,8 @@ impl Consumer {
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
             uid: metadata.uid.unwrap_or_default(),
-            version: metadata.resource_version.unwrap_or_default(),
             generation: metadata.generation.unwrap_or_default(),
+            made: metadata.creation_timestamp.map(|it| it.0),
             labels: spec.selector.and_then(|it| it.match_labels).unwrap_or_default(),
             is_paused: spec.paused == Some(true),
             is_suspended: spec.suspend == Some(true),

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::digest::Data;
 use crate::rollout::{WORKLOADS, Workload};
 
 const NOW: &str = "2026-01-02T03:04:05Z";
@@ -235,8 +236,6 @@ fn digests_tell_what_changed_and_nothing_else() {
     assert_ne!(Content::of_secret(&Secret::default(), &key()).digest, Content::of(Data::new(), &Key::shared()).digest);
     assert!(!format!("{:?}", key()).contains("7, 7"));
 }
-
-use crate::digest::Data;
 
 /// A Deployment that reloads for `s`, with this memory and this marker on its template.
 fn remembering(memory: Option<&Content>, marker: Option<&str>, rules: &Rules) -> Consumer {

@@ -1,6 +1,7 @@
 //! What the operator was told: flags, and `LEAFSEAL_OPERATOR_…` for each of them. Read once, passed on.
 
 mod legacy;
+pub mod reload;
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,6 +18,7 @@ use crate::go::GoDuration;
 use crate::intent::Family;
 
 pub use legacy::{Translated, translate};
+use reload::Reload;
 
 /// Where a pod finds the name of its namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -193,6 +195,10 @@ pub struct Settings {
     #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
     #[arg(value_name = "BOOL", help_heading = "Content")]
     pub allow_default_globals: bool,
+
+    /// Of reloads
+    #[command(flatten)]
+    pub reload: Reload,
 }
 
 /// How logs look.
@@ -259,12 +265,16 @@ impl Settings {
         if args.len() > 2 && !args[1].starts_with('-') && args[2].starts_with('-') {
             args[1..].rotate_left(1);
         }
-        let Translated { args, warnings } = translate(args, &variables);
+        let Translated { args, mut warnings } = translate(args, &variables);
         let matches = Cli::command().try_get_matches_from(args)?;
         let Cli { mut settings, task } = Cli::from_arg_matches(&matches)?;
-        // A variable that is set to nothing chooses nothing.
+        // The original of reloads reads a list as CSV; and a variable that is set to nothing chooses nothing.
+        for namespace in &mut settings.namespaces {
+            *namespace = namespace.trim_matches([' ', '"']).to_owned();
+        }
         settings.namespaces.retain(|it| !it.is_empty());
         settings.check().map_err(|why| Cli::command().error(clap::error::ErrorKind::ValueValidation, why))?;
+        warnings.extend(settings.reload.warnings());
         Ok(Start { task: task.unwrap_or_default(), settings, spelt: spell(&matches), warnings })
     }
 
@@ -303,7 +313,7 @@ impl Settings {
         if self.template_left_delimiter.is_empty() || self.template_right_delimiter.is_empty() {
             return Err("the marks of templates cannot be empty".to_owned());
         }
-        Ok(())
+        self.reload.check()
     }
 }
 
@@ -313,7 +323,10 @@ fn spell(matches: &ArgMatches) -> Vec<String> {
         let long = it.get_long()?;
         let values = matches.try_get_raw(it.get_id().as_str()).ok()??;
         let values: Vec<_> = values.map(|it| it.to_string_lossy()).collect();
-        Some(format!("--{long}={}", values.join(",")))
+        let value = values.join(",");
+        // What is not to be seen in variables is not to be seen here.
+        let is_secret = it.is_hide_env_values_set() && !value.is_empty();
+        Some(format!("--{long}={}", if is_secret { "(not shown)" } else { &value }))
     };
     definition.get_arguments().filter_map(spell).collect()
 }
@@ -380,9 +393,25 @@ mod tests {
     }
 
     #[test]
+    fn settings_are_shown_without_secrets() {
+        let url = "https://hooks.example.com/secret";
+        let Start { settings, spelt, .. } = read(&[&format!("--webhook-url={url}")]);
+        assert_eq!(settings.reload.webhook_url.expose(), Some(url));
+        assert!(!format!("{settings:?} {spelt:?}").contains("hooks.example.com"));
+        assert!(spelt.contains(&"--webhook-url=(not shown)".to_owned()), "{spelt:?}");
+        let args = ["o", "--webhook-url=hooks.example.com/secret"].map(str::to_owned).to_vec();
+        let said = Settings::read(args, Vec::new()).expect_err("this is wrong").to_string();
+        assert!(said.contains("--webhook-url") && !said.contains("hooks"), "{said}");
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         for (args, part) in [
-            (&["--families=reloader"][..], "external-secrets or vault-secrets or reload"),
+            (&["--resources-to-ignore=secrets,configMaps"][..], "either `secrets` or `configmaps`"),
+            (&["--reload-strategy=restart"], "--reload-strategy"),
+            (&["--namespace-selector==x"], "says nothing about a label"),
+            (&["--reload-window=2m"], "--reload-window-limit"),
+            (&["--families=reloader"], "external-secrets or vault-secrets or reload"),
             (&["--metrics-address=http"], "is no address"),
             (&["--lease-duration=5s"], "--renew-deadline"),
             (&["--drain=soon"], "is no duration"),
