@@ -35,3 +35,4 @@ pub mod sinks;
 pub mod stop;
 pub mod store;
 pub mod telemetry;
+pub mod written;

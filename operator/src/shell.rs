@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::client::Clients;
 use crate::engine::Context;
+use crate::engine::coordinator::Coordinator;
 use crate::error::Trouble;
 use crate::events::{self, Events};
 use crate::families::{self, Finding};
@@ -36,6 +37,7 @@ struct Shared {
     metrics: Metrics,
     events: Events,
     identity: String,
+    coordinator: Coordinator,
     stop: Stop,
 }
 
@@ -74,7 +76,8 @@ where
     }
     let (events, writer) = events::start(clients.urgent.clone(), identity.clone(), metrics.clone());
     let families = settings.asked_families();
-    let shared = Shared { clients, settings: Arc::new(settings), metrics, events, identity, stop: stop.clone() };
+    let (settings, coordinator, stops) = (Arc::new(settings), Coordinator::default(), stop.clone());
+    let shared = Shared { clients, settings, metrics, events, identity, coordinator, stop: stops };
 
     let mut running = JoinSet::new();
     let (surveyed, mut n_surveyed) = watch::channel(0_usize);
@@ -272,6 +275,7 @@ async fn run_engine<E, F>(
         events: shared.events.clone(),
         family,
         served: finding.served,
+        coordinator: shared.coordinator.clone(),
         gate: gate.clone(),
         stop,
     };

@@ -1,0 +1,5 @@
+//! x
+
+mod index;
+mod sources;
+mod windows;
