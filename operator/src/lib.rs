@@ -25,6 +25,7 @@ pub mod identity;
 pub mod intent;
 pub mod lease;
 pub mod mac_key;
+pub mod meta_info;
 pub mod metrics;
 pub mod plan;
 pub mod reload;

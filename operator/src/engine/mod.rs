@@ -18,8 +18,8 @@ mod later;
 mod lock;
 pub mod mirrors;
 pub mod queue;
-mod reload;
 mod reconcile;
+mod reload;
 mod restart;
 pub mod secrets;
 pub mod stores;
@@ -52,6 +52,7 @@ use crate::intent::Family;
 use crate::lease::Gate;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::sinks::Sinks;
 use crate::stop::Stop;
 use crate::store::Part;
 use coordinator::Coordinator;
@@ -73,6 +74,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Where objects are told about.
     pub events: Events,
+    /// Who is told outside the cluster.
+    pub sinks: Sinks,
     /// The family that is served.
     pub family: Family,
     /// Its kinds, as the cluster has them. When that changes, the engine is stopped and run anew.

@@ -377,6 +377,12 @@ impl Reload {
         labels(&self.resource_label_selector)
     }
 
+    /// How a reload shows, as it is spelt.
+    pub fn strategy_name(&self) -> String {
+        let value = self.strategy.to_possible_value().expect("no strategy is hidden");
+        value.get_name().to_owned()
+    }
+
     /// What holds for every workload.
     pub(super) fn rules(&self) -> Rules {
         let ignored = [

@@ -69,8 +69,7 @@ impl Index {
     /// Learns of a workload.
     pub(super) fn apply(&self, kind: &'static Workload, held: Held, rules: &Rules) -> News {
         let metadata = &held.metadata;
-        let place =
-            (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default());
+        let place = (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default());
         let who = part(kind, &place);
         if metadata.deletion_timestamp.is_some() {
             return self.remove(&who);
@@ -148,9 +147,10 @@ impl Index {
     /// The workloads in a namespace, or everywhere, of the kinds that are asked for.
     pub(super) fn list(&self, namespace: Option<&str>, is_asked: impl Fn(&Consumer) -> bool) -> Vec<Part> {
         let state = self.read();
-        let those = state.entries.iter().filter(|(who, it)| {
-            namespace.is_none_or(|namespace| who.namespace == namespace) && is_asked(&it.consumer)
-        });
+        let those = state
+            .entries
+            .iter()
+            .filter(|(who, it)| namespace.is_none_or(|namespace| who.namespace == namespace) && is_asked(&it.consumer));
         those.map(|it| it.0.clone()).collect()
     }
 
