@@ -74,6 +74,18 @@ impl Coordinator {
         lock(&self.0).asks.remove(workload).unwrap_or_default()
     }
 
+    /// Puts back what was taken and could not be done yet: whoever looks at `workload` next takes it.
+    pub fn put_back(&self, workload: &Part, asks: Vec<Ask>) {
+        if asks.is_empty() {
+            return;
+        }
+        let mut state = lock(&self.0);
+        // Where nobody looks any more, dropping them is the answer.
+        if state.looks.is_some() {
+            state.asks.entry(workload.clone()).or_default().extend(asks);
+        }
+    }
+
     /// Restarts `workload` for the reason `why`: by who looks at it anyway, or by `alone`.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ pub mod interests;
 mod later;
 mod lock;
 pub mod mirrors;
+mod own_key;
 pub mod queue;
 mod reconcile;
 mod reload;
@@ -126,7 +127,8 @@ const KINDS: &[Row] = &[
 /// If the family cannot be served; it is tried again.
 pub async fn run(context: Context) -> Result<(), Trouble> {
     let mac_key = match context.family {
-        Family::ExternalSecrets | Family::Reload => None,
+        Family::Reload => return reload::run(context).await,
+        Family::ExternalSecrets => None,
         Family::VaultSecrets => restart::take_key(&context).await?,
     };
     let world = Arc::new(World::new(context, mac_key));
@@ -169,20 +171,24 @@ impl Context {
         }
     }
 
+    /// Where objects in namespaces are looked for: in the whole cluster, or in each namespace that is served.
+    pub fn scopes(&self) -> Vec<watch::Scope> {
+        match self.settings.namespaces.as_slice() {
+            [] => vec![None],
+            namespaces => namespaces.iter().cloned().map(Some).collect(),
+        }
+    }
+
     /// Where the objects of a kind are watched: in the whole cluster, or in each namespace that is served.
     pub fn apis<K>(&self, scope: api::Scope, at: &ApiResource) -> Vec<(watch::Scope, Api<K>)>
     where
         K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
     {
-        let everywhere = || vec![(None, self.api_in(None, at))];
-        let namespaces = &self.settings.namespaces;
-        match scope {
-            api::Scope::Cluster => everywhere(),
-            api::Scope::Namespaced if namespaces.is_empty() => everywhere(),
-            api::Scope::Namespaced => {
-                namespaces.iter().map(|it| (Some(it.clone()), self.api_in(Some(it), at))).collect()
-            }
-        }
+        let scopes = match scope {
+            api::Scope::Cluster => vec![None],
+            api::Scope::Namespaced => self.scopes(),
+        };
+        scopes.into_iter().map(|it| (it.clone(), self.api_in(it.as_deref(), at))).collect()
     }
 }
 

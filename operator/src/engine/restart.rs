@@ -2,14 +2,13 @@
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, Patch};
-use kube::core::GroupVersionKind;
+use kube::api::{DynamicObject, Patch};
 use serde_json::Value;
 
 use super::Context;
 use super::apply::Writer;
+use super::own_key;
 use super::turns::Turn;
 use super::world::World;
 use crate::error::Trouble;
@@ -67,9 +66,7 @@ async fn one(
     written: Option<Timestamp>,
 ) -> Result<bool, String> {
     let workload = rollout::of_target(&at.kind).ok_or("there is no such kind of workload")?;
-    let kind = GroupVersionKind::gvk(workload.group, workload.version, workload.kind);
-    let resource = ApiResource::from_gvk_with_plural(&kind, workload.plural);
-    let api = Api::namespaced_with(world.context.client.clone(), namespace, &resource);
+    let api = world.context.api_in(Some(namespace), &workload.resource());
     if let Some(written) = written
         && rollout::is_up_to_date(workload, &read(&api, &at.name).await?, written)
     {
@@ -107,27 +104,16 @@ async fn restart(
 /// If the API server does not answer. Without the right to it there is no key, and what needs one says so.
 pub(super) async fn take_key(context: &Context) -> Result<Option<MacKey>, Trouble> {
     let namespace = &context.settings.operator_namespace;
-    match find_or_make(context, namespace).await {
+    let make = || {
+        let key = own_key::make::<{ mac_key::LENGTH }>();
+        mac_key::secret(namespace, &key)
+    };
+    match own_key::find_or_make(context, mac_key::SECRET, mac_key::read, make).await {
         Ok(key) => Ok(key),
         Err(kube::Error::Api(status)) if status.code == 403 || status.code == 404 => {
             tracing::warn!(namespace, secret = mac_key::SECRET, "the key of MACs cannot be read: {}", status.message);
             Ok(None)
         }
         Err(error) => Err(Trouble::new("HMACDataError", "could not read the key of MACs", error.to_string())),
-    }
-}
-
-async fn find_or_make(context: &Context, namespace: &str) -> kube::Result<Option<MacKey>> {
-    let api = Api::<Secret>::namespaced(context.client.clone(), namespace);
-    if let Some(secret) = api.get_opt(mac_key::SECRET).await? {
-        return Ok(mac_key::read(&secret));
-    }
-    let mut key = zeroize::Zeroizing::new([0; mac_key::LENGTH]);
-    getrandom::fill(&mut *key).expect("the operating system has randomness");
-    let writer = Writer::new(context.client.clone(), context.gate.clone());
-    match writer.make(&api, &mac_key::secret(namespace, &key)).await? {
-        Some(made) => Ok(mac_key::read(&made)),
-        // Somebody else was faster.
-        None => Ok(mac_key::read(&api.get(mac_key::SECRET).await?)),
     }
 }

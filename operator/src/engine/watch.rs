@@ -18,7 +18,7 @@ use tokio::sync::watch;
 pub type Place = (String, String);
 
 /// How many objects one page of a list has: what bounds memory when a watch begins.
-const PAGE: u32 = 250;
+pub(super) const PAGE: u32 = 250;
 
 /// The objects of one kind, as a watch last told.
 #[derive(Debug)]

@@ -1,5 +1,8 @@
 //! The kinds of workloads.
 
+use kube::api::ApiResource;
+use kube::core::GroupVersionKind;
+
 /// A kind of workload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Workload {
@@ -30,6 +33,14 @@ pub enum How {
     Make,
     /// Its pods never change: it is deleted and made anew.
     Remake,
+}
+
+impl Workload {
+    /// Its address.
+    pub fn resource(&self) -> ApiResource {
+        let kind = GroupVersionKind::gvk(self.group, self.version, self.kind);
+        ApiResource::from_gvk_with_plural(&kind, self.plural)
+    }
 }
 
 /// All kinds.

@@ -4,11 +4,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::engine::interests::Interests;
-use crate::engine::watch::Place;
+use crate::engine::watch::{Place, is_later, place};
 use crate::reload::{Consumer, Held, Marks, Rules, Source};
 use crate::rollout::Workload;
 use crate::store::Part;
@@ -34,14 +33,14 @@ struct State {
 pub(super) struct Entry {
     /// What is kept of it.
     pub consumer: Consumer,
-    /// When it was made, by the API server's clock.
-    pub created: Option<Timestamp>,
     /// Since when it is known.
     pub seen: Instant,
     /// When its spec was last seen to change.
     pub moved: Instant,
-    /// What tells a change that matters from one of its status.
-    pub version: u64,
+    /// Its `resourceVersion` when it last changed in a way that matters.
+    version: String,
+    /// What tells a change of its spec or its annotations from one of its status.
+    digest: u64,
 }
 
 /// What became known of a workload.
@@ -69,28 +68,44 @@ impl Index {
     /// Learns of a workload.
     pub(super) fn apply(&self, kind: &'static Workload, held: Held, rules: &Rules) -> News {
         let metadata = &held.metadata;
-        let place = (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default());
-        let who = part(kind, &place);
+        let who = part(kind, &place(&held));
+        let before = self.find(&who);
+        let version = metadata.resource_version.clone().unwrap_or_default();
+        // The answer to a write is often here before the watch tells of what was before it.
+        if before.as_ref().is_some_and(|it| !is_later(&version, &it.version)) {
+            return News::Nothing;
+        }
         if metadata.deletion_timestamp.is_some() {
             return self.remove(&who);
         }
-        let before = self.find(&who);
-        let version = self.read().hasher.hash_one((&metadata.uid, metadata.generation, &metadata.annotations));
-        if before.as_ref().is_some_and(|it| it.version == version) {
+        let digest = self.read().hasher.hash_one((&metadata.uid, metadata.generation, &metadata.annotations));
+        if before.as_ref().is_some_and(|it| it.digest == digest) {
             return News::Nothing;
         }
-        let created = metadata.creation_timestamp.as_ref().map(|it| it.0);
         let Some(consumer) = Consumer::of(kind, held, rules) else {
             return if before.is_some() { self.remove(&who) } else { News::Nothing };
         };
         let now = Instant::now();
+        let is_same = before.as_ref().is_some_and(|it| it.consumer == consumer);
         // One that was made anew is another one.
         let before = before.filter(|it| it.consumer.uid == consumer.uid);
         let seen = before.as_ref().map_or(now, |it| it.seen);
         let has_moved = before.as_ref().is_none_or(|it| it.consumer.generation != consumer.generation);
         let moved = before.filter(|_| !has_moved).map_or(now, |it| it.moved);
-        self.put(who, Entry { consumer, created, seen, moved, version }, rules);
-        News::Changed
+        self.put(who, Entry { consumer, seen, moved, version, digest }, rules);
+        if is_same { News::Nothing } else { News::Changed }
+    }
+
+    /// Learns that a workload went; another of its name may have come since.
+    pub(super) fn delete(&self, kind: &'static Workload, held: &Held) -> News {
+        let who = part(kind, &place(held));
+        let version = held.metadata.resource_version.as_deref().unwrap_or_default();
+        let is_past =
+            |it: &Entry| held.metadata.uid.as_ref() != Some(&it.consumer.uid) && !is_later(version, &it.version);
+        match self.find(&who) {
+            Some(held) if is_past(&held) => News::Nothing,
+            _ => self.remove(&who),
+        }
     }
 
     fn put(&self, who: Part, entry: Entry, rules: &Rules) {
@@ -194,18 +209,19 @@ mod tests {
     use super::*;
     use crate::rollout::of_target;
 
-    fn held(name: &str, generation: i64, annotations: Value, secret: &str) -> Held {
+    fn held(name: &str, version: &str, generation: i64, annotations: Value, secret: &str) -> Held {
         let container = json!({ "name": "c", "envFrom": [{ "secretRef": { "name": secret } }] });
         serde_json::from_value(json!({
             "metadata": {
-                "namespace": "apps", "name": name, "uid": "1", "generation": generation, "annotations": annotations,
+                "namespace": "apps", "name": name, "uid": "1", "resourceVersion": version, "generation": generation,
+                "annotations": annotations,
             },
             "spec": { "template": { "spec": { "containers": [container] } } },
         }))
         .expect("it is a workload")
     }
 
-    fn place(name: &str) -> Place {
+    fn at(name: &str) -> Place {
         ("apps".to_owned(), name.to_owned())
     }
 
@@ -214,25 +230,29 @@ mod tests {
         let (index, rules) = (Index::default(), Rules::default());
         let kind = of_target("Deployment").expect("it is in the table");
         let auto = json!({ "reloader.stakater.com/auto": "true" });
-        assert_eq!(index.apply(kind, held("quiet", 1, json!({}), "db"), &rules), News::Nothing);
-        assert_eq!(index.apply(kind, held("web", 1, auto.clone(), "db"), &rules), News::Changed);
-        assert_eq!(index.apply(kind, held("web", 1, auto.clone(), "db"), &rules), News::Nothing, "a status");
-        let web = part(kind, &place("web"));
-        assert_eq!(index.users(Source::Secret, &place("db"), &rules), [web.clone()]);
-        assert!(!index.is_wanted(Source::ConfigMap, &place("db"), &rules));
+        assert_eq!(index.apply(kind, held("quiet", "5", 1, json!({}), "db"), &rules), News::Nothing);
+        assert_eq!(index.apply(kind, held("web", "10", 1, auto.clone(), "db"), &rules), News::Changed);
+        assert_eq!(index.apply(kind, held("web", "11", 1, auto.clone(), "db"), &rules), News::Nothing, "a status");
+        let web = part(kind, &at("web"));
+        assert_eq!(index.users(Source::Secret, &at("db"), &rules), [web.clone()]);
+        assert!(!index.is_wanted(Source::ConfigMap, &at("db"), &rules));
         assert!(!index.is_wanted(Source::Secret, &("other".to_owned(), "db".to_owned()), &rules));
 
         let began = index.find(&web).expect("it is there").moved;
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
         let noted = json!({ "reloader.stakater.com/auto": "true", "note": "1" });
-        assert_eq!(index.apply(kind, held("web", 1, noted, "db"), &rules), News::Changed);
+        assert_eq!(index.apply(kind, held("web", "12", 1, noted, "db"), &rules), News::Nothing, "a note");
+        let searching = json!({ "reloader.stakater.com/auto": "true", "reloader.stakater.com/search": "true" });
+        assert_eq!(index.apply(kind, held("web", "13", 1, searching, "db"), &rules), News::Changed);
         assert_eq!(index.find(&web).expect("it is there").moved, began, "its spec did not change");
-        assert_eq!(index.apply(kind, held("web", 2, auto, "cache"), &rules), News::Changed);
+        assert_eq!(index.apply(kind, held("web", "14", 2, auto.clone(), "cache"), &rules), News::Changed);
         assert!(index.find(&web).expect("it is there").moved > began);
-        assert!(!index.is_wanted(Source::Secret, &place("db"), &rules));
+        assert!(!index.is_wanted(Source::Secret, &at("db"), &rules));
 
-        assert_eq!(index.apply(kind, held("web", 2, json!({}), "cache"), &rules), News::Gone);
-        assert!(!index.is_wanted(Source::Secret, &place("cache"), &rules));
+        assert_eq!(index.apply(kind, held("web", "13", 1, auto, "db"), &rules), News::Nothing, "a watch that lags");
+
+        assert_eq!(index.apply(kind, held("web", "15", 2, json!({}), "cache"), &rules), News::Gone);
+        assert!(!index.is_wanted(Source::Secret, &at("cache"), &rules));
     }
 
     #[test]
@@ -240,15 +260,15 @@ mod tests {
         let (index, rules) = (Index::default(), Rules::default());
         let kind = of_target("Deployment").expect("it is in the table");
         let list = json!({ "secret.reloader.stakater.com/reload": "app-.*, db" });
-        index.apply(kind, held("web", 1, list, "other"), &rules);
-        let web = part(kind, &place("web"));
+        index.apply(kind, held("web", "10", 1, list, "other"), &rules);
+        let web = part(kind, &at("web"));
         for (name, is_used) in [("app-1", true), ("db", true), ("my-app-1", false), ("other", false)] {
-            assert_eq!(index.is_wanted(Source::Secret, &place(name), &rules), is_used, "{name}");
-            assert_eq!(index.users(Source::Secret, &place(name), &rules).len(), usize::from(is_used), "{name}");
+            assert_eq!(index.is_wanted(Source::Secret, &at(name), &rules), is_used, "{name}");
+            assert_eq!(index.users(Source::Secret, &at(name), &rules).len(), usize::from(is_used), "{name}");
         }
         assert_eq!(index.keep(kind, Some("other"), &HashSet::new()), []);
-        assert_eq!(index.keep(kind, Some("apps"), &HashSet::from([place("web")])), []);
+        assert_eq!(index.keep(kind, Some("apps"), &HashSet::from([at("web")])), []);
         assert_eq!(index.keep(kind, None, &HashSet::new()), [web]);
-        assert!(!index.is_wanted(Source::Secret, &place("app-1"), &rules));
+        assert!(!index.is_wanted(Source::Secret, &at("app-1"), &rules));
     }
 }

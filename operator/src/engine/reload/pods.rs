@@ -36,21 +36,23 @@ pub(super) async fn born(world: &Reload, entry: &Entry) -> Result<Option<Timesta
         // It has no pods of its own.
         return Ok(None);
     }
-    let Some(revisions) = REVISIONS.iter().find(|it| it.of.contains(&kind.kind)) else { return Ok(entry.created) };
+    let Some(revisions) = REVISIONS.iter().find(|it| it.of.contains(&kind.kind)) else {
+        return Ok(entry.consumer.made);
+    };
     if !world.context.served.may("list", revisions.plural, "apps", namespace) {
-        return Ok(entry.created);
+        return Ok(entry.consumer.made);
     }
     let gvk = GroupVersionKind::gvk("apps", "v1", revisions.kind);
     let resource = ApiResource::from_gvk_with_plural(&gvk, revisions.plural);
     let api = Api::<PartialObjectMeta>::namespaced_with(world.context.client.clone(), namespace, &resource);
     let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let listed = match api.list_metadata(&ListParams::default().labels(&labels.join(","))).await {
-        Err(Error::Api(status)) if status.code == 403 => return Ok(entry.created),
+        Err(Error::Api(status)) if status.code == 403 => return Ok(entry.consumer.made),
         listed => listed?,
     };
     let theirs = listed.items.iter().filter(|it| it.owner_references().iter().any(|owner| owner.uid == *uid));
     let born = theirs.filter_map(|it| it.metadata.creation_timestamp.as_ref().map(|time| time.0));
-    Ok(born.chain(entry.created).max())
+    Ok(born.chain(entry.consumer.made).max())
 }
 
 /// True if pods of a template that was `born` then have what the source holds.

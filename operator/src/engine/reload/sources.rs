@@ -126,19 +126,14 @@ impl Sources {
         self.state().entry(at.clone()).or_insert(Sight::Absent);
     }
 
-    /// Of the sources of a kind in a namespace, or everywhere, only `there` are there. Returns the others.
+    /// Of the sources of a kind in a namespace, or everywhere, only `there` were in a list. Returns the others, which
+    /// are doubted: they may have come since.
     pub(super) fn keep(&self, kind: &str, scope: &Scope, there: &HashSet<Place>) -> Vec<Part> {
-        let mut state = self.state();
-        let mut gone = Vec::new();
-        for (at, sight) in state.iter_mut() {
+        let is_gone = |at: &Part| {
             let is_in_scope = at.kind == kind && scope.as_ref().is_none_or(|scope| at.namespace == *scope);
-            let is_there = || there.contains(&(at.namespace.clone(), at.name.clone()));
-            if is_in_scope && matches!(sight, Sight::There(_)) && !is_there() {
-                *sight = Sight::Absent;
-                gone.push(at.clone());
-            }
-        }
-        gone
+            is_in_scope && !there.contains(&(at.namespace.clone(), at.name.clone()))
+        };
+        self.state().extract_if(|at, it| matches!(it, Sight::There(_)) && is_gone(at)).map(|it| it.0).collect()
     }
 
     /// Remembers what a source held in a version.

@@ -26,21 +26,25 @@ pub(crate) struct World {
     pub(crate) plane: ControlPlane,
     pub(crate) client: Client,
     reviewer: String,
+    /// What tokens of ServiceAccounts are signed with.
+    token_keys: Vec<String>,
     vault_authority: String,
 }
 
 impl World {
-    /// Starts all of it. Without the programs, reports so and returns `None`.
-    pub(crate) async fn start() -> Option<Self> {
+    /// Starts all of it; with `is_own`, on a control plane of its own in any case. Without the programs,
+    /// reports so and returns `None`.
+    pub(crate) async fn start(is_own: bool) -> Option<Self> {
         let authority = Authority::new("leafseal test Vault");
         let identity = authority.issue("bao", &["127.0.0.1", "localhost"]);
-        let (plane, bao) = (ControlPlane::start().await?, OpenBao::start_with_tls(&identity)?);
+        let plane = if is_own { ControlPlane::start_own().await? } else { ControlPlane::start().await? };
+        let bao = OpenBao::start_with_tls(&identity)?;
         Operator::install(&plane).await;
         let client = plane.client().await;
         let reviewer = reviewer(&client).await;
         let operator = Some(Operator::start(&plane, &[]).await);
-        let world =
-            Self { operator, args: Vec::new(), bao, plane, client, reviewer, vault_authority: authority.certificate() };
+        let (args, token_keys, vault_authority) = (Vec::new(), plane.token_keys().await, authority.certificate());
+        let world = Self { operator, args, bao, plane, client, reviewer, token_keys, vault_authority };
         world.furnish();
         Some(world)
     }
@@ -56,9 +60,8 @@ impl World {
         bao.write("sys/auth/userpass", &json!({"type": "userpass"}));
         bao.write("sys/auth/k8s", &json!({"type": "kubernetes"}));
         bao.write("auth/k8s/config", &self.kubernetes());
-        let key = fs::read_to_string(self.plane.folder().join("service-accounts.pub")).expect("the plane has a key");
         bao.write("sys/auth/jwt", &json!({"type": "jwt"}));
-        bao.write("auth/jwt/config", &json!({"jwt_validation_pubkeys": [key]}));
+        bao.write("auth/jwt/config", &json!({"jwt_validation_pubkeys": self.token_keys}));
         let read = "{ capabilities = [\"read\", \"list\"] }";
         let mounts = ["secret", "kv", "team/kv", "kv1", "kv2"].map(|it| format!("path \"{it}/*\" {read}"));
         bao.write("sys/policies/acl/reader", &json!({"policy": mounts.join("\n")}));
