@@ -68,18 +68,24 @@ pub fn secret_mac(key: &[u8], data: &Data) -> String {
 /// The marker that a reload leaves on a workload: over what a Secret holds, or a ConfigMap with its
 /// binary data in base64 (Reloader, spec section B.4).
 pub fn reload_marker(data: &Data) -> String {
-    let entries: Vec<Vec<u8>> =
-        data.iter().map(|(key, value)| [key.as_bytes(), b"=", value.expose()].concat()).collect();
-    let mut sorted = entries;
-    sorted.sort();
-    hex(&Sha1::digest(sorted.join(&b';')))
+    // In the order of whole entries: that of keys alone puts `a` before `a-b`.
+    let mut entries: Vec<[&[u8]; 3]> =
+        data.iter().map(|(key, value)| [key.as_bytes(), &b"="[..], value.expose()]).collect();
+    entries.sort_by(|a, b| a.iter().copied().flatten().cmp(b.iter().copied().flatten()));
+    let mut sha = Sha1::new();
+    for (n, entry) in entries.iter().enumerate() {
+        sha.update(if n > 0 { ";" } else { "" });
+        entry.iter().for_each(|part| sha.update(part));
+    }
+    hex(&sha.finalize())
 }
 
 fn sha3(text: &str) -> String {
     hex(&Sha3_224::digest(text.as_bytes()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|it| format!("{it:02x}")).collect()
 }
 
@@ -164,6 +170,7 @@ mod tests {
             (&[("a", "1;b=2")], "f83e99e324ba68ccc373a58ef1eb42f8ab88646a"),
             (&[("a", "1"), ("b", "2")], "f83e99e324ba68ccc373a58ef1eb42f8ab88646a"),
             (&[("k", "v"), ("bin", "AP8=")], "a52965cb888b938803e268dc84570cc376106ab0"),
+            (&[("a", "x"), ("a-b", "y")], "78b1ba5bd35412d70fd482e5d30ee11350192157"),
             (
                 &[
                     ("DB_HOST", "postgresql.database.svc.cluster.local"),

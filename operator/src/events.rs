@@ -87,10 +87,15 @@ pub fn start(client: Client, instance: String, metrics: Metrics) -> (Events, Wri
 impl Events {
     /// Tells an object. Returns at once; when too much is waiting, the note is dropped and counted.
     pub fn tell(&self, family: Family, about: &ObjectReference, note: &Note) {
-        let kind = about.kind.clone().unwrap_or_default();
+        let component = families::row(family).component.or(about.kind.as_deref()).unwrap_or_default();
+        self.tell_as(component, about, note);
+    }
+
+    /// The same, reported by a `component` of its own.
+    pub fn tell_as(&self, component: &str, about: &ObjectReference, note: &Note) {
         let told = Told {
-            component: families::row(family).component.map_or_else(|| kind.clone(), str::to_owned),
-            kind,
+            component: component.to_owned(),
+            kind: about.kind.clone().unwrap_or_default(),
             api_version: about.api_version.clone().unwrap_or_default(),
             namespace: about.namespace.clone().unwrap_or_default(),
             name: about.name.clone().unwrap_or_default(),

@@ -22,7 +22,7 @@ pub struct Row {
     pub family: Family,
     /// Its name in settings, logs and metrics.
     pub name: &'static str,
-    /// The API group of its kinds.
+    /// The API group all of whose kinds are its own; empty if there is none.
     pub group: &'static str,
     /// The Lease of its original operator, so that both never act together.
     pub lease: &'static str,
@@ -92,7 +92,45 @@ pub const FAMILIES: &[Row] = &[
             right("apps", "daemonsets", &["get", "patch"], Need::May),
         ],
     },
+    Row {
+        family: Family::Reload,
+        name: "reload",
+        group: "",
+        lease: "stakater-reloader-lock",
+        // Each source has a reporter of its own.
+        component: None,
+        health_port: 9090,
+        // Every cluster has the others.
+        kinds: &[
+            other("argoproj.io", "Rollout", "rollouts", &["v1alpha1"]),
+            other(CSI, "SecretProviderClass", "secretproviderclasses", &["v1"]),
+            other(CSI, "SecretProviderClassPodStatus", "secretproviderclasspodstatuses", &["v1"]),
+        ],
+        rights: &[
+            right("", "secrets", &["get", "list", "watch"], Need::Must).when(|it| !it.reload.ignores_secrets()),
+            right("", "configmaps", &["get", "list", "watch"], Need::Must).when(|it| !it.reload.ignores_config_maps()),
+            right("", "namespaces", &["list", "watch"], Need::Everywhere)
+                .when(|it| it.reload.namespace_labels().is_some()),
+            right("apps", "deployments", &["get", "list", "watch", "patch"], Need::May),
+            right("apps", "statefulsets", &["get", "list", "watch", "patch"], Need::May),
+            right("apps", "daemonsets", &["get", "list", "watch", "patch"], Need::May),
+            right("apps", "replicasets", &["list"], Need::May),
+            right("apps", "controllerrevisions", &["list"], Need::May),
+            right("batch", "cronjobs", &["get", "list", "watch", "patch"], Need::May)
+                .when(|it| !it.reload.ignored_kinds().contains(&"CronJob")),
+            right("batch", "jobs", &["get", "list", "watch", "patch", "create", "delete"], Need::May)
+                .when(|it| !it.reload.ignored_kinds().contains(&"Job")),
+            right("argoproj.io", "rollouts", &["get", "list", "watch", "patch"], Need::May)
+                .when(|it| it.reload.argo_rollouts),
+            right(CSI, "secretproviderclasspodstatuses", &["list", "watch"], Need::May)
+                .when(|it| it.reload.enable_csi_integration),
+            right(CSI, "secretproviderclasses", &["list", "watch"], Need::May)
+                .when(|it| it.reload.enable_csi_integration),
+        ],
+    },
 ];
+
+const CSI: &str = "secrets-store.csi.x-k8s.io";
 
 /// The row of a family.
 pub fn row(family: Family) -> &'static Row {
@@ -111,6 +149,7 @@ enum Need {
 
 #[derive(Debug)]
 struct KindRow {
+    group: &'static str,
     kind: &'static str,
     plural: &'static str,
     versions: &'static [&'static str],
@@ -118,7 +157,17 @@ struct KindRow {
 }
 
 const fn kind<K: Kind>(need: Need) -> KindRow {
-    KindRow { kind: K::KIND, plural: K::PLURAL, versions: K::VERSIONS, need }
+    KindRow { group: K::GROUP, kind: K::KIND, plural: K::PLURAL, versions: K::VERSIONS, need }
+}
+
+/// A kind that somebody else brought.
+const fn other(
+    group: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    versions: &'static [&'static str],
+) -> KindRow {
+    KindRow { group, kind, plural, versions, need: Need::May }
 }
 
 #[derive(Debug)]
@@ -128,16 +177,47 @@ struct Right {
     resource: &'static str,
     verbs: &'static [&'static str],
     need: Need,
+    /// Whether what it is for is asked for.
+    when: fn(&Settings) -> bool,
 }
 
 const fn right(group: &'static str, resource: &'static str, verbs: &'static [&'static str], need: Need) -> Right {
-    Right { group, resource, verbs, need }
+    Right { group, resource, verbs, need, when: |_| true }
 }
 
-/// The kinds of a family that the cluster serves, each in the version that is used.
+impl Right {
+    const fn when(self, asked: fn(&Settings) -> bool) -> Self {
+        Self { when: asked, ..self }
+    }
+}
+
+/// The kinds of a family that the cluster serves, each in the version that is used, and what we may not do.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Served {
     kinds: BTreeMap<String, ApiResource>,
+    lacking: Vec<Lack>,
+}
+
+/// Rights that are missing. As text: `watch deployments.apps in all namespaces`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Lack {
+    group: &'static str,
+    resource: &'static str,
+    verbs: Vec<&'static str>,
+    /// Where; `None`: everywhere.
+    place: Option<String>,
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { group, resource, verbs, place } = self;
+        let dot = if group.is_empty() { "" } else { "." };
+        write!(to, "{} {resource}{dot}{group} in ", verbs.join(", "))?;
+        match place {
+            None => to.write_str("all namespaces"),
+            Some(it) => write!(to, "namespace {it}"),
+        }
+    }
 }
 
 impl Served {
@@ -151,6 +231,14 @@ impl Served {
     pub fn other(&self, kind: &str) -> Option<&ApiResource> {
         self.kinds.get(kind)
     }
+
+    /// False if the family was found to lack this right in a namespace; rights that it need not have are not
+    /// looked for. The resource is spelt as in roles: `deployments`.
+    pub fn may(&self, verb: &str, resource: &str, group: &str, namespace: &str) -> bool {
+        let is_it = |it: &&Lack| it.group == group && it.resource == resource && it.verbs.contains(&verb);
+        let is_there = |it: &Lack| it.place.as_ref().is_none_or(|place| place == namespace);
+        !self.lacking.iter().filter(is_it).any(is_there)
+    }
 }
 
 /// What was found about a family. As text, the one line that says what runs and why not.
@@ -162,8 +250,6 @@ pub struct Finding {
     pub served: Served,
     /// What keeps it from being served; nothing if it is.
     pub obstacles: Vec<String>,
-    /// Rights that are missing and without which some objects cannot be served.
-    pub lacking: Vec<String>,
     /// Of the namespaces that are asked for, those that can be served.
     pub namespaces: Vec<String>,
 }
@@ -186,11 +272,14 @@ impl fmt::Display for Finding {
             .iter()
             .filter_map(|it| Some(format!("{} {}", it.kind, self.served.kinds.get(it.kind)?.version)))
             .collect();
-        write!(to, "{} is served: {}", row.name, kinds.join(", "))?;
-        match self.lacking.as_slice() {
-            [] => Ok(()),
-            lacking => write!(to, "; without the right to {}", lacking.join("; ")),
+        write!(to, "{} is served", row.name)?;
+        if !kinds.is_empty() {
+            write!(to, ": {}", kinds.join(", "))?;
         }
+        for (n, lack) in self.served.lacking.iter().enumerate() {
+            write!(to, "; {}{lack}", if n == 0 { "without the right to " } else { "" })?;
+        }
+        Ok(())
     }
 }
 
@@ -201,12 +290,17 @@ impl fmt::Display for Finding {
 /// If the API server does not answer.
 pub async fn survey(client: &Client, family: Family, settings: &Settings) -> Result<Finding, Error> {
     let row = row(family);
-    let served = choose(row, &discover(client, row.group).await?);
-    let mut finding = Finding { family, served, obstacles: Vec::new(), lacking: Vec::new(), namespaces: Vec::new() };
+    let mut served = Served::default();
+    let mut groups: Vec<_> = row.kinds.iter().map(|it| it.group).collect();
+    groups.dedup();
+    for group in groups {
+        choose(row, group, &discover(client, group).await?, &mut served);
+    }
+    let mut finding = Finding { family, served, obstacles: Vec::new(), namespaces: Vec::new() };
     for kind in row.kinds.iter().filter(|it| it.need == Need::Must) {
         if !finding.served.kinds.contains_key(kind.kind) {
             let versions = kind.versions.join(" or ");
-            finding.obstacles.push(format!("the cluster has no {}.{} in {versions}", kind.plural, row.group));
+            finding.obstacles.push(format!("the cluster has no {}.{} in {versions}", kind.plural, kind.group));
         }
     }
     // Rights to kinds that are not there would be asked in vain.
@@ -234,47 +328,47 @@ async fn discover(client: &Client, group: &str) -> Result<BTreeMap<String, Vec<(
     Ok(found)
 }
 
-fn choose(row: &Row, found: &BTreeMap<String, Vec<(String, String)>>) -> Served {
-    let mut served = Served::default();
+fn choose(row: &Row, group: &str, found: &BTreeMap<String, Vec<(String, String)>>, served: &mut Served) {
     for (version, names) in found {
         for (plural, kind) in names {
-            let preferred = row.kinds.iter().find(|it| it.kind == kind && it.plural == plural).map(|it| it.versions);
+            let is_it = |it: &&KindRow| it.group == group && it.kind == kind && it.plural == plural;
+            let preferred = row.kinds.iter().find(is_it).map(|it| it.versions);
             let rank = |it: &str| match preferred {
                 Some(versions) => versions.iter().position(|known| *known == it),
-                None => Some(0),
+                // Of the groups of others it wants what it knows.
+                None => (group == row.group).then_some(0),
             };
             let Some(own) = rank(version) else { continue };
             let better = served.kinds.get(kind).and_then(|it| rank(&it.version)).is_none_or(|held| own < held);
             if better {
-                let gvk = GroupVersionKind::gvk(row.group, version, kind);
+                let gvk = GroupVersionKind::gvk(group, version, kind);
                 served.kinds.insert(kind.clone(), ApiResource::from_gvk_with_plural(&gvk, plural));
             }
         }
     }
-    served
 }
 
 async fn review(client: &Client, row: &Row, settings: &Settings, finding: &mut Finding) -> Result<(), Error> {
     if settings.namespaces.is_empty() {
-        let (obstacles, lacking) = review_in(client, row, &finding.served, None).await?;
+        let (obstacles, lacking) = review_in(client, row, settings, &finding.served, None).await?;
         finding.obstacles = obstacles.iter().map(|it| format!("no right to {it}")).collect();
-        finding.lacking = lacking;
+        finding.served.lacking = lacking;
         return Ok(());
     }
     // A namespace that is gone, or closed to us, takes no other with it.
     let mut closed = Vec::new();
     for namespace in &settings.namespaces {
-        let (obstacles, lacking) = review_in(client, row, &finding.served, Some(namespace)).await?;
+        let (obstacles, lacking) = review_in(client, row, settings, &finding.served, Some(namespace)).await?;
         if obstacles.is_empty() {
             finding.namespaces.push(namespace.clone());
-            finding.lacking.extend(lacking);
+            finding.served.lacking.extend(lacking);
         } else {
             closed.extend(obstacles);
         }
     }
     match finding.namespaces.is_empty() {
         true => finding.obstacles = closed.iter().map(|it| format!("no right to {it}")).collect(),
-        false => finding.lacking.extend(closed),
+        false => finding.served.lacking.extend(closed),
     }
     Ok(())
 }
@@ -284,31 +378,33 @@ async fn review(client: &Client, row: &Row, settings: &Settings, finding: &mut F
 async fn review_in(
     client: &Client,
     row: &Row,
+    settings: &Settings,
     served: &Served,
     place: Option<&str>,
-) -> Result<(Vec<String>, Vec<String>), Error> {
+) -> Result<(Vec<Lack>, Vec<Lack>), Error> {
     let (mut obstacles, mut lacking) = (Vec::new(), Vec::new());
-    for right in row.rights.iter().filter(|it| place.is_none() || it.need != Need::Everywhere) {
+    let is_asked = |it: &&Right| (it.when)(settings) && (place.is_none() || it.need != Need::Everywhere);
+    for right in row.rights.iter().filter(is_asked) {
         let plural = right.resource.split('/').next().unwrap_or_default();
         // What the cluster does not have nobody needs a right to.
-        if right.group == row.group && !served.kinds.values().any(|it| it.plural == plural) {
+        let is_brought = row.kinds.iter().any(|it| it.group == right.group);
+        if is_brought && !served.kinds.values().any(|it| it.group == right.group && it.plural == plural) {
             continue;
         }
-        let mut denied = Vec::new();
+        let mut verbs = Vec::new();
         for &verb in right.verbs {
             if !may(client, right, verb, place).await? {
-                denied.push(verb);
+                verbs.push(verb);
             }
         }
-        if denied.is_empty() {
+        if verbs.is_empty() {
             continue;
         }
-        let dot = if right.group.is_empty() { "" } else { "." };
-        let place = place.map_or("all namespaces".to_owned(), |it| format!("namespace {it}"));
-        let text = format!("{} {}{dot}{} in {place}", denied.join(", "), right.resource, right.group);
-        match right.need {
-            Need::Must => obstacles.push(text),
-            Need::May | Need::Everywhere => lacking.push(text),
+        let Right { group, resource, need, .. } = *right;
+        let lack = Lack { group, resource, verbs, place: place.map(str::to_owned) };
+        match need {
+            Need::Must => obstacles.push(lack),
+            Need::May | Need::Everywhere => lacking.push(lack),
         }
     }
     Ok((obstacles, lacking))
@@ -339,9 +435,15 @@ mod tests {
         served.iter().map(|it| (it.0.to_owned(), own(it.1))).collect()
     }
 
+    fn served_of(family: Family, group: &str, found: &[(&str, &[(&str, &str)])]) -> Served {
+        let mut served = Served::default();
+        choose(row(family), group, &versions(found), &mut served);
+        served
+    }
+
     #[test]
     fn the_preferred_version_is_used() {
-        let row = row(Family::ExternalSecrets);
+        let of = |found: &[_]| served_of(Family::ExternalSecrets, ExternalSecret::GROUP, found);
         let one: &[(&str, &str)] = &[("externalsecrets", "ExternalSecret")];
         for (found, version) in [
             (&[("v1", one), ("v1beta1", one)][..], Some("v1")),
@@ -349,29 +451,55 @@ mod tests {
             (&[("v1alpha1", one)], None),
             (&[], None),
         ] {
-            let served = choose(row, &versions(found));
-            assert_eq!(served.resource::<ExternalSecret>().map(|it| it.version.as_str()), version);
+            assert_eq!(of(found).resource::<ExternalSecret>().map(|it| it.version.as_str()), version);
         }
-        let push = choose(row, &versions(&[("v1alpha1", &[("pushsecrets", "PushSecret")])]));
+        let push = of(&[("v1alpha1", &[("pushsecrets", "PushSecret")])]);
         assert_eq!(push.other("PushSecret").map(|it| it.api_version.as_str()), Some("external-secrets.io/v1alpha1"));
+    }
+
+    #[test]
+    fn of_the_groups_of_others_only_what_is_known_matters() {
+        let found: &[(&str, &[(&str, &str)])] = &[("v1alpha1", &[("rollouts", "Rollout"), ("workflows", "Workflow")])];
+        let served = served_of(Family::Reload, "argoproj.io", found);
+        assert!(served.other("Rollout").is_some() && served.other("Workflow").is_none());
+    }
+
+    #[test]
+    fn a_right_may_be_missing_in_one_namespace() {
+        let lack = |place: Option<&str>| Lack {
+            group: "apps",
+            resource: "deployments",
+            verbs: vec!["watch"],
+            place: place.map(str::to_owned),
+        };
+        let may = |place: Option<&str>, verb| {
+            let served = Served { lacking: vec![lack(place)], ..Served::default() };
+            served.may(verb, "deployments", "apps", "a")
+        };
+        assert!(!may(None, "watch") && !may(Some("a"), "watch"));
+        assert!(may(Some("b"), "watch") && may(None, "patch"));
     }
 
     #[test]
     fn a_line_says_what_runs_and_why_not() {
         let mut finding = Finding {
             family: Family::VaultSecrets,
-            served: choose(
-                row(Family::VaultSecrets),
-                &versions(&[("v1beta1", &[("vaultstaticsecrets", "VaultStaticSecret")])]),
+            served: served_of(
+                Family::VaultSecrets,
+                VaultStaticSecret::GROUP,
+                &[("v1beta1", &[("vaultstaticsecrets", "VaultStaticSecret")])],
             ),
             obstacles: vec![],
-            lacking: vec!["patch daemonsets.apps in all namespaces".to_owned()],
             namespaces: vec![],
         };
+        finding.served.lacking = vec![
+            Lack { group: "apps", resource: "daemonsets", verbs: vec!["get", "patch"], place: None },
+            Lack { group: "", resource: "secrets", verbs: vec!["list"], place: Some("a".to_owned()) },
+        ];
         assert_eq!(
             finding.to_string(),
-            "vault-secrets is served: VaultStaticSecret v1beta1; without the right to patch daemonsets.apps in all \
-             namespaces"
+            "vault-secrets is served: VaultStaticSecret v1beta1; without the right to get, patch daemonsets.apps in \
+             all namespaces; list secrets in namespace a"
         );
         finding.obstacles.push("no right to get secrets in all namespaces".to_owned());
         assert_eq!(finding.to_string(), "vault-secrets is not served: no right to get secrets in all namespaces");

@@ -34,7 +34,7 @@ const HEADER: Duration = Duration::from_secs(2);
 /// What a server answers to one path.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Answer {
-    /// Whether all is well: 200 or 503.
+    /// Whether all is well: 200, or 500 and above.
     pub status: StatusCode,
     /// What the text is.
     pub kind: &'static str,
@@ -56,7 +56,7 @@ pub struct Server {
 
 /// How the process does, as probes see it.
 #[derive(Clone, Default)]
-pub struct Health(Arc<[AtomicBool; 2]>);
+pub struct Health(Arc<[AtomicBool; 3]>);
 
 impl fmt::Debug for Health {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,6 +73,15 @@ impl Health {
     /// Says that only a new start can help.
     pub fn fail(&self) {
         self.0[1].store(true, Ordering::Relaxed);
+    }
+
+    /// Says whether a Lease that was held is lost.
+    pub fn set_lost(&self, is_lost: bool) {
+        self.0[2].store(is_lost, Ordering::Relaxed);
+    }
+
+    fn has_lost(&self) -> bool {
+        self.0[2].load(Ordering::Relaxed)
     }
 
     fn is_ready(&self) -> bool {
@@ -95,17 +104,24 @@ pub fn for_scrapers(metrics: Metrics) -> Answers {
     })
 }
 
-/// Answers for probes: `/healthz` and `/readyz`.
+/// Answers for probes: `/healthz`, `/readyz`, and `/live` as the original of reloads answers it, which is 500
+/// while a Lease is lost (Reloader, spec section B.8).
 pub fn for_probes(health: Health) -> Answers {
     Arc::new(move |path| {
-        let well = match path {
-            "/healthz" => !health.has_failed(),
-            "/readyz" => health.is_ready() && !health.has_failed(),
+        let (well, other) = match path {
+            "/healthz" => (!health.has_failed(), StatusCode::SERVICE_UNAVAILABLE),
+            "/readyz" => (health.is_ready() && !health.has_failed(), StatusCode::SERVICE_UNAVAILABLE),
+            "/live" => (!health.has_failed() && !health.has_lost(), StatusCode::INTERNAL_SERVER_ERROR),
             _ => return None,
         };
-        let (status, text) = if well { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not now") };
+        let (status, text) = if well { (StatusCode::OK, "ok") } else { (other, "not now") };
         Some(Answer { status, kind: "text/plain; charset=utf-8", text: text.to_owned() })
     })
+}
+
+/// The answers of both.
+pub fn for_both(one: Answers, other: Answers) -> Answers {
+    Arc::new(move |path| one(path).or_else(|| other(path)))
 }
 
 /// Serves `answers` at the first address of `listen` that the machine has, until `stop` is asked.

@@ -8,13 +8,15 @@ use leafseal::provider::{Address, Query};
 
 use crate::digest::Labels;
 
-/// A family of custom resources: the original operator that they were made for.
+/// What one original operator served: a family of custom resources, or of annotations.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Family {
     /// `external-secrets.io`
     ExternalSecrets,
     /// `secrets.hashicorp.com`
     VaultSecrets,
+    /// Annotations of workloads, without a custom resource.
+    Reload,
 }
 
 /// The object that asks.

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::digest;
 use crate::plan::data_of;
+use crate::written::content_written;
 
 /// The Secret, in the operator's namespace, that holds the key.
 pub const SECRET: &str = "vso-cc-storage-hmac-key";
@@ -72,22 +73,12 @@ pub const OWED: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 pub fn trusted(recorded: Option<&str>, target: Option<&Secret>, key: &MacKey) -> Option<String> {
     let recorded = recorded.filter(|it| !it.is_empty())?;
     let is_older = |target: &Secret| {
-        let (Some(written), Some(made)) = (written(target), key.made) else { return false };
+        let (Some(written), Some(made)) = (content_written(&target.metadata), key.made) else { return false };
         written <= made
     };
     let is_void = recorded != OWED
         && target.is_some_and(|it| is_older(it) && digest::secret_mac(&key.bytes, &data_of(it)) != recorded);
     (!is_void).then(|| recorded.to_owned())
-}
-
-/// When the data of a Secret was last written; `None` if nobody recorded that.
-pub fn written(secret: &Secret) -> Option<Timestamp> {
-    let entries = secret.metadata.managed_fields.iter().flatten();
-    entries
-        .filter(|it| it.subresource.as_deref().unwrap_or_default().is_empty())
-        .filter(|it| it.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some()))
-        .filter_map(|it| it.time.as_ref().map(|time| time.0))
-        .max()
 }
 
 #[cfg(test)]

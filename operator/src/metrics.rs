@@ -3,6 +3,8 @@
 //!
 //! All series of an object vanish with it.
 
+mod reload;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -19,6 +21,8 @@ use prometheus_client::registry::Registry;
 
 use crate::families;
 use crate::intent::Family;
+
+pub use reload::{Happened, Reloads};
 
 /// What is served to scrapers.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -80,6 +84,7 @@ struct Inner {
     serving: Series<OfFamily, Gauge>,
     restarts: Series<Restart, Counter>,
     events: Series<EventResult, Counter>,
+    reloads: Reloads,
 }
 
 /// The gauges of one kind of External Secrets.
@@ -188,6 +193,7 @@ impl Metrics {
         let serving = with(to, "leafseal_serving", "1 while the family is served here");
         let restarts = with(to, "leafseal_restarts", "Restarts of workloads");
         let events = with(to, "leafseal_events", "Events, by what became of them");
+        let reloads = Reloads::new(to);
         Self(Arc::new(Inner {
             kinds,
             conditions: Mutex::default(),
@@ -205,8 +211,14 @@ impl Metrics {
             serving,
             restarts,
             events,
+            reloads,
             registry,
         }))
+    }
+
+    /// What is counted of reloads.
+    pub fn reload(&self) -> &Reloads {
+        &self.0.reloads
     }
 
     /// An attempt at an object ended.
@@ -230,7 +242,7 @@ impl Metrics {
                     errors.inc();
                 }
             }
-            Family::ExternalSecrets => (),
+            Family::ExternalSecrets | Family::Reload => (),
             Family::VaultSecrets => {
                 it.resource_status.get_or_create(&resource_status(named)).set(i64::from(worked));
             }
@@ -284,6 +296,8 @@ impl Metrics {
                     it.client_errors.get_or_create(&labels).inc();
                 }
             }
+            // It calls no provider.
+            Family::Reload => (),
         }
     }
 

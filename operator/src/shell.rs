@@ -9,14 +9,17 @@ use tokio::task::JoinSet;
 
 use crate::client::Clients;
 use crate::engine::Context;
+use crate::engine::coordinator::Coordinator;
 use crate::error::Trouble;
 use crate::events::{self, Events};
 use crate::families::{self, Finding};
 use crate::http::{self, Health};
 use crate::intent::Family;
 use crate::lease::{self, Gate, State};
+use crate::meta_info;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::sinks::{self, Sinks};
 use crate::stop::{self, Stop};
 
 /// How often a cluster is asked again for a family that cannot be served yet.
@@ -35,7 +38,10 @@ struct Shared {
     settings: Arc<Settings>,
     metrics: Metrics,
     events: Events,
+    sinks: Sinks,
+    health: Health,
     identity: String,
+    coordinator: Coordinator,
     stop: Stop,
 }
 
@@ -44,7 +50,7 @@ struct Shared {
 ///
 /// # Errors
 ///
-/// If a port cannot be listened at.
+/// If a port cannot be listened at, or an address to tell of reloads is none.
 pub async fn run<E, F>(
     clients: Clients,
     settings: Settings,
@@ -58,13 +64,19 @@ where
 {
     let metrics = Metrics::new();
     let health = Health::default();
+    if settings.reload.count_reloads_by_namespace {
+        metrics.reload().count_by_namespace();
+    }
+    let (sinks, sender) = sinks::start(&settings.reload)?;
     // Servers are the last to go.
     let (servers_stopper, servers_stop) = stop::pair();
     let mut servers = Vec::new();
-    for (listen, answers) in [
-        (&settings.metrics_address, http::for_scrapers(metrics.clone())),
-        (&settings.health_address, http::for_probes(health.clone())),
-    ] {
+    let (for_scrapers, for_probes) = (http::for_scrapers(metrics.clone()), http::for_probes(health.clone()));
+    let ports = match settings.metrics_address == settings.health_address {
+        true => vec![(&settings.health_address, http::for_both(for_scrapers, for_probes))],
+        false => vec![(&settings.metrics_address, for_scrapers), (&settings.health_address, for_probes)],
+    };
+    for (listen, answers) in ports {
         let server = http::serve(listen, answers, servers_stop.clone()).await;
         let server = server.map_err(|error| format!("cannot listen: {error}"))?;
         servers.extend(server);
@@ -74,16 +86,29 @@ where
     }
     let (events, writer) = events::start(clients.urgent.clone(), identity.clone(), metrics.clone());
     let families = settings.asked_families();
-    let shared = Shared { clients, settings: Arc::new(settings), metrics, events, identity, stop: stop.clone() };
+    let (settings, coordinator, stops) = (Arc::new(settings), Coordinator::default(), stop.clone());
+    let shared = Shared {
+        clients,
+        settings,
+        metrics,
+        events,
+        sinks,
+        health: health.clone(),
+        identity,
+        coordinator,
+        stop: stops,
+    };
 
     let mut running = JoinSet::new();
+    let (client, told) = (shared.clients.urgent.clone(), shared.settings.clone());
+    let tells = tokio::spawn(async move { meta_info::keep(client, &told).await });
     let (surveyed, mut n_surveyed) = watch::channel(0_usize);
     let n_families = families.len();
     for family in families {
         let (shared, engine, surveyed) = (shared.clone(), engine.clone(), surveyed.clone());
         running.spawn(async move { serve_family(shared, family, engine, surveyed).await });
     }
-    drop(surveyed);
+    drop((surveyed, shared));
     let becomes_ready = async {
         if n_surveyed.wait_for(|it| *it >= n_families).await.is_ok() {
             health.set_ready(true);
@@ -98,7 +123,9 @@ where
     }
     health.set_ready(false);
     while running.join_next().await.is_some() {}
+    tells.abort();
     writer.finish(LAST_WORDS).await;
+    sender.finish(LAST_WORDS).await;
     servers_stopper.stop();
     for server in servers {
         drop(server.task.await);
@@ -217,9 +244,12 @@ async fn serve_by_states<E, F>(
     F: Future<Output = Result<(), Trouble>> + Send + 'static,
 {
     let name = families::row(family).name;
+    let mut was_led = false;
     loop {
         let state = states.borrow_and_update().clone();
         let is_led = state == State::Held;
+        was_led |= is_led;
+        shared.health.set_lost(was_led && !is_led && !shared.stop.is_asked());
         shared.metrics.leader(family, is_led && shared.settings.leader_elect);
         match &state {
             State::Held => (),
@@ -270,8 +300,10 @@ async fn run_engine<E, F>(
         settings: Arc::new(settings),
         metrics: shared.metrics.clone(),
         events: shared.events.clone(),
+        sinks: shared.sinks.clone(),
         family,
         served: finding.served,
+        coordinator: shared.coordinator.clone(),
         gate: gate.clone(),
         stop,
     };

@@ -9,4 +9,5 @@ mod object;
 pub mod served_later;
 pub mod vault_secrets;
 
+pub(crate) use object::dynamic_resource;
 pub use object::{Kind, Malformed, Object, Scope, read};

@@ -1,10 +1,8 @@
 //! One custom resource of any kind, whatever its spec says.
 
-use std::borrow::Cow;
 use std::fmt::Debug;
 
-use kube::api::{ApiResource, ObjectMeta};
-use kube::core::DynamicResourceScope;
+use kube::api::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -74,38 +72,46 @@ impl<K: Kind> Object<K> {
     }
 }
 
-impl<K: Kind> kube::Resource for Object<K> {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
+/// Makes a type with `metadata` one of which the address is known only when it runs.
+macro_rules! dynamic_resource {
+    ([$($generics:tt)*] $type:ty) => {
+        impl<$($generics)*> kube::Resource for $type {
+            type DynamicType = kube::api::ApiResource;
+            type Scope = kube::core::DynamicResourceScope;
 
-    fn group(at: &ApiResource) -> Cow<'_, str> {
-        at.group.as_str().into()
-    }
+            fn group(at: &kube::api::ApiResource) -> std::borrow::Cow<'_, str> {
+                at.group.as_str().into()
+            }
 
-    fn version(at: &ApiResource) -> Cow<'_, str> {
-        at.version.as_str().into()
-    }
+            fn version(at: &kube::api::ApiResource) -> std::borrow::Cow<'_, str> {
+                at.version.as_str().into()
+            }
 
-    fn kind(at: &ApiResource) -> Cow<'_, str> {
-        at.kind.as_str().into()
-    }
+            fn kind(at: &kube::api::ApiResource) -> std::borrow::Cow<'_, str> {
+                at.kind.as_str().into()
+            }
 
-    fn api_version(at: &ApiResource) -> Cow<'_, str> {
-        at.api_version.as_str().into()
-    }
+            fn api_version(at: &kube::api::ApiResource) -> std::borrow::Cow<'_, str> {
+                at.api_version.as_str().into()
+            }
 
-    fn plural(at: &ApiResource) -> Cow<'_, str> {
-        at.plural.as_str().into()
-    }
+            fn plural(at: &kube::api::ApiResource) -> std::borrow::Cow<'_, str> {
+                at.plural.as_str().into()
+            }
 
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
+            fn meta(&self) -> &kube::api::ObjectMeta {
+                &self.metadata
+            }
 
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
+            fn meta_mut(&mut self) -> &mut kube::api::ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
 }
+pub(crate) use dynamic_resource;
+
+dynamic_resource!([K: Kind] Object<K>);
 
 impl<'de, K: Kind> Deserialize<'de> for Object<K> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

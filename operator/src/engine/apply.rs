@@ -3,8 +3,12 @@
 //! Every write is guarded: by the `resourceVersion` that was observed, by the UID of what is deleted,
 //! or by there being nothing yet. Who lost a race plans again.
 
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Request;
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -13,6 +17,10 @@ use crate::engine::watch::Place;
 use crate::error::{Refused, Retry};
 use crate::lease::Gate;
 use crate::plan::Action;
+use crate::reload::{Change, Held};
+
+/// Whom fields belong to that reloads write: those who compare what is there with what they want know this name.
+const RELOADER: &str = "Reloader";
 
 /// Writes to one cluster, while its gate is open.
 #[derive(Clone)]
@@ -152,6 +160,65 @@ impl Writer {
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
             made => made.map(Some),
         }
+    }
+
+    /// Does to the workload `name`, which is the one of this `uid`, what reloads it. Returns the object as it is
+    /// then: the workload, or the Job that was made.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses. Then nothing was changed, except that a Job that is made anew may be gone.
+    pub async fn roll(&self, api: &Api<Held>, name: &str, uid: &str, change: Change) -> Result<Held, Refused> {
+        self.check()?;
+        let by = PatchParams { field_manager: Some(RELOADER.to_owned()), ..PatchParams::default() };
+        match change {
+            Change::Strategic(change) => Ok(api.patch(name, &by, &Patch::Strategic(change)).await?),
+            Change::Merge(change) => Ok(api.patch(name, &by, &Patch::Merge(change)).await?),
+            Change::Replace(whole) => {
+                let by = PostParams { field_manager: by.field_manager, ..PostParams::default() };
+                let request = Request::new(api.resource_url());
+                let request = request.replace(name, &by, whole.to_string().into_bytes());
+                let request = request.map_err(|error| Refused::from(kube::Error::BuildRequest(error)))?;
+                Ok(self.client.request(request).await?)
+            }
+            Change::Make(job) => Ok(self.make_job(job, false).await?),
+            Change::Remake(job) => self.remake(api, name, uid, job).await,
+        }
+    }
+
+    /// Deletes a Job and makes it anew.
+    async fn remake(&self, api: &Api<Held>, name: &str, uid: &str, job: Value) -> Result<Held, Refused> {
+        /// How often it is tried to make it: until then it is there no more.
+        const ATTEMPTS: u32 = 30;
+        const PAUSE: Duration = Duration::from_millis(500);
+        // What nobody takes is better refused while the old one is still there.
+        match self.make_job(job.clone(), true).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            tried => drop(tried?),
+        }
+        let only = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(only), ..DeleteParams::background() };
+        match api.delete(name, &params).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            deleted => drop(deleted?),
+        }
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.make_job(job.clone(), false).await {
+                // The old one is still going, or the API server has no time.
+                Err(_) if attempt < ATTEMPTS => tokio::time::sleep(PAUSE).await,
+                made => return Ok(made?),
+            }
+        }
+    }
+
+    async fn make_job(&self, job: Value, dry_run: bool) -> kube::Result<Held> {
+        let namespace = job["metadata"]["namespace"].as_str().unwrap_or_default();
+        let api = Api::<Job>::namespaced(self.client.clone(), namespace);
+        let by = PostParams { field_manager: Some(RELOADER.to_owned()), dry_run };
+        let request = Request::new(api.resource_url()).create(&by, job.to_string().into_bytes());
+        self.client.request(request.map_err(kube::Error::BuildRequest)?).await
     }
 
     /// Restarts a workload with a patch that was made for it.

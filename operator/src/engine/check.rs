@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::backoff::{chance, late};
 use super::mirrors::Mirrored;
 use super::queue::Job;
-use super::reconcile::{Again, owner_of};
+use super::reconcile::owner_of;
 use super::turns::Turn;
+use super::work::Again;
 use super::world::{World, named, part};
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore, SecretStoreSpec, SecretStoreStatus};
 use crate::api::vault_secrets::{SecretTransformation, VaultAuth, VaultAuthGlobal, VaultConnection};
@@ -93,7 +94,7 @@ pub(super) async fn check<K: Checks>(world: &World, job: &Job<Part>, turn: &mut 
     if !is_valid {
         return Some(world.failed(who));
     }
-    world.worked(who);
+    world.tries.worked(who);
     holds.map(|it| late(it, chance()))
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn tell(world: Arc<World>) {
 
 async fn tell_kind(world: &World, row: &'static ServedLater) {
     let Some(resource) = world.context.served.other(row.kind) else { return };
-    let each = world.apis(row.scope, resource).into_iter().map(async |(_, api)| {
+    let each = world.context.apis(row.scope, resource).into_iter().map(async |(_, api)| {
         let mut events = events(api);
         while let Some(news) = events.next().await {
             if let News::Event(Event::Apply(object) | Event::InitApply(object)) = news {
@@ -40,7 +40,8 @@ async fn tell_kind(world: &World, row: &'static ServedLater) {
 async fn tell_one(world: &World, row: &'static ServedLater, object: &DynamicObject) {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let Some(resource) = world.context.served.other(row.kind) else { return };
-    let api = world.api_in::<DynamicObject>((row.scope == api::Scope::Namespaced).then_some(&namespace), resource);
+    let api =
+        world.context.api_in::<DynamicObject>((row.scope == api::Scope::Namespaced).then_some(&namespace), resource);
     let result = if object.metadata.deletion_timestamp.is_some() {
         let Some(finalizer) = row.finalizer.filter(|_| row.is_released) else { return };
         world.writer.set_finalizer(&api, &object.metadata, finalizer, false).await

@@ -11,21 +11,25 @@ pub mod apply;
 pub mod backoff;
 mod check;
 pub mod cluster;
+pub mod coordinator;
 pub mod fetch;
 pub mod interests;
 mod later;
 mod lock;
 pub mod mirrors;
+mod own_key;
 pub mod queue;
 mod reconcile;
+mod reload;
 mod restart;
 pub mod secrets;
 pub mod stores;
+mod tries;
 pub mod turns;
 pub mod watch;
+mod work;
 pub mod world;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,8 +37,9 @@ use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{ApiResource, PartialObjectMeta};
+use kube::core::DynamicResourceScope;
 use kube::runtime::watcher::Event;
-use kube::{Client, Resource};
+use kube::{Api, Client, Resource};
 use tokio::task::JoinSet;
 
 use crate::adapter::vault_static_secret::StaticSecret;
@@ -48,13 +53,15 @@ use crate::intent::Family;
 use crate::lease::Gate;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::sinks::Sinks;
 use crate::stop::Stop;
 use crate::store::Part;
+use coordinator::Coordinator;
 use mirrors::Mirrored;
-use queue::Job;
-use reconcile::Again;
-use turns::Turn;
+use queue::{Job, Queue};
+use turns::{Turn, Turns};
 use watch::{News, Place};
+use work::{Again, Work};
 use world::World;
 
 /// What an engine works with.
@@ -68,10 +75,14 @@ pub struct Context {
     pub metrics: Metrics,
     /// Where objects are told about.
     pub events: Events,
+    /// Who is told outside the cluster.
+    pub sinks: Sinks,
     /// The family that is served.
     pub family: Family,
     /// Its kinds, as the cluster has them. When that changes, the engine is stopped and run anew.
     pub served: Served,
+    /// Where all who want a workload restarted meet: one for the process.
+    pub coordinator: Coordinator,
     /// Whether we may write at this moment: ask before each write.
     pub gate: Gate,
     /// When this is asked, begin nothing, finish what runs, and return.
@@ -109,12 +120,6 @@ const KINDS: &[Row] = &[
     row!(VaultSecrets, SecretTransformation, check::check::<SecretTransformation>),
 ];
 
-/// How often it is counted what waits, and who stands in line for a store is looked after.
-const COUNTED: Duration = Duration::from_secs(5);
-
-/// How long an object waits while somebody else may be acting.
-const CLOSED: Duration = Duration::from_secs(1);
-
 /// Serves a family until it is told to stop.
 ///
 /// # Errors
@@ -122,13 +127,14 @@ const CLOSED: Duration = Duration::from_secs(1);
 /// If the family cannot be served; it is tried again.
 pub async fn run(context: Context) -> Result<(), Trouble> {
     let mac_key = match context.family {
+        Family::Reload => return reload::run(context).await,
         Family::ExternalSecrets => None,
         Family::VaultSecrets => restart::take_key(&context).await?,
     };
     let world = Arc::new(World::new(context, mac_key));
-    let Context { stop, settings, family, .. } = &world.context;
+    let Context { settings, family, .. } = &world.context;
 
-    // Dropped with this future: then nothing goes on.
+    // Dropped when the work ends: then nothing goes on.
     let mut watches = JoinSet::new();
     watches.spawn(follow_secrets(world.clone()));
     watches.spawn(later::tell(world.clone()));
@@ -139,84 +145,79 @@ pub async fn run(context: Context) -> Result<(), Trouble> {
             watches.spawn(follow_others::<Namespace>(world.clone(), "Namespace", api::Scope::Cluster));
         }
     }
-    let rows = || KINDS.iter().filter(|it| it.family == *family && world.context.served.other(it.kind).is_some());
-    for row in rows() {
+    for row in KINDS.iter().filter(|it| it.family == *family && world.context.served.other(it.kind).is_some()) {
         watches.spawn((row.follow)(world.clone()));
     }
-    let begun = async {
+    let begin = async {
         world.secrets.whole().await;
         // Stores first: what reads from them would only wait.
         world.mirrors.whole(&world.context.served).await;
     };
-    tokio::select! {
-        () = begun => {}
-        () = stop.asked() => return Ok(()),
-    }
-
-    let count = async {
-        loop {
-            tokio::time::sleep(COUNTED).await;
-            world.context.metrics.overdue(*family, world.queue.overdue().0);
-            world.call();
-        }
-    };
-    let broken = tokio::select! {
-        // Returns when the end is asked for, and all that was begun is finished.
-        () = work(world.clone()) => None,
-        () = count => None,
-        broken = broken(&mut watches) => Some(broken),
-    };
-    if let Some(broken) = broken {
-        return Err(Trouble::new("WatchBroke", "what follows the cluster broke", broken));
-    }
-    watches.abort_all();
+    work::work(&world, watches, begin).await?;
     world.stores.close().await;
     Ok(())
 }
 
-/// Waits until something that follows the cluster breaks: the rest would serve what it is told no more.
-async fn broken(watches: &mut JoinSet<()>) -> String {
-    while let Some(ended) = watches.join_next().await {
-        // What has nothing to follow ends.
-        if let Err(broken) = ended {
-            return broken.to_string();
+impl Context {
+    /// The objects of a kind in one namespace, or in the whole cluster.
+    pub fn api_in<K>(&self, namespace: Option<&str>, at: &ApiResource) -> Api<K>
+    where
+        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+    {
+        let client = self.client.clone();
+        match namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, at),
+            None => Api::all_with(client, at),
         }
     }
-    std::future::pending().await
-}
 
-/// Looks at what is due, as many objects at once as there are turns, until it is told to stop. Then finishes
-/// what was begun.
-async fn work(world: Arc<World>) {
-    let Context { stop, gate, .. } = &world.context;
-    let mut looks = JoinSet::new();
-    while let Some(turn) = world.turns.take().await {
-        let job = tokio::select! {
-            biased;
-            () = stop.asked() => break,
-            job = world.queue.next() => job,
+    /// Where objects in namespaces are looked for: in the whole cluster, or in each namespace that is served.
+    pub fn scopes(&self) -> Vec<watch::Scope> {
+        match self.settings.namespaces.as_slice() {
+            [] => vec![None],
+            namespaces => namespaces.iter().cloned().map(Some).collect(),
+        }
+    }
+
+    /// Where the objects of a kind are watched: in the whole cluster, or in each namespace that is served.
+    pub fn apis<K>(&self, scope: api::Scope, at: &ApiResource) -> Vec<(watch::Scope, Api<K>)>
+    where
+        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+    {
+        let scopes = match scope {
+            api::Scope::Cluster => vec![None],
+            api::Scope::Namespaced => self.scopes(),
         };
-        if gate.held() {
-            looks.spawn(look(world.clone(), job, turn));
-        } else {
-            // Whoever acts now is not us; if that changes, the engine is told, or nobody noticed.
-            world.queue.done(&job.key, Some(CLOSED));
-        }
-        while looks.try_join_next().is_some() {}
+        scopes.into_iter().map(|it| (it.clone(), self.api_in(it.as_deref(), at))).collect()
     }
-    while looks.join_next().await.is_some() {}
 }
 
-/// Looks at one object. Whatever comes of it, the object is looked at again when that is due.
-async fn look(world: Arc<World>, job: Job<Part>, mut turn: Turn) {
-    let row = KINDS.iter().find(|it| it.kind == job.key.kind).expect("only what has a row is asked for");
-    let looked = AssertUnwindSafe((row.look)(&world, &job, &mut turn)).catch_unwind().await;
-    let again = looked.unwrap_or_else(|_| {
-        let Part { kind, namespace, name } = &job.key;
-        tracing::error!(kind, namespace, name, "looking at this object broke: this is a bug, please report it");
-        Some(world.failed(&job.key))
-    });
-    world.queue.done(&job.key, again);
+impl Work for World {
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn queue(&self) -> &Queue<Part> {
+        &self.queue
+    }
+
+    fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    fn look<'a>(&'a self, job: &'a Job<Part>, turn: &'a mut Turn) -> BoxFuture<'a, Again> {
+        let row = KINDS.iter().find(|it| it.kind == job.key.kind).expect("only what has a row is asked for");
+        (row.look)(self, job, turn)
+    }
+
+    fn failed(&self, who: &Part) -> Duration {
+        World::failed(self, who)
+    }
+
+    /// Looks after those who stand in line for a store.
+    fn tick(&self) {
+        self.call();
+    }
 }
 
 /// Follows the objects of a kind: those that change are looked at, and all who depend on them.
@@ -234,11 +235,11 @@ async fn follow<K: Mirrored>(world: Arc<World>) {
             world.wake_by_status(&part);
         }
     };
-    watch::mirror(world.apis(K::SCOPE, resource), K::of(&world.mirrors), changed).await;
+    watch::mirror(world.context.apis(K::SCOPE, resource), K::of(&world.mirrors), changed).await;
 }
 
 async fn follow_secrets(world: Arc<World>) {
-    let apis = world.apis(api::Scope::Namespaced, &ApiResource::erase::<Secret>(&()));
+    let apis = world.context.apis(api::Scope::Namespaced, &ApiResource::erase::<Secret>(&()));
     let part = |at: &Place| Part { kind: "Secret", namespace: at.0.clone(), name: at.1.clone() };
     let is_wanted = |at: &Place| world.interests.is_wanted(&part(at));
     world.secrets.follow(apis, is_wanted, |at| world.tell(&part(at))).await;
@@ -247,7 +248,7 @@ async fn follow_secrets(world: Arc<World>) {
 /// Follows things of a kind of which nothing is kept: those that matter to somebody are told to have
 /// changed.
 async fn follow_others<K: Resource<DynamicType = ()>>(world: Arc<World>, kind: &'static str, scope: api::Scope) {
-    let apis = world.apis::<PartialObjectMeta>(scope, &ApiResource::erase::<K>(&()));
+    let apis = world.context.apis::<PartialObjectMeta>(scope, &ApiResource::erase::<K>(&()));
     let each = apis.into_iter().map(async |(_, api)| {
         let mut events = watch::events(api);
         while let Some(news) = events.next().await {

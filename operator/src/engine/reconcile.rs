@@ -21,6 +21,7 @@ use super::restart;
 use super::secrets::Sight;
 use super::turns::Turn;
 use super::watch::Place;
+use super::work::Again;
 use super::world::{Kept, World, log, named, part};
 use crate::adapter::{self, Adapter, Around, AroundRef, Done, Found, Identity, Outcome};
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
@@ -28,13 +29,10 @@ use crate::api::{Kind, Object};
 use crate::edge::SystemRng;
 use crate::error::{Refused, Retry, Trouble};
 use crate::intent::{Ask, Family, Intent, Owner, Read, StoreRef};
-use crate::mac_key;
 use crate::plan::{self, Action, Composed, Note, Observed, Verdict, exclusive};
 use crate::store::external_secrets::{Readiness, is_left_alone, not_ready, readiness};
 use crate::store::{Cluster as _, Opened, Part};
-
-/// When an object is looked at again by itself; `None`: only when something changes.
-pub(super) type Again = Option<Duration>;
+use crate::written::content_written;
 
 /// What a look at an object led to.
 enum Look {
@@ -87,7 +85,7 @@ where
         Err(trouble) => (None, Err(trouble)),
     };
     let looked = match looked {
-        Err(trouble) if trouble.retry == Retry::Now => match world.outrun(who) {
+        Err(trouble) if trouble.retry == Retry::Now => match world.tries.outrun(who) {
             Some(wait) => return Some(wait),
             None => Err(trouble.retried(Retry::BackOff)),
         },
@@ -128,7 +126,7 @@ where
         // Nothing but a change helps (spec section 2.2, step 14).
         Ok(done) if done.verdict == Verdict::Immutable => None,
         Ok(_) => {
-            world.worked(who);
+            world.tries.worked(who);
             let next = A::next(&object, intent.as_ref()?, Timestamp::now());
             next.map(|it| late(it, chance()))
         }
@@ -241,7 +239,7 @@ where
     };
     let former = former::<A>(world, intent, &at).await?;
     let version = target.as_ref().and_then(|it| it.metadata.resource_version.clone());
-    let since = target.as_ref().and_then(mac_key::written);
+    let since = target.as_ref().and_then(|it| content_written(&it.metadata));
     let recorded = A::trusted_mac(object, target.as_ref(), terms);
     let plan = plan::plan(intent, &Observed { target, former, mac: recorded }, composed)?;
 
@@ -260,7 +258,7 @@ where
     }
     notes.extend(plan.notes);
     let restarts = match plan.restart {
-        Some(cause) => restart::all(world, intent, cause, kept_since, &mut notes).await,
+        Some(cause) => restart::all(world, intent, cause, kept_since, &mut notes, turn).await,
         None => Vec::new(),
     };
     Ok(Look::Done(done(plan.verdict, restarts), notes))
@@ -406,7 +404,7 @@ fn may_read(world: &World, read: &Read) -> Result<(), Closed> {
 /// With which identity stores were read, for the family that reports it.
 async fn identity_of(world: &World, intent: &Intent) -> Option<Identity> {
     match world.context.family {
-        Family::ExternalSecrets => None,
+        Family::ExternalSecrets | Family::Reload => None,
         Family::VaultSecrets => world.vaults.identity(&intent.reads.first()?.store).await,
     }
 }
@@ -525,7 +523,7 @@ async fn farewell<A: Adapter>(
     match result.await {
         Ok(()) => None,
         Err(trouble) => {
-            let wait = (trouble.retry == Retry::Now).then(|| world.outrun(&who)).flatten();
+            let wait = (trouble.retry == Retry::Now).then(|| world.tries.outrun(&who)).flatten();
             wait.or_else(|| {
                 log(&who, &trouble);
                 Some(world.failed(&who))

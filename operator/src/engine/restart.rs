@@ -1,31 +1,26 @@
 //! Workloads that restart because the content of a Secret changed, and the key that tells whether it did.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, Shared};
+use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, Patch};
-use kube::core::GroupVersionKind;
+use kube::api::{DynamicObject, Patch};
 use serde_json::Value;
 
 use super::Context;
 use super::apply::Writer;
-use super::lock::lock;
+use super::own_key;
+use super::turns::Turn;
 use super::world::World;
 use crate::error::Trouble;
-use crate::intent::{Intent, WorkloadRef};
+use crate::intent::{Intent, Owner, WorkloadRef};
 use crate::mac_key::{self, MacKey};
 use crate::plan::{Cause, Note};
-use crate::rollout::{self, NotNow, Workload};
+use crate::rollout::{self, Workload};
+use crate::store::Part;
 
-/// Restarts every workload that an object names, one after another: what keeps one from restarting keeps
-/// no other. `written` is when the content was written, if that was not just now: a workload that is newer
-/// has it.
+/// Restarts every workload that an object names: what keeps one from restarting keeps no other. `written` is
+/// when the content was written, if that was not just now: a workload that is newer has it. Whoever waits for
+/// a turn has this one meanwhile.
 ///
 /// Returns for each what was restarted, or why it was not.
 pub(super) async fn all(
@@ -34,15 +29,19 @@ pub(super) async fn all(
     cause: Cause,
     written: Option<Timestamp>,
     notes: &mut Vec<Note>,
+    turn: &mut Turn,
 ) -> Vec<Result<String, String>> {
     let why = match cause {
         Cause::Changed => "the content of its Secret changed",
         Cause::Repaired => "its Secret was repaired",
     };
+    let Owner { kind, namespace, name, .. } = &intent.owner;
+    let asker = format!("{why} ({kind} {namespace}/{name})");
+    let each = intent.restarts.iter().map(|at| one(world, namespace, at, &asker, written));
+    let made = turn.lend_to_the_end(join_all(each)).await;
     let mut results = Vec::new();
-    for at in &intent.restarts {
+    for (at, result) in intent.restarts.iter().zip(made) {
         let name = format!("{}/{}", at.kind, at.name);
-        let result = one(world, &intent.owner.namespace, at, written).await;
         match &result {
             Ok(true) => notes.push(note(false, rollout::TRIGGERED, format!("{name} restarts: {why}"))),
             Ok(false) => {}
@@ -59,19 +58,23 @@ fn note(warning: bool, reason: &'static str, text: String) -> Note {
 }
 
 /// True if the workload restarts, false if it need not.
-async fn one(world: &World, namespace: &str, at: &WorkloadRef, written: Option<Timestamp>) -> Result<bool, String> {
-    let workload = rollout::of_kind(&at.kind).ok_or("there is no such kind of workload")?;
-    let kind = GroupVersionKind::gvk(workload.group, workload.version, workload.kind);
-    let resource = ApiResource::from_gvk_with_plural(&kind, workload.plural);
-    let api = Api::namespaced_with(world.context.client.clone(), namespace, &resource);
+async fn one(
+    world: &World,
+    namespace: &str,
+    at: &WorkloadRef,
+    asker: &str,
+    written: Option<Timestamp>,
+) -> Result<bool, String> {
+    let workload = rollout::of_target(&at.kind).ok_or("there is no such kind of workload")?;
+    let api = world.context.api_in(Some(namespace), &workload.resource());
     if let Some(written) = written
         && rollout::is_up_to_date(workload, &read(&api, &at.name).await?, written)
     {
         return Ok(false);
     }
-    let writer = world.writer.clone();
-    let restart = restart(writer, api, workload, at.name.clone());
-    world.restarts.join((namespace.to_owned(), at.clone()), restart).await.map(|()| true)
+    let part = Part { kind: workload.kind, namespace: namespace.to_owned(), name: at.name.clone() };
+    let alone = || restart(world.writer.clone(), api, workload, at.name.clone());
+    world.context.coordinator.restart(part, asker.to_owned(), alone).await.map(|()| true)
 }
 
 async fn read(api: &Api<DynamicObject>, name: &str) -> Result<Value, String> {
@@ -89,45 +92,9 @@ async fn restart(
     let patch = match rollout::restart(workload, &held, Timestamp::now()) {
         Ok(rollout::Patch::Strategic(change)) => Patch::Strategic(change),
         Ok(rollout::Patch::Merge(change)) => Patch::Merge(change),
-        Err(NotNow::Paused) => return Err("it is paused".to_owned()),
+        Err(why) => return Err(why.to_string()),
     };
     writer.restart(&api, &name, patch).await.map_err(|refused| refused.said)
-}
-
-/// How long a restart waits for others that want the same.
-const WINDOW: Duration = Duration::from_millis(250);
-
-/// Restarts that are about to be made. One serves all who ask for it before it is.
-#[derive(Default)]
-pub struct Restarts {
-    pending: Arc<Mutex<HashMap<(String, WorkloadRef), Pending>>>,
-}
-
-type Pending = Shared<BoxFuture<'static, Result<(), String>>>;
-
-impl Restarts {
-    /// Joins the restart of `workload` that is about to be made, or makes `restart` that one.
-    async fn join(
-        &self,
-        workload: (String, WorkloadRef),
-        restart: impl Future<Output = Result<(), String>> + Send + 'static,
-    ) -> Result<(), String> {
-        let pending = {
-            let mut all = lock(&self.pending);
-            let begin = || {
-                let (all, workload) = (self.pending.clone(), workload.clone());
-                let made = async move {
-                    tokio::time::sleep(WINDOW).await;
-                    // Who asks from now on may have written something that this one does not bring.
-                    lock(&all).remove(&workload);
-                    restart.await
-                };
-                made.boxed().shared()
-            };
-            all.entry(workload.clone()).or_insert_with(begin).clone()
-        };
-        pending.await
-    }
 }
 
 /// Takes the key of MACs from the operator's namespace, or makes it.
@@ -137,54 +104,16 @@ impl Restarts {
 /// If the API server does not answer. Without the right to it there is no key, and what needs one says so.
 pub(super) async fn take_key(context: &Context) -> Result<Option<MacKey>, Trouble> {
     let namespace = &context.settings.operator_namespace;
-    match find_or_make(context, namespace).await {
+    let make = || {
+        let key = own_key::make::<{ mac_key::LENGTH }>();
+        mac_key::secret(namespace, &key)
+    };
+    match own_key::find_or_make(context, mac_key::SECRET, mac_key::read, make).await {
         Ok(key) => Ok(key),
         Err(kube::Error::Api(status)) if status.code == 403 || status.code == 404 => {
             tracing::warn!(namespace, secret = mac_key::SECRET, "the key of MACs cannot be read: {}", status.message);
             Ok(None)
         }
         Err(error) => Err(Trouble::new("HMACDataError", "could not read the key of MACs", error.to_string())),
-    }
-}
-
-async fn find_or_make(context: &Context, namespace: &str) -> kube::Result<Option<MacKey>> {
-    let api = Api::<Secret>::namespaced(context.client.clone(), namespace);
-    if let Some(secret) = api.get_opt(mac_key::SECRET).await? {
-        return Ok(mac_key::read(&secret));
-    }
-    let mut key = zeroize::Zeroizing::new([0; mac_key::LENGTH]);
-    getrandom::fill(&mut *key).expect("the operating system has randomness");
-    let writer = Writer::new(context.client.clone(), context.gate.clone());
-    match writer.make(&api, &mac_key::secret(namespace, &key)).await? {
-        Some(made) => Ok(mac_key::read(&made)),
-        // Somebody else was faster.
-        None => Ok(mac_key::read(&api.get(mac_key::SECRET).await?)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn who_asks_in_time_is_served_by_one_restart() {
-        let (restarts, n_made) = (Restarts::default(), Arc::new(AtomicUsize::new(0)));
-        let ask = |name: &str| {
-            let at = WorkloadRef { kind: "Deployment".to_owned(), name: name.to_owned() };
-            let n_made = n_made.clone();
-            restarts.join(("apps".to_owned(), at), async move {
-                n_made.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            })
-        };
-        let late = async {
-            tokio::time::sleep(2 * WINDOW).await;
-            ask("web").await
-        };
-        let all = tokio::join!(ask("web"), ask("web"), ask("worker"), late);
-        assert_eq!(all, (Ok(()), Ok(()), Ok(()), Ok(())));
-        assert_eq!(n_made.load(Ordering::Relaxed), 3);
     }
 }

@@ -62,6 +62,15 @@ impl Turn {
         self.held = Some(held.expect("nobody closes the turns"));
         Some(answer)
     }
+
+    /// As [`lend`](Self::lend), for what must not be left halfway: it is waited for to the end.
+    pub async fn lend_to_the_end<T>(&mut self, wait: impl Future<Output = T>) -> T {
+        drop(self.held.take());
+        let answer = wait.await;
+        let held = self.free.clone().acquire_owned().await;
+        self.held = Some(held.expect("nobody closes the turns"));
+        answer
+    }
 }
 
 /// How many objects wait for each store. Those that would be too many stand in line.
@@ -158,9 +167,10 @@ mod tests {
         assert_eq!(second.lend(std::future::ready(7)).await, Some(7));
         drop(second);
         assert_eq!(waits.await.expect("it ends"), Some(()));
+        let mut second = turns.take().await.expect("nobody stops");
+        assert_eq!(second.lend_to_the_end(std::future::ready(7)).await, 7);
 
-        let mut last = turns.take().await.expect("nobody stops");
-        let waits = tokio::spawn(async move { last.lend(std::future::pending::<()>()).await });
+        let waits = tokio::spawn(async move { second.lend(std::future::pending::<()>()).await });
         stopper.stop();
         assert_eq!(waits.await.expect("it ends"), None);
         assert!(turns.take().await.is_none());

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 pub type Place = (String, String);
 
 /// How many objects one page of a list has: what bounds memory when a watch begins.
-const PAGE: u32 = 250;
+pub(super) const PAGE: u32 = 250;
 
 /// The objects of one kind, as a watch last told.
 #[derive(Debug)]
@@ -93,29 +93,44 @@ impl<T> Mirror<T> {
 /// Where a watch looks: in the whole cluster, or in one namespace.
 pub type Scope = Option<String>;
 
-/// Follows the objects of one kind and keeps `mirror` in step. `changed` is told of every object that
-/// came, changed or went: where, what was known, what is known.
+/// What keeps in step with what the cluster holds.
+pub trait Follow<K>: Sync {
+    /// An object is there, as a list says or because it just changed. True if it is to be said when a later list
+    /// does not have it any more.
+    fn apply(&self, object: K, is_listed: bool) -> bool;
+
+    /// An object went.
+    fn delete(&self, object: K);
+
+    /// A list ended: of what was to be said, only `there` is there as far as a watch with this scope tells.
+    fn keep(&self, scope: &Scope, there: HashSet<Place>);
+}
+
+/// Keeps `follower` in step with the objects that `news` tell of, one watch for each scope. `whole` is called
+/// once, when all that there is has been told of, or cannot be: what may not be listed counts as not there, until
+/// it may.
 ///
 /// Never ends: a watch that breaks, or is refused, is begun anew, after a while that grows.
-pub async fn mirror<K, C>(apis: Vec<(Scope, Api<K>)>, mirror: &Mirror<K>, changed: C)
-where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    C: Fn(&Place, Option<&K>, Option<&K>) + Sync,
-{
-    let n_missing = AtomicUsize::new(apis.len());
-    let changed = &changed;
-    let each = apis.into_iter().map(|(scope, api)| {
-        let n_missing = &n_missing;
+pub async fn follow<K: Resource>(
+    watches: Vec<(Scope, impl Stream<Item = News<K>> + Unpin)>,
+    follower: &impl Follow<K>,
+    whole: impl Fn() + Sync,
+) {
+    let n_missing = AtomicUsize::new(watches.len());
+    if watches.is_empty() {
+        whole();
+    }
+    let each = watches.into_iter().map(|(scope, mut news)| {
+        let (n_missing, whole) = (&n_missing, &whole);
         async move {
-            let mut listed = HashSet::new();
+            let mut there = HashSet::new();
             let mut was_whole = false;
             let mut become_whole = || {
                 let is_first = !std::mem::replace(&mut was_whole, true);
                 if is_first && n_missing.fetch_sub(1, Ordering::Relaxed) == 1 {
-                    mirror.is_whole.send_replace(true);
+                    whole();
                 }
             };
-            let mut news = events(api);
             while let Some(news) = news.next().await {
                 let event = match news {
                     News::Event(event) => event,
@@ -125,15 +140,17 @@ where
                     }
                 };
                 match event {
-                    Event::Apply(object) => _ = apply(mirror, object, changed),
-                    Event::Delete(object) => remove(mirror, &place(&object), changed),
-                    Event::Init => listed.clear(),
-                    Event::InitApply(object) => _ = listed.insert(apply(mirror, object, changed)),
-                    Event::InitDone => {
-                        for gone in mirror.places(&scope).into_iter().filter(|it| !listed.contains(it)) {
-                            remove(mirror, &gone, changed);
+                    Event::Apply(object) => _ = follower.apply(object, false),
+                    Event::Delete(object) => follower.delete(object),
+                    Event::Init => there.clear(),
+                    Event::InitApply(object) => {
+                        let place = place(&object);
+                        if follower.apply(object, true) {
+                            there.insert(place);
                         }
-                        listed = HashSet::new();
+                    }
+                    Event::InitDone => {
+                        follower.keep(&scope, std::mem::take(&mut there));
                         become_whole();
                     }
                 }
@@ -143,17 +160,54 @@ where
     join_all(each).await;
 }
 
-fn apply<K: Resource>(mirror: &Mirror<K>, object: K, changed: &impl Fn(&Place, Option<&K>, Option<&K>)) -> Place {
-    let place = place(&object);
-    let object = Arc::new(object);
-    let before = mirror.put(place.clone(), object.clone());
-    changed(&place, before.as_deref(), Some(&object));
-    place
+/// Follows the objects of one kind and keeps `mirror` in step. `changed` is told of every object that
+/// came, changed or went: where, what was known, what is known.
+///
+/// Never ends.
+pub async fn mirror<K, C>(apis: Vec<(Scope, Api<K>)>, mirror: &Mirror<K>, changed: C)
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    C: Fn(&Place, Option<&K>, Option<&K>) + Sync,
+{
+    let watches = apis.into_iter().map(|(scope, api)| (scope, events(api))).collect();
+    let whole = || _ = mirror.is_whole.send_replace(true);
+    follow(watches, &Mirroring { mirror, changed }, whole).await;
 }
 
-fn remove<K>(mirror: &Mirror<K>, place: &Place, changed: &impl Fn(&Place, Option<&K>, Option<&K>)) {
-    if let Some(before) = mirror.take(place) {
-        changed(place, Some(&before), None);
+struct Mirroring<'a, K, C> {
+    mirror: &'a Mirror<K>,
+    changed: C,
+}
+
+impl<K, C> Follow<K> for Mirroring<'_, K, C>
+where
+    K: Resource + Send + Sync,
+    C: Fn(&Place, Option<&K>, Option<&K>) + Sync,
+{
+    fn apply(&self, object: K, _: bool) -> bool {
+        let place = place(&object);
+        let object = Arc::new(object);
+        let before = self.mirror.put(place.clone(), object.clone());
+        (self.changed)(&place, before.as_deref(), Some(&object));
+        true
+    }
+
+    fn delete(&self, object: K) {
+        self.remove(&place(&object));
+    }
+
+    fn keep(&self, scope: &Scope, there: HashSet<Place>) {
+        for gone in self.mirror.places(scope).into_iter().filter(|it| !there.contains(it)) {
+            self.remove(&gone);
+        }
+    }
+}
+
+impl<K, C: Fn(&Place, Option<&K>, Option<&K>)> Mirroring<'_, K, C> {
+    fn remove(&self, place: &Place) {
+        if let Some(before) = self.mirror.take(place) {
+            (self.changed)(place, Some(&before), None);
+        }
     }
 }
 
@@ -167,12 +221,21 @@ pub enum News<K> {
 }
 
 /// What a watch tells, in order. Errors are logged, and the watch goes on: it never ends.
-pub fn events<K>(api: Api<K>) -> impl Stream<Item = News<K>> + Send + Unpin
+pub fn events<K>(api: Api<K>) -> impl Stream<Item = News<K>> + Send + Unpin + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    selected(api, None)
+}
+
+/// As [`events`], of the objects with certain labels alone.
+pub fn selected<K>(api: Api<K>, labels: Option<&str>) -> impl Stream<Item = News<K>> + Send + Unpin + use<K>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let url = api.resource_url().to_owned();
-    let config = watcher::Config::default().page_size(PAGE);
+    let config = watcher::Config { label_selector: labels.map(str::to_owned), ..watcher::Config::default() };
+    let config = config.page_size(PAGE);
     let mut said = String::new();
     let news = watcher(api, config).default_backoff().filter_map(move |event| {
         let news = match event {

@@ -5,9 +5,8 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kube::Api;
 use kube::api::ApiResource;
-use kube::core::DynamicResourceScope;
-use kube::{Api, Resource};
 use leafseal::provider::{Observer, ProviderError};
 
 use super::Context;
@@ -19,11 +18,11 @@ use super::interests::Interests;
 use super::lock::lock;
 use super::mirrors::Mirrors;
 use super::queue::Queue;
-use super::restart::Restarts;
 use super::secrets::Secrets;
 use super::stores::OpenStores;
+use super::tries::Tries;
 use super::turns::{Lanes, Turns};
-use super::watch::{Place, Scope};
+use super::watch::Place;
 use crate::adapter::{Found, Terms};
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
 use crate::api::{self, Kind, Object};
@@ -38,13 +37,6 @@ use crate::store::{Attempt, Part};
 
 /// The answers of stores, shared.
 type Answers = Readings<(StoreRef, Ask), Arc<Result<Found, ProviderError>>>;
-
-/// How long who lost a race to write waits: a moment, and longer if that goes on.
-const RACE: BackOff = BackOff { first: Duration::from_millis(20), factor: 2.0, longest: Duration::from_secs(1) };
-
-/// How many races in a row are lost before that is a failure like any other: by then the last wait was as long
-/// as it gets.
-const MOST_RACES: u32 = 8;
 
 /// Over which time those who failed are asked for when their store has an answer again: so long for each…
 const WAKING: Duration = Duration::from_millis(20);
@@ -87,12 +79,8 @@ pub struct World {
     pub answers: Answers,
     /// The state that targets were left in.
     pub kept: Ledger,
-    /// The restarts of workloads that are about to be made.
-    pub restarts: Restarts,
-    /// How often each object failed in a row.
-    failures: Mutex<HashMap<Part, u32>>,
-    /// How often in a row somebody else was faster to write what each object writes.
-    races: Mutex<HashMap<Part, u32>>,
+    /// What could not be done at once.
+    pub tries: Tries,
     /// The stores that had no answer when they were last asked.
     silent: Mutex<HashSet<Part>>,
     /// Who was looked at since the start.
@@ -181,9 +169,7 @@ impl World {
             stores: OpenStores::default(),
             answers: Readings::default(),
             kept: Ledger::default(),
-            restarts: Restarts::default(),
-            failures: Mutex::default(),
-            races: Mutex::default(),
+            tries: Tries::default(),
             silent: Mutex::default(),
             looked_at: Mutex::default(),
             context,
@@ -226,42 +212,15 @@ impl World {
                 };
                 self.stores.open(at, open).await
             }
+            (Family::Reload, _) => unreachable!("workloads that reload read no store"),
         }
     }
 
     /// The objects of a kind in one namespace; `None` if the cluster does not have the kind.
     pub fn api<K: Kind>(&self, namespace: &str) -> Option<(Api<Object<K>>, &ApiResource)> {
         let at = self.context.served.resource::<K>()?;
-        let api = self.api_in((K::SCOPE == api::Scope::Namespaced).then_some(namespace), at);
+        let api = self.context.api_in((K::SCOPE == api::Scope::Namespaced).then_some(namespace), at);
         Some((api, at))
-    }
-
-    /// The objects of a kind in one namespace, or in the whole cluster.
-    pub fn api_in<K>(&self, namespace: Option<&str>, at: &ApiResource) -> Api<K>
-    where
-        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
-    {
-        let client = self.context.client.clone();
-        match namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, at),
-            None => Api::all_with(client, at),
-        }
-    }
-
-    /// Where the objects of a kind are watched: in the whole cluster, or in each namespace that is served.
-    pub fn apis<K>(&self, scope: api::Scope, at: &ApiResource) -> Vec<(Scope, Api<K>)>
-    where
-        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
-    {
-        let everywhere = || vec![(None, self.api_in(None, at))];
-        let namespaces = &self.context.settings.namespaces;
-        match scope {
-            api::Scope::Cluster => everywhere(),
-            api::Scope::Namespaced if namespaces.is_empty() => everywhere(),
-            api::Scope::Namespaced => {
-                namespaces.iter().map(|it| (Some(it.clone()), self.api_in(Some(it), at))).collect()
-            }
-        }
     }
 
     /// Tells that `part` changed: stores that were made from it are opened anew, and all who depend on it
@@ -317,32 +276,13 @@ impl World {
         self.take_due(who);
         self.kept.forget(who);
         lock(&self.looked_at).remove(who);
-        self.worked(who);
+        self.tries.worked(who);
         self.context.metrics.forget(named(who));
     }
 
     /// True once for each object.
     pub fn is_first_look(&self, who: &Part) -> bool {
         lock(&self.looked_at).insert(who.clone())
-    }
-
-    /// Remembers that `who` was served.
-    pub fn worked(&self, who: &Part) {
-        lock(&self.failures).remove(who);
-        lock(&self.races).remove(who);
-    }
-
-    /// Remembers that somebody else was faster than `who`. Returns how long it waits, longer each time; `None`
-    /// if that has been so often that it is a failure.
-    pub fn outrun(&self, who: &Part) -> Option<Duration> {
-        let mut races = lock(&self.races);
-        let n_races = races.entry(who.clone()).or_default();
-        *n_races += 1;
-        if *n_races > MOST_RACES {
-            races.remove(who);
-            return None;
-        }
-        Some(RACE.wait(*n_races, chance()))
     }
 
     /// Remembers whether `store` had an answer. When it has one again, those who failed meanwhile are asked
@@ -358,10 +298,7 @@ impl World {
                 return;
             }
         }
-        let failed: Vec<Part> = {
-            let failures = lock(&self.failures);
-            self.interests.of(store).into_iter().filter(|it| failures.contains_key(it)).collect()
-        };
+        let failed: Vec<Part> = self.interests.of(store).into_iter().filter(|it| self.tries.has_failed(it)).collect();
         let span = WAKING.saturating_mul(u32::try_from(failed.len()).unwrap_or(u32::MAX)).min(LONGEST_WAKING);
         for who in failed {
             self.queue.push_after(who, span.mul_f64(chance()));
@@ -377,20 +314,14 @@ impl World {
 
     /// Remembers that `who` could not be served. Returns how long it waits.
     pub fn failed(&self, who: &Part) -> Duration {
-        let n_failures = {
-            let mut failures = lock(&self.failures);
-            let n_failures = failures.entry(who.clone()).or_default();
-            *n_failures += 1;
-            *n_failures
-        };
-        self.backoff().wait(n_failures, chance())
+        self.tries.failed(who, self.backoff())
     }
 
     fn backoff(&self) -> BackOff {
         let settings = &self.context.settings;
         match self.context.family {
             // Spec section 2.11: doubled each time.
-            Family::ExternalSecrets => {
+            Family::ExternalSecrets | Family::Reload => {
                 BackOff { first: settings.backoff, factor: 2.0, longest: settings.backoff_limit }
             }
             // Spec section A.4.2, step 6.

@@ -6,7 +6,7 @@ mod workload;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-pub use workload::{How, WORKLOADS, Workload, of_kind};
+pub use workload::{How, WORKLOADS, Workload, of_target};
 
 /// Stands on the pods' template of what was restarted: when.
 pub const RESTARTED_AT: &str = "vso.secrets.hashicorp.com/restartedAt";
@@ -31,6 +31,9 @@ pub enum NotNow {
     /// Somebody holds its rollouts: it is owed one.
     #[error("it is paused")]
     Paused,
+    /// Its pods end by themselves.
+    #[error("workloads of this kind are not restarted")]
+    Runs,
 }
 
 /// What restarts `held` at `now`. Never the same change twice, however close together.
@@ -54,6 +57,7 @@ pub fn restart(workload: &Workload, held: &Value, now: Timestamp) -> Result<Patc
             let later = restarted_at(workload, held).filter(|last| *last >= now).map(|last| last + step(1_000_000_000));
             Patch::Merge(json!({ "spec": { "restartAt": format!("{:.0}", later.unwrap_or(now)) } }))
         }
+        How::Make | How::Remake => return Err(NotNow::Runs),
     })
 }
 
@@ -71,6 +75,7 @@ pub fn restarted_at(workload: &Workload, held: &Value) -> Option<Timestamp> {
     let at = match workload.how {
         How::Template => &held["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT],
         How::RestartAt => &held["spec"]["restartAt"],
+        How::Make | How::Remake => return None,
     };
     at.as_str()?.parse().ok()
 }
@@ -88,14 +93,14 @@ mod tests {
     }
 
     fn kind(name: &str) -> &'static Workload {
-        of_kind(name).expect("it is in the table")
+        of_target(name).expect("it is in the table")
     }
 
     const NOW: &str = "2026-01-02T03:04:05.000000007Z";
 
     #[test]
     fn every_kind_has_a_patch_that_changes_one_thing() {
-        for workload in WORKLOADS {
+        for workload in WORKLOADS.iter().filter(|it| it.target.is_some()) {
             let patch = restart(workload, &json!({}), at(NOW)).expect("nobody holds it");
             match (workload.how, patch) {
                 (How::Template, Patch::Strategic(it)) => {
@@ -105,16 +110,16 @@ mod tests {
                 (How::RestartAt, Patch::Merge(it)) => {
                     assert_eq!(it, json!({ "spec": { "restartAt": "2026-01-02T03:04:05Z" } }));
                 }
-                other => panic!("{}: {other:?}", workload.name),
+                other => panic!("{}: {other:?}", workload.kind),
             }
         }
     }
 
     #[test]
     fn kinds_are_named_as_targets_name_them() {
-        let names: Vec<_> = WORKLOADS.iter().map(|it| it.name).collect();
-        assert_eq!(names, ["Deployment", "StatefulSet", "DaemonSet", "argo.Rollout"]);
-        assert!(of_kind("Foo").is_none());
+        let names: Vec<_> = WORKLOADS.iter().filter_map(|it| it.target).collect();
+        assert_eq!(names, ["Deployment", "DaemonSet", "StatefulSet", "argo.Rollout"]);
+        assert!(of_target("Foo").is_none() && of_target("Job").is_none());
     }
 
     #[test]

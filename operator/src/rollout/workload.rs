@@ -1,10 +1,13 @@
-//! The kinds of workloads that can be restarted.
+//! The kinds of workloads.
+
+use kube::api::ApiResource;
+use kube::core::GroupVersionKind;
 
 /// A kind of workload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Workload {
-    /// What `rolloutRestartTargets` call it.
-    pub name: &'static str,
+    /// What `rolloutRestartTargets` call it; `None` if they cannot name it.
+    pub target: Option<&'static str>,
     /// The API group.
     pub group: &'static str,
     /// The version.
@@ -26,15 +29,29 @@ pub enum How {
     Template,
     /// By `spec.restartAt`: the template stays.
     RestartAt,
+    /// It has none of its own: a run of it is made.
+    Make,
+    /// Its pods never change: it is deleted and made anew.
+    Remake,
+}
+
+impl Workload {
+    /// Its address.
+    pub fn resource(&self) -> ApiResource {
+        let kind = GroupVersionKind::gvk(self.group, self.version, self.kind);
+        ApiResource::from_gvk_with_plural(&kind, self.plural)
+    }
 }
 
 /// All kinds.
 pub const WORKLOADS: &[Workload] = &[
     Workload { pauses: true, ..apps("Deployment", "deployments") },
-    apps("StatefulSet", "statefulsets"),
+    batch("CronJob", "cronjobs", How::Make),
+    batch("Job", "jobs", How::Remake),
     apps("DaemonSet", "daemonsets"),
+    apps("StatefulSet", "statefulsets"),
     Workload {
-        name: "argo.Rollout",
+        target: Some("argo.Rollout"),
         group: "argoproj.io",
         version: "v1alpha1",
         kind: "Rollout",
@@ -45,10 +62,15 @@ pub const WORKLOADS: &[Workload] = &[
 ];
 
 const fn apps(kind: &'static str, plural: &'static str) -> Workload {
-    Workload { name: kind, group: "apps", version: "v1", kind, plural, how: How::Template, pauses: false }
+    let how = How::Template;
+    Workload { target: Some(kind), group: "apps", version: "v1", kind, plural, how, pauses: false }
+}
+
+const fn batch(kind: &'static str, plural: &'static str, how: How) -> Workload {
+    Workload { target: None, group: "batch", version: "v1", kind, plural, how, pauses: false }
 }
 
 /// The kind that `rolloutRestartTargets` call so.
-pub fn of_kind(name: &str) -> Option<&'static Workload> {
-    WORKLOADS.iter().find(|it| it.name == name)
+pub fn of_target(name: &str) -> Option<&'static Workload> {
+    WORKLOADS.iter().find(|it| it.target == Some(name))
 }

@@ -1,9 +1,9 @@
 //! Flags and variables of the original operators, as a table: what each is called here, or why it has
-//! no meaning (External Secrets, spec section 4.3; Vault Secrets, spec section A.12).
+//! no meaning (External Secrets, spec section 4.3; Vault Secrets, spec section A.12; Reloader, spec section B.8).
 
 use std::collections::BTreeSet;
 
-use crate::intent::Family::{self, ExternalSecrets, VaultSecrets};
+use crate::intent::Family::{self, ExternalSecrets, Reload, VaultSecrets};
 
 /// What a flag of an original operator means here.
 #[derive(Clone, Copy, Debug)]
@@ -44,11 +44,13 @@ const fn switch(of: Option<Family>, flag: &'static str, why: &'static str) -> Ro
 
 const ES: Option<Family> = Some(ExternalSecrets);
 const VS: Option<Family> = Some(VaultSecrets);
+const RL: Option<Family> = Some(Reload);
 
 const CACHES: &str = "what is kept in memory is not a choice here";
 const KINDS: &str = "which kinds are served follows from the cluster";
 const HTTPS: &str = "metrics are served without TLS and without a login: put a proxy before them";
 const CLIENTS: &str = "clients of Vault are kept in memory only";
+const PROFILES: &str = "there are no profiles";
 
 /// The flags that are spelt otherwise here, or have no meaning here. Those not listed are our own, or wrong.
 const ROWS: &[Row] = &[
@@ -116,6 +118,11 @@ const ROWS: &[Row] = &[
     row(VS, "min-refresh-after-hvsa", Nothing("HCPVaultSecretsApps are not served")),
     row(VS, "pre-delete-hook-timeout-seconds", Nothing("there is nothing to wait for before an uninstallation")),
     switch(VS, "uninstall", "there is nothing to clean up before an uninstallation"),
+    // Reloads.
+    row(RL, "is-Argo-Rollouts", Value("--argo-rollouts")),
+    row(RL, "enable-ha", Flag("--leader-elect")),
+    row(RL, "pprof-addr", Nothing(PROFILES)),
+    switch(RL, "enable-pprof", PROFILES),
 ];
 
 /// Flags of ours that one original operator has under the same name.
@@ -123,7 +130,36 @@ const SHARED: &[(&str, Family)] = &[
     ("controller-class", ExternalSecrets),
     ("template-left-delimiter", ExternalSecrets),
     ("template-right-delimiter", ExternalSecrets),
+    ("auto-reload-all", Reload),
+    ("sync-after-restart", Reload),
+    ("enable-csi-integration", Reload),
+    ("webhook-url", Reload),
+    ("reload-strategy", Reload),
+    ("reload-on-create", Reload),
+    ("reload-on-delete", Reload),
+    ("resources-to-ignore", Reload),
+    ("ignored-workload-types", Reload),
+    ("namespaces-to-ignore", Reload),
+    ("namespace-selector", Reload),
+    ("resource-label-selector", Reload),
+    ("auto-annotation", Reload),
+    ("configmap-auto-annotation", Reload),
+    ("secret-auto-annotation", Reload),
+    ("configmap-annotation", Reload),
+    ("secret-annotation", Reload),
+    ("auto-search-annotation", Reload),
+    ("search-match-annotation", Reload),
+    ("ignore-annotation", Reload),
+    ("pause-deployment-annotation", Reload),
+    ("pause-deployment-time-annotation", Reload),
 ];
+
+/// Flags of ours that nobody's chart but that of one original operator makes empty, for the default.
+const MAYBE_EMPTY: &[&str] = &["log-format", "log-level", "namespaces"];
+
+/// Variables that the chart of reloads sets. By these names and no others: Kubernetes makes `RELOADER_PORT` and
+/// the like for every pod beside a Service called reloader.
+const OF_RELOADS: &[&str] = &["RELOADER_NAMESPACE", "RELOADER_DEPLOYMENT_NAME"];
 
 /// Variables of Vault Secrets: all but the prefix is the flag (spec section A.12). These have no flag.
 const OTHER_VARIABLES: &[(&str, Means)] =
@@ -154,6 +190,12 @@ pub fn translate(args: Vec<String>, variables: &[(String, String)]) -> Translate
     };
     // Variables stand first, so that arguments win.
     for (name, value) in variables {
+        if OF_RELOADS.contains(&name.as_str()) {
+            met.insert(Reload);
+        }
+        if name == "METRICS_COUNT_BY_NAMESPACE" && value == "enabled" {
+            own.push("--count-reloads-by-namespace".to_owned());
+        }
         let Some(rest) = name.strip_prefix("VSO_") else { continue };
         let flag = rest.to_lowercase().replace('_', "-");
         let listed = OTHER_VARIABLES.iter().find(|it| it.0 == name).map(|it| it.1);
@@ -183,9 +225,14 @@ pub fn translate(args: Vec<String>, variables: &[(String, String)]) -> Translate
                     continue;
                 }
             };
-        met.extend(SHARED.iter().find(|it| it.0 == name).map(|it| it.1));
+        let shared = SHARED.iter().find(|it| it.0 == name).map(|it| it.1);
+        met.extend(shared);
         let Some(row) = ROWS.iter().find(|it| it.flag == name) else {
-            own.push(arg);
+            match value {
+                Some("") if shared == RL || MAYBE_EMPTY.contains(&name) => (),
+                Some(value) if name == "log-level" => own.extend(spell(Value("--log-level"), Some(value))),
+                _ => own.push(arg),
+            }
             continue;
         };
         met.extend(row.of);
@@ -200,15 +247,33 @@ pub fn translate(args: Vec<String>, variables: &[(String, String)]) -> Translate
     if let (Some(family), 1) = (met.first(), met.len()) {
         let asked = own.iter().any(|it| it.starts_with("--families"));
         if !asked && !variables.iter().any(|it| it.0 == variable_of("--families")) {
-            let row = crate::families::FAMILIES.iter().find(|it| it.family == *family).expect("each has a row");
-            all.push(format!("--families={}", row.name));
-            if !variables.iter().any(|it| it.0 == variable_of("--health-address")) {
-                all.push(format!("--health-address=:{}", row.health_port));
-            }
+            all.extend(defaults_of(*family, &own, variables));
         }
     }
     all.extend(own);
     Translated { args: all, warnings }
+}
+
+/// What holds under the chart of an original operator unless something else is asked for.
+fn defaults_of(family: Family, own: &[String], variables: &[(String, String)]) -> Vec<String> {
+    let row = crate::families::row(family);
+    let port = format!(":{}", row.health_port);
+    let mut all = vec![("--families", row.name.to_owned()), ("--health-address", port.clone())];
+    if family == Reload {
+        let of = |name: &str| variables.iter().find(|it| it.0 == name && !it.1.is_empty()).map(|it| it.1.clone());
+        all.push(("--metrics-address", port));
+        all.push(("--leader-elect", "false".to_owned()));
+        all.push(("--argo-rollouts", "false".to_owned()));
+        // A list goes before the one namespace.
+        let one = of("KUBERNETES_NAMESPACE").filter(|_| !own.iter().any(|it| it.starts_with("--namespaces=")));
+        all.extend(one.map(|it| ("--namespaces", it)));
+        let home =
+            of("POD_NAMESPACE").or_else(|| of("RELOADER_NAMESPACE")).filter(|_| of("OPERATOR_NAMESPACE").is_none());
+        all.extend(home.map(|it| ("--operator-namespace", it)));
+    }
+    // Our own variables say more exactly what is wanted.
+    all.retain(|it| !variables.iter().any(|(name, _)| *name == variable_of(it.0)));
+    all.into_iter().map(|(flag, value)| format!("{flag}={value}")).collect()
 }
 
 fn spell(means: Means, value: Option<&str>) -> Option<String> {
@@ -227,9 +292,10 @@ fn spell(means: Means, value: Option<&str>) -> Option<String> {
     }
 }
 
-/// Levels that zap has and we do not.
+/// Levels that the originals' loggers have and we do not.
 fn level<'a>(flag: &str, value: &'a str) -> &'a str {
     match (flag, value) {
+        ("--log-level", "warning") => "warn",
         ("--log-level", "dpanic" | "panic" | "fatal") => "error",
         _ => value,
     }
@@ -281,6 +347,28 @@ mod tests {
         // One family's flags and another's: no longer the chart of one.
         check(&[], "--concurrent=1 --kube-client-qps=2", "--concurrency=1 --client-qps=2", 0);
         check(&[], "--concurrent=1 --families=vault-secrets", "--concurrency=1 --families=vault-secrets", 0);
+    }
+
+    #[test]
+    fn the_chart_of_reloads_is_understood() {
+        let rl = "--families=reload --health-address=:9090 --metrics-address=:9090 --leader-elect=false \
+                  --argo-rollouts=false";
+        check(&[], "--auto-reload-all=true", &format!("{rl} --auto-reload-all=true"), 0);
+        check(
+            &[],
+            "--log-level=warning --log-format= --enable-ha=true",
+            &format!("{rl} --log-level=warn --leader-elect=true"),
+            0,
+        );
+        let given = "--is-Argo-Rollouts=true --reload-on-create=True --webhook-url= --enable-pprof --pprof-addr=:6060";
+        check(&[], given, &format!("{rl} --argo-rollouts=true --reload-on-create=True"), 2);
+        let pod = [("RELOADER_NAMESPACE", "r"), ("RELOADER_DEPLOYMENT_NAME", "d"), ("KUBERNETES_NAMESPACE", "k")];
+        check(&pod, "", &format!("{rl} --namespaces=k --operator-namespace=r"), 0);
+        check(&pod, "--namespaces=a,b", &format!("{rl} --operator-namespace=r --namespaces=a,b"), 0);
+        check(&[("RELOADER_PORT", "tcp://10.0.0.1:9090"), ("KUBERNETES_NAMESPACE", "k")], "", "", 0);
+        let counted = [("METRICS_COUNT_BY_NAMESPACE", "enabled"), ("LEAFSEAL_OPERATOR_FAMILIES", "reload")];
+        check(&counted, "", "--count-reloads-by-namespace", 0);
+        check(&[], "--reload-strategy=default --families=reload", "--reload-strategy=default --families=reload", 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the operator was told: flags, and `LEAFSEAL_OPERATOR_…` for each of them. Read once, passed on.
 
 mod legacy;
+pub mod reload;
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,8 +16,10 @@ use crate::adapter::Terms;
 use crate::families;
 use crate::go::GoDuration;
 use crate::intent::Family;
+use crate::reload::Rules;
 
 pub use legacy::{Translated, translate};
+use reload::Reload;
 
 /// Where a pod finds the name of its namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -67,7 +70,7 @@ struct Cli {
 /// All settings.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// The families to serve, of: external-secrets, vault-secrets [default: all that the cluster has]
+    /// The families to serve, of: external-secrets, vault-secrets, reload [default: all that the cluster has]
     #[arg(long, env = "LEAFSEAL_OPERATOR_FAMILIES", value_delimiter = ',', value_parser = read_family)]
     #[arg(value_name = "FAMILY", help_heading = "What is served")]
     pub families: Vec<Family>,
@@ -193,6 +196,10 @@ pub struct Settings {
     #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
     #[arg(value_name = "BOOL", help_heading = "Content")]
     pub allow_default_globals: bool,
+
+    /// Of reloads
+    #[command(flatten)]
+    pub reload: Reload,
 }
 
 /// How logs look.
@@ -259,12 +266,16 @@ impl Settings {
         if args.len() > 2 && !args[1].starts_with('-') && args[2].starts_with('-') {
             args[1..].rotate_left(1);
         }
-        let Translated { args, warnings } = translate(args, &variables);
+        let Translated { args, mut warnings } = translate(args, &variables);
         let matches = Cli::command().try_get_matches_from(args)?;
         let Cli { mut settings, task } = Cli::from_arg_matches(&matches)?;
-        // A variable that is set to nothing chooses nothing.
+        // The original of reloads reads a list as CSV; and a variable that is set to nothing chooses nothing.
+        for namespace in &mut settings.namespaces {
+            *namespace = namespace.trim_matches([' ', '"']).to_owned();
+        }
         settings.namespaces.retain(|it| !it.is_empty());
         settings.check().map_err(|why| Cli::command().error(clap::error::ErrorKind::ValueValidation, why))?;
+        warnings.extend(settings.reload.warnings());
         Ok(Start { task: task.unwrap_or_default(), settings, spelt: spell(&matches), warnings })
     }
 
@@ -288,6 +299,11 @@ impl Settings {
         }
     }
 
+    /// What holds for every workload that reloads.
+    pub fn reload_rules(&self) -> Rules {
+        self.reload.rules()
+    }
+
     fn check(&self) -> Result<(), String> {
         let Self { lease_duration, renew_deadline, retry_period, .. } = self;
         // As the original does: else a holder acts on while the next one begins.
@@ -303,7 +319,7 @@ impl Settings {
         if self.template_left_delimiter.is_empty() || self.template_right_delimiter.is_empty() {
             return Err("the marks of templates cannot be empty".to_owned());
         }
-        Ok(())
+        self.reload.check()
     }
 }
 
@@ -313,7 +329,10 @@ fn spell(matches: &ArgMatches) -> Vec<String> {
         let long = it.get_long()?;
         let values = matches.try_get_raw(it.get_id().as_str()).ok()??;
         let values: Vec<_> = values.map(|it| it.to_string_lossy()).collect();
-        Some(format!("--{long}={}", values.join(",")))
+        let value = values.join(",");
+        // What is not to be seen in variables is not to be seen here.
+        let is_secret = it.is_hide_env_values_set() && !value.is_empty();
+        Some(format!("--{long}={}", if is_secret { "(not shown)" } else { &value }))
     };
     definition.get_arguments().filter_map(spell).collect()
 }
@@ -357,7 +376,7 @@ mod tests {
         let Start { task, settings, warnings, spelt } = read(&[]);
         assert!(spelt.contains(&"--lease-duration=15s".to_owned()), "{spelt:?}");
         assert_eq!((task, warnings), (Task::Run, vec![]));
-        assert_eq!(settings.asked_families(), [Family::ExternalSecrets, Family::VaultSecrets]);
+        assert_eq!(settings.asked_families(), [Family::ExternalSecrets, Family::VaultSecrets, Family::Reload]);
         assert!(settings.namespaces.is_empty() && settings.leader_elect);
         assert_eq!(settings.metrics_address.to_string(), ":8080");
         assert_eq!(settings.health_address.to_string(), ":8081");
@@ -380,9 +399,25 @@ mod tests {
     }
 
     #[test]
+    fn settings_are_shown_without_secrets() {
+        let url = "https://hooks.example.com/secret";
+        let Start { settings, spelt, .. } = read(&[&format!("--webhook-url={url}")]);
+        assert_eq!(settings.reload.webhook_url.expose(), Some(url));
+        assert!(!format!("{settings:?} {spelt:?}").contains("hooks.example.com"));
+        assert!(spelt.contains(&"--webhook-url=(not shown)".to_owned()), "{spelt:?}");
+        let args = ["o", "--webhook-url=hooks.example.com/secret"].map(str::to_owned).to_vec();
+        let said = Settings::read(args, Vec::new()).expect_err("this is wrong").to_string();
+        assert!(said.contains("--webhook-url") && !said.contains("hooks"), "{said}");
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         for (args, part) in [
-            (&["--families=reloader"][..], "external-secrets or vault-secrets"),
+            (&["--resources-to-ignore=secrets,configMaps"][..], "either `secrets` or `configmaps`"),
+            (&["--reload-strategy=restart"], "--reload-strategy"),
+            (&["--namespace-selector==x"], "says nothing about a label"),
+            (&["--reload-window=2m"], "--reload-window-limit"),
+            (&["--families=reloader"], "external-secrets or vault-secrets or reload"),
             (&["--metrics-address=http"], "is no address"),
             (&["--lease-duration=5s"], "--renew-deadline"),
             (&["--drain=soon"], "is no duration"),

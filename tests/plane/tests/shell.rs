@@ -454,8 +454,14 @@ async fn nobody_holds_a_server_up() {
         }
     }
     assert_eq!(ask("GET /healthz").await, Some(200));
+    // A lost Lease is fatal under the chart of one original operator alone.
+    assert_eq!(ask("GET /live").await, Some(200));
+    health.set_lost(true);
+    assert_eq!((ask("GET /live").await, ask("GET /healthz").await), (Some(500), Some(200)));
+    health.set_lost(false);
+    assert_eq!(ask("GET /live").await, Some(200));
     health.fail();
-    assert_eq!(ask("GET /healthz").await, Some(503));
+    assert_eq!((ask("GET /live").await, ask("GET /healthz").await), (Some(500), Some(503)));
     stopper.stop();
     tokio::time::timeout(Duration::from_secs(5), server.task).await.expect("in time").expect("it ends");
     drop(silent);

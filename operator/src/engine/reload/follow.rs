@@ -1,0 +1,168 @@
+//! The watches of reloads: workloads, sources, namespaces.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::api::{ApiResource, PartialObjectMeta};
+
+use super::sources::By;
+use super::{Reload, index, lists};
+use crate::api;
+use crate::engine::watch::{self, Follow, Place, Scope, place};
+use crate::reload::{Held, Source};
+use crate::rollout::Workload;
+
+/// The watches of workloads, one for each kind that may be watched.
+pub(super) fn workloads(world: &Arc<Reload>) -> Vec<BoxFuture<'static, ()>> {
+    let mut watches = Vec::new();
+    for (kind, resource) in lists::kinds(&world.context, &world.rules) {
+        let apis = world.context.apis::<Held>(api::Scope::Namespaced, &resource).into_iter();
+        let may = |verb, scope: &Scope| {
+            world.context.served.may(verb, kind.plural, kind.group, scope.as_deref().unwrap_or_default())
+        };
+        let watched = apis.filter(|(scope, _)| may("list", scope) && may("watch", scope));
+        let watched: Vec<_> = watched.map(|(scope, api)| (scope, watch::events(api))).collect();
+        let world = world.clone();
+        let watch = async move {
+            let whole = || world.become_whole();
+            watch::follow(watched, &Workloads { world: &world, kind }, whole).await;
+        };
+        watches.push(watch.boxed());
+    }
+    watches
+}
+
+/// The watch of a sort of sources.
+pub(super) async fn sources(world: Arc<Reload>, source: Source) {
+    let resource = match source {
+        Source::Secret => ApiResource::erase::<Secret>(&()),
+        Source::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+        Source::SecretProviderClass => return,
+    };
+    let labels = world.context.settings.reload.resource_labels();
+    let apis = world.context.apis::<PartialObjectMeta>(api::Scope::Namespaced, &resource).into_iter();
+    let watches = apis.map(|(scope, api)| (scope, watch::selected(api, labels.as_deref()))).collect();
+    let whole = || world.become_whole();
+    watch::follow(watches, &Changes { world: &world, source }, whole).await;
+}
+
+/// The watch of the namespaces that are served, if labels say which.
+pub(super) fn namespaces(world: &Arc<Reload>) -> Option<BoxFuture<'static, ()>> {
+    let labels = world.context.settings.reload.namespace_labels().filter(|_| world.namespaces.are_selected())?;
+    let world = world.clone();
+    let watch = async move {
+        let apis = world.context.apis::<PartialObjectMeta>(api::Scope::Cluster, &ApiResource::erase::<Namespace>(&()));
+        let watches = apis.into_iter().map(|(scope, api)| (scope, watch::selected(api, Some(&labels)))).collect();
+        watch::follow(watches, &Selected { world: &world }, || world.become_whole()).await;
+    };
+    Some(watch.boxed())
+}
+
+struct Workloads<'a> {
+    world: &'a Reload,
+    kind: &'static Workload,
+}
+
+impl Follow<Held> for Workloads<'_> {
+    fn apply(&self, held: Held, _: bool) -> bool {
+        let who = index::part(self.kind, &place(&held));
+        let news = self.world.index.apply(self.kind, held, &self.world.rules);
+        let is_kept = self.world.index.find(&who).is_some();
+        self.world.heed(who, news);
+        is_kept
+    }
+
+    fn delete(&self, held: Held) {
+        let news = self.world.index.delete(self.kind, &held);
+        self.world.heed(index::part(self.kind, &place(&held)), news);
+    }
+
+    fn keep(&self, scope: &Scope, there: HashSet<Place>) {
+        for gone in self.world.index.keep(self.kind, scope.as_deref(), &there) {
+            self.world.heed(gone, index::News::Gone);
+        }
+    }
+}
+
+struct Changes<'a> {
+    world: &'a Reload,
+    source: Source,
+}
+
+impl Changes<'_> {
+    /// True if the first list is over: what comes then has just come.
+    fn by(&self, is_listed: bool) -> By {
+        match is_listed {
+            false => By::Change,
+            true if self.world.rules.sync_after_restart && !self.world.has_begun() => By::Coming,
+            true => By::List,
+        }
+    }
+}
+
+impl Follow<PartialObjectMeta> for Changes<'_> {
+    fn apply(&self, object: PartialObjectMeta, is_listed: bool) -> bool {
+        let Self { world, source } = *self;
+        let at = place(&object);
+        let part = index::of(source, &at.0, &at.1);
+        let is_wanted = world.index.is_wanted(source, &at, &world.rules);
+        if is_wanted && world.sources.apply(&part, &object.metadata, &world.rules.keys, self.by(is_listed)) {
+            world.tell(source, &part);
+        }
+        if !is_listed {
+            lists::stir(world, &at.0);
+        }
+        is_wanted
+    }
+
+    fn delete(&self, object: PartialObjectMeta) {
+        let Self { world, source } = *self;
+        let at = place(&object);
+        let part = index::of(source, &at.0, &at.1);
+        let is_wanted = world.index.is_wanted(source, &at, &world.rules);
+        if is_wanted && world.sources.delete(&part, object.metadata.uid.as_deref()) && world.rules.on_delete {
+            world.tell(source, &part);
+            lists::stir(world, &at.0);
+        }
+    }
+
+    fn keep(&self, scope: &Scope, there: HashSet<Place>) {
+        for gone in self.world.sources.keep(self.source.kind(), scope, &there) {
+            if self.world.rules.on_delete {
+                self.world.tell(self.source, &gone);
+            }
+        }
+    }
+}
+
+struct Selected<'a> {
+    world: &'a Reload,
+}
+
+impl Selected<'_> {
+    fn learn(&self, namespace: &str, is_selected: bool) {
+        if self.world.namespaces.select(namespace, is_selected) && is_selected && self.world.has_begun() {
+            for who in self.world.index.list(Some(namespace), |_| true) {
+                self.world.queue.push(who);
+            }
+        }
+    }
+}
+
+impl Follow<PartialObjectMeta> for Selected<'_> {
+    fn apply(&self, object: PartialObjectMeta, _: bool) -> bool {
+        self.learn(&place(&object).1, true);
+        true
+    }
+
+    fn delete(&self, object: PartialObjectMeta) {
+        self.learn(&place(&object).1, false);
+    }
+
+    fn keep(&self, _: &Scope, there: HashSet<Place>) {
+        self.world.namespaces.keep(&there.into_iter().map(|it| it.1).collect());
+    }
+}

@@ -1,0 +1,274 @@
+//! Which workloads use what: the index from Secrets and ConfigMaps to those who reload for them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::time::Instant;
+
+use crate::engine::interests::Interests;
+use crate::engine::watch::{Place, is_later, place};
+use crate::reload::{Consumer, Held, Marks, Rules, Source};
+use crate::rollout::Workload;
+use crate::store::Part;
+
+/// All workloads that ask for reloads.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    state: RwLock<State>,
+    /// Who may reload for what, by name.
+    named: Interests,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: HashMap<Part, Arc<Entry>>,
+    /// Those with patterns: every name in their namespace may be one.
+    patterned: HashMap<(Source, String), BTreeSet<Part>>,
+    hasher: RandomState,
+}
+
+/// A workload that asks for reloads.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// What is kept of it.
+    pub consumer: Consumer,
+    /// Since when it is known.
+    pub seen: Instant,
+    /// When its spec was last seen to change.
+    pub moved: Instant,
+    /// Its `resourceVersion` when it last changed in a way that matters.
+    version: String,
+    /// What tells a change of its spec or its annotations from one of its status.
+    digest: u64,
+}
+
+/// What became known of a workload.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum News {
+    /// Nothing that matters.
+    Nothing,
+    /// Something about one that asks for reloads.
+    Changed,
+    /// It asks for none any more, or is gone.
+    Gone,
+}
+
+/// The name of a workload, in the queue and elsewhere.
+pub(super) fn part(kind: &Workload, place: &Place) -> Part {
+    Part { kind: kind.kind, namespace: place.0.clone(), name: place.1.clone() }
+}
+
+impl Index {
+    /// A workload that asks for reloads.
+    pub(super) fn find(&self, who: &Part) -> Option<Arc<Entry>> {
+        self.read().entries.get(who).cloned()
+    }
+
+    /// Learns of a workload.
+    pub(super) fn apply(&self, kind: &'static Workload, held: Held, rules: &Rules) -> News {
+        let metadata = &held.metadata;
+        let who = part(kind, &place(&held));
+        let before = self.find(&who);
+        let version = metadata.resource_version.clone().unwrap_or_default();
+        // The answer to a write is often here before the watch tells of what was before it.
+        if before.as_ref().is_some_and(|it| !is_later(&version, &it.version)) {
+            return News::Nothing;
+        }
+        if metadata.deletion_timestamp.is_some() {
+            return self.remove(&who);
+        }
+        let digest = self.read().hasher.hash_one((&metadata.uid, metadata.generation, &metadata.annotations));
+        if before.as_ref().is_some_and(|it| it.digest == digest) {
+            return News::Nothing;
+        }
+        let Some(consumer) = Consumer::of(kind, held, rules) else {
+            return if before.is_some() { self.remove(&who) } else { News::Nothing };
+        };
+        let now = Instant::now();
+        let is_same = before.as_ref().is_some_and(|it| it.consumer == consumer);
+        // One that was made anew is another one.
+        let before = before.filter(|it| it.consumer.uid == consumer.uid);
+        let seen = before.as_ref().map_or(now, |it| it.seen);
+        let has_moved = before.as_ref().is_none_or(|it| it.consumer.generation != consumer.generation);
+        let moved = before.filter(|_| !has_moved).map_or(now, |it| it.moved);
+        self.put(who, Entry { consumer, seen, moved, version, digest }, rules);
+        if is_same { News::Nothing } else { News::Changed }
+    }
+
+    /// Learns that a workload went; another of its name may have come since.
+    pub(super) fn delete(&self, kind: &'static Workload, held: &Held) -> News {
+        let who = part(kind, &place(held));
+        let version = held.metadata.resource_version.as_deref().unwrap_or_default();
+        let is_past =
+            |it: &Entry| held.metadata.uid.as_ref() != Some(&it.consumer.uid) && !is_later(version, &it.version);
+        match self.find(&who) {
+            Some(held) if is_past(&held) => News::Nothing,
+            _ => self.remove(&who),
+        }
+    }
+
+    fn put(&self, who: Part, entry: Entry, rules: &Rules) {
+        let consumer = &entry.consumer;
+        let mut parts = Vec::new();
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.forget_patterns(&who);
+        for source in Source::ALL.into_iter().filter(|it| rules.follows(*it)) {
+            let named = consumer.names(rules, source).into_iter();
+            parts.extend(named.map(|name| of(source, &who.namespace, name)));
+            if consumer.has_patterns(source) {
+                state.patterned.entry((source, who.namespace.clone())).or_default().insert(who.clone());
+            }
+        }
+        self.named.set(&who, parts);
+        state.entries.insert(who, Arc::new(entry));
+    }
+
+    /// Forgets a workload.
+    pub(super) fn remove(&self, who: &Part) -> News {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.forget_patterns(who);
+        self.named.remove(who);
+        if state.entries.remove(who).is_some() { News::Gone } else { News::Nothing }
+    }
+
+    /// The workloads that may reload for a source.
+    pub(super) fn users(&self, source: Source, at: &Place, rules: &Rules) -> Vec<Part> {
+        let mut users = self.named.of(&of(source, &at.0, &at.1));
+        for who in self.matching(source, at, rules) {
+            if !users.contains(&who) {
+                users.push(who);
+            }
+        }
+        users
+    }
+
+    /// True if any workload may reload for a source.
+    pub(super) fn is_wanted(&self, source: Source, at: &Place, rules: &Rules) -> bool {
+        self.named.is_wanted(&of(source, &at.0, &at.1)) || !self.matching(source, at, rules).is_empty()
+    }
+
+    /// Those of whose patterns one matches.
+    fn matching(&self, source: Source, at: &Place, rules: &Rules) -> Vec<Part> {
+        let state = self.read();
+        let patterned = state.patterned.get(&(source, at.0.clone())).into_iter().flatten();
+        let matches = |who: &&Part| {
+            let consumer = state.entries.get(*who).map(|it| &it.consumer);
+            consumer.is_some_and(|it| it.wants(rules, source, &at.1, Marks::default()).is_ok())
+        };
+        patterned.filter(matches).cloned().collect()
+    }
+
+    /// The workloads in a namespace, or everywhere, of the kinds that are asked for.
+    pub(super) fn list(&self, namespace: Option<&str>, is_asked: impl Fn(&Consumer) -> bool) -> Vec<Part> {
+        let state = self.read();
+        let those = state
+            .entries
+            .iter()
+            .filter(|(who, it)| namespace.is_none_or(|namespace| who.namespace == namespace) && is_asked(&it.consumer));
+        those.map(|it| it.0.clone()).collect()
+    }
+
+    /// Of the workloads of a kind in a namespace, or everywhere, only `there` are there. Returns the others,
+    /// which are forgotten.
+    pub(super) fn keep(&self, kind: &Workload, namespace: Option<&str>, there: &HashSet<Place>) -> Vec<Part> {
+        let mut gone = self.list(namespace, |it| it.kind.kind == kind.kind);
+        gone.retain(|it| !there.contains(&(it.namespace.clone(), it.name.clone())));
+        gone.retain(|it| self.remove(it) == News::Gone);
+        gone
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn forget_patterns(&mut self, who: &Part) {
+        for source in Source::ALL {
+            let at = (source, who.namespace.clone());
+            if let Some(those) = self.patterned.get_mut(&at) {
+                those.remove(who);
+                if those.is_empty() {
+                    self.patterned.remove(&at);
+                }
+            }
+        }
+    }
+}
+
+/// The name of a source.
+pub(super) fn of(source: Source, namespace: &str, name: &str) -> Part {
+    Part { kind: source.kind(), namespace: namespace.to_owned(), name: name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::rollout::of_target;
+
+    fn held(name: &str, version: &str, generation: i64, annotations: Value, secret: &str) -> Held {
+        let container = json!({ "name": "c", "envFrom": [{ "secretRef": { "name": secret } }] });
+        serde_json::from_value(json!({
+            "metadata": {
+                "namespace": "apps", "name": name, "uid": "1", "resourceVersion": version, "generation": generation,
+                "annotations": annotations,
+            },
+            "spec": { "template": { "spec": { "containers": [container] } } },
+        }))
+        .expect("it is a workload")
+    }
+
+    fn at(name: &str) -> Place {
+        ("apps".to_owned(), name.to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_uses_what_is_known() {
+        let (index, rules) = (Index::default(), Rules::default());
+        let kind = of_target("Deployment").expect("it is in the table");
+        let auto = json!({ "reloader.stakater.com/auto": "true" });
+        assert_eq!(index.apply(kind, held("quiet", "5", 1, json!({}), "db"), &rules), News::Nothing);
+        assert_eq!(index.apply(kind, held("web", "10", 1, auto.clone(), "db"), &rules), News::Changed);
+        assert_eq!(index.apply(kind, held("web", "11", 1, auto.clone(), "db"), &rules), News::Nothing, "a status");
+        let web = part(kind, &at("web"));
+        assert_eq!(index.users(Source::Secret, &at("db"), &rules), [web.clone()]);
+        assert!(!index.is_wanted(Source::ConfigMap, &at("db"), &rules));
+        assert!(!index.is_wanted(Source::Secret, &("other".to_owned(), "db".to_owned()), &rules));
+
+        let began = index.find(&web).expect("it is there").moved;
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        let noted = json!({ "reloader.stakater.com/auto": "true", "note": "1" });
+        assert_eq!(index.apply(kind, held("web", "12", 1, noted, "db"), &rules), News::Nothing, "a note");
+        let searching = json!({ "reloader.stakater.com/auto": "true", "reloader.stakater.com/search": "true" });
+        assert_eq!(index.apply(kind, held("web", "13", 1, searching, "db"), &rules), News::Changed);
+        assert_eq!(index.find(&web).expect("it is there").moved, began, "its spec did not change");
+        assert_eq!(index.apply(kind, held("web", "14", 2, auto.clone(), "cache"), &rules), News::Changed);
+        assert!(index.find(&web).expect("it is there").moved > began);
+        assert!(!index.is_wanted(Source::Secret, &at("db"), &rules));
+
+        assert_eq!(index.apply(kind, held("web", "13", 1, auto, "db"), &rules), News::Nothing, "a watch that lags");
+
+        assert_eq!(index.apply(kind, held("web", "15", 2, json!({}), "cache"), &rules), News::Gone);
+        assert!(!index.is_wanted(Source::Secret, &at("cache"), &rules));
+    }
+
+    #[test]
+    fn patterns_are_asked_about_every_name() {
+        let (index, rules) = (Index::default(), Rules::default());
+        let kind = of_target("Deployment").expect("it is in the table");
+        let list = json!({ "secret.reloader.stakater.com/reload": "app-.*, db" });
+        index.apply(kind, held("web", "10", 1, list, "other"), &rules);
+        let web = part(kind, &at("web"));
+        for (name, is_used) in [("app-1", true), ("db", true), ("my-app-1", false), ("other", false)] {
+            assert_eq!(index.is_wanted(Source::Secret, &at(name), &rules), is_used, "{name}");
+            assert_eq!(index.users(Source::Secret, &at(name), &rules).len(), usize::from(is_used), "{name}");
+        }
+        assert_eq!(index.keep(kind, Some("other"), &HashSet::new()), []);
+        assert_eq!(index.keep(kind, Some("apps"), &HashSet::from([at("web")])), []);
+        assert_eq!(index.keep(kind, None, &HashSet::new()), [web]);
+        assert!(!index.is_wanted(Source::Secret, &at("app-1"), &rules));
+    }
+}

@@ -1,0 +1,341 @@
+//! One workload: what it has not seen yet of what it uses, and the one change that brings it.
+
+use std::hash::{BuildHasher as _, Hash};
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Api;
+use kube::api::DynamicObject;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::index::{self, Entry};
+use super::sources::Seen;
+use super::{Reload, lists, pods};
+use crate::engine::coordinator::Ask;
+use crate::engine::lock::lock;
+use crate::engine::queue::Job;
+use crate::engine::work::{Again, Work as _};
+use crate::error::{Refused, Retry, Trouble};
+use crate::plan::Note;
+use crate::reload::{self, Cause, Change, Consumer, Held, Marks, Source, Verdict, judge, roll};
+use crate::sinks::Reloaded;
+use crate::store::Part;
+
+/// The reasons of events: what was done, what would have been, what could not be.
+const RELOADED: &str = "Reloaded";
+const WOULD: &str = "WouldRestart";
+const FAILED: &str = "ReloadFail";
+
+/// Who reports what is no source's doing.
+const COMPONENT: &str = "reloader";
+
+/// Looks at one workload.
+pub(super) async fn look(world: &Reload, job: &Job<Part>) -> Again {
+    let who = &job.key;
+    let is_served = world.namespaces.serve(&who.namespace);
+    let Some(entry) = world.index.find(who).filter(|_| is_served) else {
+        world.forget(who);
+        return None;
+    };
+    let metrics = world.context.metrics.reload();
+    let timer = Instant::now();
+    let mut asks = Vec::new();
+    let looked = async {
+        let resumes = end_pause(world, &entry).await?;
+        if let Some(left) = world.windows.left(who) {
+            return Ok(Some(resumes.map_or(left, |it| it.min(left))));
+        }
+        metrics.taken(job.asked.elapsed());
+        asks = world.context.coordinator.take(who);
+        reload(world, who, &entry, &mut asks, job.asked).await?;
+        Ok(resumes)
+    };
+    let looked: Result<Again, Trouble> = looked.await;
+    metrics.looked(looked.is_ok(), timer.elapsed());
+    match looked {
+        Ok(again) => {
+            world.tries.worked(who);
+            again
+        }
+        Err(trouble) => {
+            let wait = (trouble.retry == Retry::Now).then(|| world.tries.outrun(who)).flatten();
+            if wait.is_some() {
+                world.context.coordinator.put_back(who, asks);
+                return wait;
+            }
+            fail(world, who, &entry.consumer, &trouble);
+            asks.into_iter().for_each(|ask| ask.answer(Err(trouble.detail.clone())));
+            Some(world.failed(who))
+        }
+    }
+}
+
+/// Says that a workload could not be reloaded, and why.
+fn fail(world: &Reload, who: &Part, consumer: &Consumer, trouble: &Trouble) {
+    let Part { kind, namespace, name } = who;
+    tracing::warn!(kind, namespace, name, "{trouble}");
+    let metrics = world.context.metrics.reload();
+    metrics.retried();
+    tell(world, COMPONENT, consumer, true, FAILED, trouble.to_string());
+}
+
+/// Ends the pause that a reload began, if it is over. Returns how long it goes on.
+async fn end_pause(world: &Reload, entry: &Entry) -> Result<Option<Duration>, Trouble> {
+    let Some(resume) = entry.consumer.resume(&world.rules) else { return Ok(None) };
+    let left = resume.at.duration_since(Timestamp::now());
+    if let Some(left) = Duration::try_from(left).ok().filter(|it| !it.is_zero()) {
+        return Ok(Some(left));
+    }
+    if !world.context.settings.reload.dry_run {
+        write(world, &entry.consumer, Change::Merge(resume.change)).await?;
+    }
+    Ok(None)
+}
+
+/// A source that a workload may reload for, as it is now.
+struct Used {
+    source: Source,
+    name: String,
+    /// `None` if it is not there.
+    seen: Option<Box<Seen>>,
+}
+
+impl Used {
+    fn as_judged(&self, entry: &Entry) -> reload::Seen<'_> {
+        let seen = self.seen.as_ref();
+        reload::Seen {
+            source: self.source,
+            name: &self.name,
+            marks: seen.map_or(Marks::default(), |it| it.marks),
+            content: seen.and_then(|it| it.content()).map(|it| (**it).clone()),
+            is_new: seen.and_then(|it| it.came).is_some_and(|came| came >= entry.seen),
+            changed_keys: seen.map_or(Vec::new(), |it| it.changed_keys()),
+        }
+    }
+}
+
+/// Brings a workload what it has not seen yet, and answers those who asked for a restart.
+async fn reload(world: &Reload, who: &Part, entry: &Entry, asks: &mut Vec<Ask>, asked: Instant) -> Result<(), Trouble> {
+    complain(world, who, &entry.consumer);
+    let (used, unread) = gather(world, entry, asked).await;
+    let seen: Vec<_> = used.iter().map(|it| it.as_judged(entry)).collect();
+    let mut verdict = judge(&entry.consumer, &world.rules, &world.key, &seen);
+    drop(seen);
+    forgive(world, entry, &used, &mut verdict).await?;
+    act(world, who, &entry.consumer, &verdict, asks).await?;
+    // What could be read was served; for the rest it is tried again.
+    unread.map_or(Ok(()), Err)
+}
+
+/// Reads what a workload may reload for. What cannot be read keeps nothing else from being served.
+async fn gather(world: &Reload, entry: &Entry, asked: Instant) -> (Vec<Used>, Option<Trouble>) {
+    let consumer = &entry.consumer;
+    let mut names = Vec::new();
+    let mut unread = None;
+    for source in Source::ALL.into_iter().filter(|it| world.rules.follows(*it)) {
+        names.extend(consumer.names(&world.rules, source).into_iter().map(|it| (source, it.to_owned())));
+        if !consumer.has_patterns(source) {
+            continue;
+        }
+        if let Err(error) = lists::survey(world, entry, source).await {
+            unread = Some(Trouble::new(FAILED, format!("could not list {}s", source.kind()), error.to_string()));
+        }
+        let matches = |name: &String| consumer.wants(&world.rules, source, name, Marks::default()).is_ok();
+        for name in world.sources.names(source.kind(), &consumer.namespace).into_iter().filter(matches) {
+            if !names.contains(&(source, name.clone())) {
+                names.push((source, name));
+            }
+        }
+    }
+    let each = names.into_iter().map(async |(source, name)| {
+        let at = index::of(source, &consumer.namespace, &name);
+        world.contents.see(source, &at, asked).await.map(|seen| Used { source, name, seen })
+    });
+    let mut used = Vec::new();
+    for read in join_all(each).await {
+        match read {
+            Ok(it) => used.push(it),
+            Err(trouble) => {
+                world.context.metrics.reload().failed("read");
+                unread = Some(trouble);
+            }
+        }
+    }
+    (used, unread)
+}
+
+/// Takes away the causes that its pods have seen: they are younger than what changed.
+async fn forgive(world: &Reload, entry: &Entry, used: &[Used], verdict: &mut Verdict) -> Result<(), Trouble> {
+    if entry.consumer.is_suspended {
+        // Its next run is made when somebody wants one again.
+        verdict.forgive(|_| true);
+        return Ok(());
+    }
+    let doubtful = |cause: &Cause| {
+        let it = used.iter().find(|it| it.source == cause.source && it.name == cause.name)?;
+        it.seen.as_ref().filter(|it| !pods::is_surely_new(entry, it))
+    };
+    if verdict.causes.iter().any(|it| doubtful(it).is_some()) {
+        let born = pods::born(world, entry).await;
+        let born = born.map_err(|error| Trouble::new(FAILED, "could not find its pods' age", error.to_string()))?;
+        verdict.forgive(|it| doubtful(it).is_some_and(|it| pods::has_seen(entry, it, born)));
+    }
+    Ok(())
+}
+
+async fn act(
+    world: &Reload,
+    who: &Part,
+    consumer: &Consumer,
+    verdict: &Verdict,
+    asks: &mut Vec<Ask>,
+) -> Result<(), Trouble> {
+    let is_dry = world.context.settings.reload.dry_run;
+    if verdict.causes.is_empty() && asks.is_empty() {
+        if verdict.is_recording && !is_dry {
+            write(world, consumer, Change::Merge(consumer.record(&verdict.memory))).await?;
+        }
+        return Ok(());
+    }
+    if is_dry {
+        would(world, who, consumer, &verdict.causes);
+        return Ok(());
+    }
+    // Whoever holds its rollouts holds those that Vault Secrets want too: they are owed.
+    let is_held = consumer.is_paused && !consumer.is_paused_by_us();
+    if is_held {
+        asks.drain(..).for_each(|ask| ask.answer(Err("it is paused".to_owned())));
+        if verdict.causes.is_empty() {
+            return Ok(());
+        }
+    }
+    let timer = Instant::now();
+    let made = make(world, consumer, verdict, !asks.is_empty()).await;
+    if made.as_ref().is_err_and(|it| it.retry == Retry::Now) {
+        return made;
+    }
+    let metrics = &world.context.metrics;
+    metrics.reload().reloaded(consumer.kind.kind, &consumer.namespace, made.is_ok(), timer.elapsed());
+    if made.is_err() {
+        metrics.reload().failed("patch");
+        return made;
+    }
+    report(world, consumer, &verdict.causes, asks);
+    asks.drain(..).for_each(|ask| ask.answer(Ok(())));
+    Ok(())
+}
+
+/// Makes the one change that brings all that was found.
+async fn make(world: &Reload, consumer: &Consumer, verdict: &Verdict, is_asked: bool) -> Result<(), Trouble> {
+    let whole = if consumer.needs_whole() { Some(read(world, consumer).await?) } else { None };
+    let now = Timestamp::now();
+    let rolled = roll(consumer, &world.rules, verdict, is_asked.then_some(now), whole.as_ref(), now);
+    let rolled = rolled.ok_or_else(|| could_not("it has no pods that could be made anew"))?;
+    write(world, consumer, rolled.change).await?;
+    match rolled.record {
+        Some(record) => write(world, consumer, Change::Merge(record)).await,
+        None => Ok(()),
+    }
+}
+
+/// The whole workload.
+async fn read(world: &Reload, consumer: &Consumer) -> Result<Value, Trouble> {
+    let api: Api<DynamicObject> = world.context.api_in(Some(&consumer.namespace), &consumer.kind.resource());
+    let held = api.get_opt(&consumer.name).await.map_err(|error| could_not(error.to_string()))?;
+    let held = held.ok_or_else(|| could_not("it is gone"))?;
+    serde_json::to_value(held).map_err(|error| could_not(error.to_string()))
+}
+
+/// Writes a change, and learns from the answer what the workload is then.
+async fn write(world: &Reload, consumer: &Consumer, change: Change) -> Result<(), Trouble> {
+    let Consumer { kind, namespace, name, uid, .. } = consumer;
+    let is_own = !matches!(change, Change::Make(_));
+    let api: Api<Held> = world.context.api_in(Some(namespace), &kind.resource());
+    let held = world.writer.roll(&api, name, uid, change).await.map_err(refused)?;
+    if is_own {
+        let who = Part { kind: kind.kind, namespace: namespace.clone(), name: name.clone() };
+        world.heed(who, world.index.apply(kind, held, &world.rules));
+    }
+    Ok(())
+}
+
+fn refused(refused: Refused) -> Trouble {
+    could_not(refused.said).retried(refused.retry)
+}
+
+fn could_not(why: impl Into<String>) -> Trouble {
+    Trouble::new(FAILED, "could not reload", why)
+}
+
+/// Says everywhere that a workload was reloaded, and why.
+fn report(world: &Reload, consumer: &Consumer, causes: &[Cause], asks: &[Ask]) {
+    let Consumer { kind, namespace, name, is_on_delete, .. } = consumer;
+    let but = if *is_on_delete { "; it makes pods anew when they are deleted (OnDelete)" } else { "" };
+    for cause in causes {
+        let text = format!("{}{but}", cause.message(consumer));
+        tell(world, component(cause.source), consumer, false, RELOADED, text);
+        let (source, kind) = (cause.source, kind.kind);
+        world.context.sinks.reloaded(&Reloaded { source, name: &cause.name, namespace, kind, workload: name });
+    }
+    for ask in asks {
+        tell(world, COMPONENT, consumer, false, RELOADED, format!("Restarted because {}{but}", ask.why));
+    }
+    world.context.metrics.restarted(kind.kind, true);
+    let why: Vec<_> =
+        causes.iter().map(|it| it.message(consumer)).chain(asks.iter().map(|it| it.why.clone())).collect();
+    tracing::info!(kind = kind.kind, namespace, name, why = why.join("; "), "restarted");
+}
+
+/// Says, once for each change, that a workload would be restarted if it were not for the settings.
+fn would(world: &Reload, who: &Part, consumer: &Consumer, causes: &[Cause]) {
+    let is_news = is_news(world, who, causes.iter().map(|it| (it.source, &it.name, &it.marker)).collect::<Vec<_>>());
+    for cause in causes.iter().filter(|_| is_news) {
+        tell(world, component(cause.source), consumer, false, WOULD, cause.message(consumer));
+        let Part { kind, namespace, name } = who;
+        tracing::info!(kind, namespace, name, why = cause.message(consumer), "would be restarted");
+    }
+}
+
+/// Says, once, what of the annotations of a workload cannot be read.
+fn complain(world: &Reload, who: &Part, consumer: &Consumer) {
+    if consumer.complaints.is_empty() || !is_news(world, who, &consumer.complaints) {
+        return;
+    }
+    let Part { kind, namespace, name } = who;
+    for complaint in &consumer.complaints {
+        tracing::warn!(kind, namespace, name, "{complaint}");
+        tell(world, COMPONENT, consumer, true, FAILED, complaint.clone());
+    }
+}
+
+/// True once for the same of one workload.
+fn is_news(world: &Reload, who: &Part, what: impl Hash) -> bool {
+    let mut told = lock(&world.told);
+    let digest = told.hasher().hash_one(what);
+    told.insert(who.clone(), digest) != Some(digest)
+}
+
+fn tell(world: &Reload, component: &str, consumer: &Consumer, warning: bool, reason: &'static str, text: String) {
+    let Consumer { kind, namespace, name, uid, .. } = consumer;
+    let about = ObjectReference {
+        api_version: Some(kind.resource().api_version),
+        kind: Some(kind.kind.to_owned()),
+        namespace: Some(namespace.clone()),
+        name: Some(name.clone()),
+        uid: Some(uid.clone()),
+        ..ObjectReference::default()
+    };
+    world.context.events.tell_as(component, &about, &Note { warning, reason, text });
+}
+
+/// Who reports what changes of a source led to.
+fn component(source: Source) -> &'static str {
+    match source {
+        Source::Secret => "reloader-secrets",
+        Source::ConfigMap => "reloader-configMaps",
+        Source::SecretProviderClass => "reloader-secretproviderclasspodstatuses",
+    }
+}

@@ -1,0 +1,292 @@
+//! The engine of reloads: one rollout for all that changed of what a workload uses.
+//!
+//! ```text
+//! follow ──▶ index (source → workloads), sources (versions)
+//!    │
+//!    ▼
+//! windows, queue ──▶ look ──▶ contents (digests) ──▶ reload::judge ──▶ reload::roll ──▶ apply
+//!    ▲                 ▲
+//!    │                 └── pods: have they seen it?
+//! coordinator (restarts that Vault Secrets ask for)
+//! ```
+
+mod contents;
+mod follow;
+mod index;
+mod lists;
+mod look;
+mod namespaces;
+mod pods;
+mod sources;
+mod windows;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Error;
+use kube::api::ObjectMeta;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use super::apply::Writer;
+use super::backoff::BackOff;
+use super::queue::{Job, Queue};
+use super::tries::Tries;
+use super::turns::{Turn, Turns};
+use super::work::{Again, Work, work};
+use super::{Context, own_key};
+use crate::error::Trouble;
+use crate::reload::{Key, Rules, Source};
+use crate::store::Part;
+use contents::Contents;
+use index::{Index, News};
+use namespaces::Namespaces;
+use sources::Sources;
+use windows::Windows;
+
+/// The Secret, in the operator's namespace, that holds the key of digests.
+const KEY_SECRET: &str = "leafseal-reload-key";
+
+/// Where the key stands in it, and how long it is.
+const KEY: (&str, usize) = ("key", 32);
+
+/// What a namespace is called in the queue, of which workloads are listed because they may not be watched.
+const NAMESPACE: &str = "Namespace";
+
+/// What all who reload share.
+pub(super) struct Reload {
+    context: Context,
+    rules: Rules,
+    key: Key,
+    writer: Writer,
+    index: Index,
+    sources: Arc<Sources>,
+    contents: Contents,
+    namespaces: Namespaces,
+    /// Kinds of workloads that may be listed and not watched, and where.
+    unwatched: Vec<lists::Unwatched>,
+    windows: Windows,
+    queue: Queue<Part>,
+    turns: Turns,
+    tries: Tries,
+    /// What was told of workloads that are not restarted because nothing is to be changed.
+    told: Mutex<HashMap<Part, u64>>,
+    /// How many watches have told all that they can at first.
+    n_whole: watch::Sender<usize>,
+    /// Everything that there was at the start is known.
+    has_begun: AtomicBool,
+    /// Something is known that nobody may need any more.
+    is_stale: AtomicBool,
+}
+
+/// Serves reloads until it is told to stop.
+///
+/// # Errors
+///
+/// If they cannot be served; it is tried again.
+pub(super) async fn run(context: Context) -> Result<(), Trouble> {
+    let key = take_key(&context).await?;
+    let world = Arc::new(Reload::new(context, key));
+    let sources: Vec<_> =
+        [Source::Secret, Source::ConfigMap].into_iter().filter(|it| world.rules.follows(*it)).collect();
+
+    // Dropped when the work ends: then nothing goes on.
+    let mut watches = JoinSet::new();
+    let mut n_first = 0;
+    for watch in follow::workloads(&world) {
+        watches.spawn(watch);
+        n_first += 1;
+    }
+    if let Some(watch) = follow::namespaces(&world) {
+        watches.spawn(watch);
+        n_first += 1;
+    }
+    let n_sources = sources.len();
+    for source in sources {
+        let world = world.clone();
+        watches.spawn(async move {
+            // Of those that nobody uses nothing is kept: first it must be known what is used.
+            world.whole(n_first).await;
+            lists::list_all(&world).await;
+            follow::sources(world, source).await;
+        });
+    }
+    let asked = Arc::downgrade(&world);
+    let _attached =
+        world.context.coordinator.attach(move |workload| asked.upgrade().is_some_and(|it| it.takes(workload)));
+    let begin = async {
+        world.whole(n_first + n_sources).await;
+        world.has_begun.store(true, Ordering::Release);
+        for who in world.index.list(None, |_| true) {
+            world.queue.push(who);
+        }
+    };
+    work(&world, watches, begin).await
+}
+
+impl Reload {
+    fn new(context: Context, key: Key) -> Self {
+        let (settings, rules) = (&context.settings.reload, context.settings.reload_rules());
+        let sources = Arc::<Sources>::default();
+        let (client, keys, labels) = (context.client.clone(), rules.keys.clone(), settings.resource_labels());
+        Self {
+            contents: Contents::new(client, key.clone(), keys, labels, sources.clone()),
+            key,
+            writer: Writer::new(context.client.clone(), context.gate.clone()),
+            index: Index::default(),
+            sources,
+            namespaces: Namespaces::new(&context.settings),
+            unwatched: lists::unwatched(&context, &rules),
+            windows: Windows::new(settings.window, settings.window_limit),
+            queue: Queue::default(),
+            turns: Turns::new(context.settings.concurrency.get(), context.stop.clone()),
+            tries: Tries::default(),
+            told: Mutex::default(),
+            n_whole: watch::Sender::new(0),
+            has_begun: AtomicBool::new(false),
+            is_stale: AtomicBool::new(false),
+            rules,
+            context,
+        }
+    }
+
+    /// Waits until so many watches have told all that they can at first.
+    async fn whole(&self, n: usize) {
+        // The sender lives as long as this does.
+        drop(self.n_whole.subscribe().wait_for(|it| *it >= n).await);
+    }
+
+    /// One more watch has told all that it can at first.
+    fn become_whole(&self) {
+        self.n_whole.send_modify(|it| *it += 1);
+    }
+
+    fn has_begun(&self) -> bool {
+        self.has_begun.load(Ordering::Acquire)
+    }
+
+    /// Looks at `who` when nothing more happens.
+    fn stir(&self, who: &Part) {
+        if self.has_begun() {
+            let wait = self.windows.touch(who);
+            self.queue.push_after(who.clone(), wait);
+        }
+    }
+
+    /// Something became known of a workload.
+    fn heed(&self, who: Part, news: News) {
+        match news {
+            News::Nothing => return,
+            News::Changed if self.has_begun() => self.queue.push(who),
+            News::Changed => {}
+            News::Gone => self.forget(&who),
+        }
+        self.is_stale.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets a workload that asks for no reload any more.
+    fn forget(&self, who: &Part) {
+        self.windows.close(who);
+        self.tries.worked(who);
+        super::lock::lock(&self.told).remove(who);
+        // Who wanted it restarted does that alone.
+        drop(self.context.coordinator.take(who));
+    }
+
+    /// A source changed: those who reload for it are looked at.
+    fn tell(&self, source: Source, at: &Part) {
+        let place = (at.namespace.clone(), at.name.clone());
+        for who in self.index.users(source, &place, &self.rules) {
+            if !self.is_unwatched(&who) {
+                self.stir(&who);
+            }
+        }
+    }
+
+    /// True if a workload is known from lists alone.
+    fn is_unwatched(&self, who: &Part) -> bool {
+        self.unwatched.iter().any(|it| it.has(who.kind, &who.namespace))
+    }
+
+    /// True if a restart that somebody asks for is made here.
+    fn takes(&self, workload: &Part) -> bool {
+        let is_ours = self.has_begun()
+            && !self.context.settings.reload.dry_run
+            && self.namespaces.serve(&workload.namespace)
+            && self.index.find(workload).is_some();
+        if is_ours {
+            self.stir(workload);
+        }
+        is_ours
+    }
+}
+
+impl Work for Reload {
+    fn context(&self) -> &Context {
+        &self.context
+    }
+
+    fn queue(&self) -> &Queue<Part> {
+        &self.queue
+    }
+
+    fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    fn look<'a>(&'a self, job: &'a Job<Part>, _: &'a mut Turn) -> BoxFuture<'a, Again> {
+        if job.key.kind == NAMESPACE { lists::look(self, &job.key).boxed() } else { look::look(self, job).boxed() }
+    }
+
+    fn failed(&self, who: &Part) -> Duration {
+        let settings = &self.context.settings;
+        self.tries.failed(who, BackOff { first: settings.backoff, factor: 2.0, longest: settings.backoff_limit })
+    }
+
+    /// Forgets sources that nobody uses any more.
+    fn tick(&self) {
+        if self.is_stale.swap(false, Ordering::Relaxed) {
+            let source = |at: &Part| Source::ALL.into_iter().find(|it| it.kind() == at.kind);
+            let place = |at: &Part| (at.namespace.clone(), at.name.clone());
+            self.sources.retain(|at| source(at).is_some_and(|it| self.index.is_wanted(it, &place(at), &self.rules)));
+        }
+    }
+}
+
+/// Takes the key of digests from the operator's namespace, or makes it. Where that is not granted, the key is one
+/// that everybody knows.
+async fn take_key(context: &Context) -> Result<Key, Trouble> {
+    let namespace = &context.settings.operator_namespace;
+    let read = |secret: &Secret| {
+        let bytes = &secret.data.as_ref()?.get(KEY.0)?.0;
+        (bytes.len() == KEY.1).then(|| Key::new(Zeroizing::new(bytes.clone())))
+    };
+    let make = || Secret {
+        metadata: ObjectMeta {
+            name: Some(KEY_SECRET.to_owned()),
+            namespace: Some(namespace.clone()),
+            labels: Some(BTreeMap::from([("app.kubernetes.io/managed-by".to_owned(), "leafseal-operator".to_owned())])),
+            ..ObjectMeta::default()
+        },
+        data: Some(BTreeMap::from([(KEY.0.to_owned(), ByteString(own_key::make::<{ KEY.1 }>().to_vec()))])),
+        immutable: Some(true),
+        ..Secret::default()
+    };
+    let why = match own_key::find_or_make(context, KEY_SECRET, read, make).await {
+        Ok(Some(key)) => return Ok(key),
+        Ok(None) => "it holds none".to_owned(),
+        Err(Error::Api(status)) if matches!(status.code, 403 | 404) => status.message,
+        Err(error) => {
+            return Err(Trouble::new("ReloadFail", "could not read the key of digests", error.to_string()));
+        }
+    };
+    tracing::info!(namespace, secret = KEY_SECRET, "digests of what workloads saw are made without a key: {why}");
+    Ok(Key::shared())
+}

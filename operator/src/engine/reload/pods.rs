@@ -1,0 +1,69 @@
+//! Since when the pods of a workload can be what they are: whether they have seen a source as it is now.
+
+use jiff::Timestamp;
+use kube::api::{ApiResource, ListParams, PartialObjectMeta};
+use kube::core::GroupVersionKind;
+use kube::{Api, Error, ResourceExt as _};
+
+use super::Reload;
+use super::index::Entry;
+use super::sources::Seen;
+use crate::reload::Consumer;
+use crate::rollout::How;
+
+/// What the controllers of workloads make for each template of pods.
+struct Revisions {
+    /// The kinds whose templates they are.
+    of: &'static [&'static str],
+    kind: &'static str,
+    plural: &'static str,
+}
+
+const REVISIONS: &[Revisions] = &[
+    Revisions { of: &["Deployment", "Rollout"], kind: "ReplicaSet", plural: "replicasets" },
+    Revisions { of: &["StatefulSet", "DaemonSet"], kind: "ControllerRevision", plural: "controllerrevisions" },
+];
+
+/// When the youngest template of the pods was made, by the API server's clock, in whole seconds; `None` if that
+/// cannot be told.
+///
+/// # Errors
+///
+/// If the API server does not answer.
+pub(super) async fn born(world: &Reload, entry: &Entry) -> Result<Option<Timestamp>, Error> {
+    let Consumer { kind, namespace, uid, labels, .. } = &entry.consumer;
+    if kind.how == How::Make {
+        // It has no pods of its own.
+        return Ok(None);
+    }
+    let Some(revisions) = REVISIONS.iter().find(|it| it.of.contains(&kind.kind)) else {
+        return Ok(entry.consumer.made);
+    };
+    if !world.context.served.may("list", revisions.plural, "apps", namespace) {
+        return Ok(entry.consumer.made);
+    }
+    let gvk = GroupVersionKind::gvk("apps", "v1", revisions.kind);
+    let resource = ApiResource::from_gvk_with_plural(&gvk, revisions.plural);
+    let api = Api::<PartialObjectMeta>::namespaced_with(world.context.client.clone(), namespace, &resource);
+    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let listed = match api.list_metadata(&ListParams::default().labels(&labels.join(","))).await {
+        Err(Error::Api(status)) if status.code == 403 => return Ok(entry.consumer.made),
+        listed => listed?,
+    };
+    let theirs = listed.items.iter().filter(|it| it.owner_references().iter().any(|owner| owner.uid == *uid));
+    let born = theirs.filter_map(|it| it.metadata.creation_timestamp.as_ref().map(|time| time.0));
+    Ok(born.chain(entry.consumer.made).max())
+}
+
+/// True if pods of a template that was `born` then have what the source holds.
+pub(super) fn has_seen(entry: &Entry, source: &Seen, born: Option<Timestamp>) -> bool {
+    let (Some(written), Some(born)) = (source.written, born) else { return false };
+    // Both are cut to seconds. What happened in the same one is told apart by what was seen first.
+    born > written || (born == written && source.changed.is_some_and(|changed| changed <= entry.moved))
+}
+
+/// True if a source was seen to change after all that is known to have happened to the workload: then no pods can
+/// have seen it.
+pub(super) fn is_surely_new(entry: &Entry, source: &Seen) -> bool {
+    source.changed.is_some_and(|changed| changed > entry.moved)
+}

@@ -1,0 +1,241 @@
+//! What is known of Secrets and ConfigMaps: of those that somebody reloads for, which version they have and what
+//! they hold, as a digest. Nothing is kept of the others.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use jiff::Timestamp;
+use kube::api::ObjectMeta;
+use tokio::time::Instant;
+
+use crate::engine::lock::lock;
+use crate::engine::watch::{Place, Scope, is_later};
+use crate::reload::{Content, Keys, Marks};
+use crate::store::Part;
+use crate::written::content_written;
+
+/// The sources that matter.
+#[derive(Debug, Default)]
+pub(super) struct Sources(Mutex<HashMap<Part, Sight>>);
+
+/// What is known of one.
+#[derive(Clone, Debug)]
+pub(super) enum Sight {
+    /// It is not there.
+    Absent,
+    /// It is.
+    There(Box<Seen>),
+}
+
+/// One that is there.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    uid: Box<str>,
+    /// Its `resourceVersion`.
+    version: Box<str>,
+    /// What it says of itself.
+    pub marks: Marks,
+    /// When what it holds was last written, by the API server's clock, in whole seconds.
+    pub written: Option<Timestamp>,
+    /// When it was seen to come.
+    pub came: Option<Instant>,
+    /// When it was seen to change.
+    pub changed: Option<Instant>,
+    /// Since when this version is known.
+    pub noted: Instant,
+    /// What it held in some version, which may be a later one than watches told of.
+    content: Option<(Box<str>, Arc<Content>)>,
+    /// What it held before.
+    before: Option<Arc<Content>>,
+}
+
+impl Seen {
+    /// What it holds now, if that was read.
+    pub(super) fn content(&self) -> Option<&Arc<Content>> {
+        self.content.as_ref().filter(|it| !is_later(&self.version, &it.0)).map(|it| &it.1)
+    }
+
+    /// The names of its keys that changed lately, as far as that is known.
+    pub(super) fn changed_keys(&self) -> Vec<String> {
+        match (self.content(), &self.before) {
+            (Some(now), Some(before)) => now.changed_keys(before),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// How it was learned that a source is there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum By {
+    /// It just changed, or came.
+    Change,
+    /// A list had it: when it changed is not known.
+    List,
+    /// The first list had it, and that counts as coming.
+    Coming,
+}
+
+impl Sources {
+    /// What is known of a source; `None` if nothing is.
+    pub(super) fn find(&self, at: &Part) -> Option<Sight> {
+        self.state().get(at).cloned()
+    }
+
+    /// Learns that a source is there. False if that is no news.
+    pub(super) fn apply(&self, at: &Part, metadata: &ObjectMeta, keys: &Keys, by: By) -> bool {
+        let now = Instant::now();
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        let version: Box<str> = metadata.resource_version.as_deref().unwrap_or_default().into();
+        let (marks, written) = (Marks::of(metadata, keys), content_written(metadata));
+        let changed = (by == By::Change).then_some(now);
+        let mut state = self.state();
+        let before = match state.get_mut(at) {
+            Some(Sight::There(held)) if *held.uid == *uid => {
+                if !is_later(&version, &held.version) {
+                    return false;
+                }
+                (held.version, held.marks, held.written) = (version, marks, written);
+                (held.changed, held.noted) = (changed, now);
+                return true;
+            }
+            // Another of the same name came after it.
+            Some(Sight::There(held)) if !is_later(&version, &held.version) => return false,
+            Some(Sight::There(held)) => held.content.take().map(|it| it.1),
+            Some(Sight::Absent) | None => None,
+        };
+        let came = (by != By::List).then_some(now);
+        let uid = uid.into();
+        let seen = Seen { uid, version, marks, written, came, changed, noted: now, content: None, before };
+        state.insert(at.clone(), Sight::There(Box::new(seen)));
+        true
+    }
+
+    /// Learns that a source is gone: the one of this UID, where it is known which. False if that is no news.
+    pub(super) fn delete(&self, at: &Part, uid: Option<&str>) -> bool {
+        let mut state = self.state();
+        match state.get(at) {
+            Some(Sight::Absent) => return false,
+            Some(Sight::There(held)) if uid.is_some_and(|uid| uid != &*held.uid) => return false,
+            _ => {}
+        }
+        state.insert(at.clone(), Sight::Absent).is_some()
+    }
+
+    /// Learns that a source of which nothing was known is not there.
+    pub(super) fn miss(&self, at: &Part) {
+        self.state().entry(at.clone()).or_insert(Sight::Absent);
+    }
+
+    /// Of the sources of a kind in a namespace, or everywhere, only `there` were in a list. Returns the others, which
+    /// are doubted: they may have come since.
+    pub(super) fn keep(&self, kind: &str, scope: &Scope, there: &HashSet<Place>) -> Vec<Part> {
+        let is_gone = |at: &Part| {
+            let is_in_scope = at.kind == kind && scope.as_ref().is_none_or(|scope| at.namespace == *scope);
+            is_in_scope && !there.contains(&(at.namespace.clone(), at.name.clone()))
+        };
+        self.state().extract_if(|at, it| matches!(it, Sight::There(_)) && is_gone(at)).map(|it| it.0).collect()
+    }
+
+    /// Remembers what a source held in a version.
+    pub(super) fn put(&self, at: &Part, version: &str, content: Content) {
+        let mut state = self.state();
+        let Some(Sight::There(held)) = state.get_mut(at) else { return };
+        if let Some((_, old)) = held.content.take()
+            && old.digest != content.digest
+        {
+            held.before = Some(old);
+        }
+        held.content = Some((version.into(), Arc::new(content)));
+    }
+
+    /// The names of those that are known in a namespace.
+    pub(super) fn names(&self, kind: &str, namespace: &str) -> Vec<String> {
+        let state = self.state();
+        state.keys().filter(|it| it.kind == kind && it.namespace == namespace).map(|it| it.name.clone()).collect()
+    }
+
+    /// Forgets what nobody reloads for any more.
+    pub(super) fn retain(&self, is_wanted: impl Fn(&Part) -> bool) {
+        self.state().retain(|at, _| is_wanted(at));
+    }
+
+    fn state(&self) -> MutexGuard<'_, HashMap<Part, Sight>> {
+        lock(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+    use k8s_openapi::api::core::v1::Secret;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::reload::Key;
+
+    fn at(name: &str) -> Part {
+        Part { kind: "Secret", namespace: "apps".to_owned(), name: name.to_owned() }
+    }
+
+    fn metadata(uid: &str, version: &str) -> ObjectMeta {
+        let text = |it: &str| Some(it.to_owned());
+        ObjectMeta { uid: text(uid), resource_version: text(version), ..ObjectMeta::default() }
+    }
+
+    fn content(value: &str) -> Content {
+        let data = [("a", "same"), ("b", value)].map(|(key, value)| (key.to_owned(), ByteString(value.into())));
+        let secret = Secret { data: Some(data.into()), ..Secret::default() };
+        Content::of_secret(&secret, &Key::new(Zeroizing::new(vec![1])))
+    }
+
+    fn seen(sources: &Sources) -> Box<Seen> {
+        match sources.find(&at("a")) {
+            Some(Sight::There(seen)) => seen,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_counts_for_the_version_that_was_read() {
+        let (sources, keys) = (Sources::default(), Keys::default());
+        assert!(sources.apply(&at("a"), &metadata("1", "10"), &keys, By::List));
+        assert!(seen(&sources).came.is_none() && seen(&sources).changed.is_none());
+        sources.put(&at("a"), "10", content("1"));
+        assert!(seen(&sources).content().is_some());
+        assert!(!sources.apply(&at("a"), &metadata("1", "9"), &keys, By::Change), "a watch that lags");
+        assert!(sources.apply(&at("a"), &metadata("1", "11"), &keys, By::Change));
+        assert!(seen(&sources).content().is_none() && seen(&sources).changed.is_some());
+        sources.put(&at("a"), "11", content("2"));
+        assert_eq!(seen(&sources).changed_keys(), ["b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_again_is_compared_with_what_went() {
+        let (sources, keys) = (Sources::default(), Keys::default());
+        sources.apply(&at("a"), &metadata("1", "10"), &keys, By::List);
+        sources.put(&at("a"), "10", content("1"));
+        assert!(sources.apply(&at("a"), &metadata("2", "12"), &keys, By::Change));
+        assert!(!sources.delete(&at("a"), Some("1")), "the deletion is told later");
+        sources.put(&at("a"), "12", content("2"));
+        assert!(seen(&sources).came.is_some());
+        assert_eq!(seen(&sources).changed_keys(), ["b"]);
+        assert!(sources.delete(&at("a"), Some("2")));
+        assert!(!sources.delete(&at("a"), None));
+        assert!(matches!(sources.find(&at("a")), Some(Sight::Absent)));
+        sources.retain(|_| false);
+        assert!(sources.find(&at("a")).is_none());
+    }
+
+    #[test]
+    fn what_a_list_does_not_have_is_gone() {
+        let (sources, keys) = (Sources::default(), Keys::default());
+        for name in ["a", "b"] {
+            sources.apply(&at(name), &metadata(name, "10"), &keys, By::List);
+        }
+        let there = HashSet::from([("apps".to_owned(), "b".to_owned())]);
+        assert_eq!(sources.keep("Secret", &Some("other".to_owned()), &there), []);
+        assert_eq!(sources.keep("ConfigMap", &None, &there), []);
+        assert_eq!(sources.keep("Secret", &None, &there), [at("a")]);
+        assert_eq!(sources.keep("Secret", &None, &there), []);
+    }
+}

@@ -1,0 +1,20 @@
+//! When the content of a Secret or ConfigMap was last written, by what the API server recorded.
+
+use jiff::Timestamp;
+use kube::api::ObjectMeta;
+
+/// What a write of content owns.
+const CONTENT: &[&str] = &["f:data", "f:stringData", "f:binaryData"];
+
+/// When the content was last written, in whole seconds; `None` if nobody recorded that.
+pub fn content_written(metadata: &ObjectMeta) -> Option<Timestamp> {
+    let entries = metadata.managed_fields.iter().flatten();
+    entries
+        .filter(|it| it.subresource.as_deref().unwrap_or_default().is_empty())
+        .filter(|it| {
+            let fields = it.fields_v1.as_ref();
+            fields.is_some_and(|fields| CONTENT.iter().any(|it| fields.0.get(it).is_some()))
+        })
+        .filter_map(|it| it.time.as_ref().map(|time| time.0))
+        .max()
+}
