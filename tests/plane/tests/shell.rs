@@ -96,7 +96,7 @@ async fn grant(client: &Client, namespace: &str, user: &str, rules: Value) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_acts_at_a_time() {
-    let Some(mut plane) = ControlPlane::start().await else { return };
+    let Some(mut plane) = ControlPlane::start_own().await else { return };
     let client = plane.client().await;
     let namespace = cluster::namespace(client.clone(), "lease").await;
     let leases: Api<Lease> = Api::namespaced(client.clone(), &namespace);
@@ -219,7 +219,7 @@ fn value(text: &str, series: &str) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_family_is_served_once_the_cluster_has_it() {
-    let Some(plane) = ControlPlane::start().await else { return };
+    let Some(plane) = ControlPlane::start_own().await else { return };
     let client = plane.client().await;
     let namespace = cluster::namespace(client.clone(), "shell").await;
     let [metrics, health, _] = ports::free();
@@ -364,7 +364,7 @@ async fn the_program_serves_without_arguments(plane: &ControlPlane) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_words_are_told_once() {
-    let Some(plane) = ControlPlane::start().await else { return };
+    let Some(plane) = ControlPlane::start_own().await else { return };
     let client = plane.client().await;
     let namespace = cluster::namespace(client.clone(), "events").await;
     let Clients { urgent, .. } = client::make(config(&plane).await, None).expect("the configuration is whole");

@@ -25,7 +25,7 @@ pub(crate) struct World {
 impl World {
     /// Starts all but the operator. Without the programs, reports so and returns `None`.
     pub(crate) async fn start() -> Option<Self> {
-        let (plane, bao) = (ControlPlane::start().await?, OpenBao::start()?);
+        let (plane, bao) = (ControlPlane::start_own().await?, OpenBao::start()?);
         Operator::install(&plane).await;
         let client = plane.client().await;
         bao.write("sys/auth/approle", &json!({"type": "approle"}));

@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use leafseal_tests::{Trials, peer, workspace};
+use leafseal_plane::ControlPlane;
+use leafseal_tests::{Trials, not_run, peer, workspace};
 use tokio::runtime::Runtime;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
@@ -112,19 +113,29 @@ fn cases_of(name: &str, scenario: Scenario, folder: &Path) -> Vec<Case> {
 
 async fn go(scenario: &Scenario, version: &str, fixtures: &Path) -> Result<(), String> {
     // Each scenario that cannot be run says so.
-    if peer("kube-apiserver").is_none() || peer("bao").is_none() {
+    let is_given = std::env::var_os(ControlPlane::GIVEN).is_some() && !scenario.alone && !scenario.own;
+    if (!is_given && peer("kube-apiserver").is_none()) || peer("bao").is_none() {
         return Ok(());
     }
-    let start = async || RwLock::new(World::start(!scenario.own).await);
+    let start = async |is_own, is_served| RwLock::new(World::start(is_own, is_served).await);
     if scenario.alone {
         let world = &ALONE[LONERS.fetch_add(1, Ordering::Relaxed) % ALONE.len()];
-        let world = RwLockWriteGuard::try_map(world.get_or_init(start).await.write().await, Option::as_mut);
+        let world =
+            RwLockWriteGuard::try_map(world.get_or_init(|| start(true, true)).await.write().await, Option::as_mut);
         let Ok(world) = world else { return Ok(()) };
         in_time(run::run(Place::Alone(world), scenario, version, fixtures)).await
     } else {
-        let world = if scenario.own { &UNSERVED } else { &SHARED }.get_or_init(start).await;
+        // On a cluster that is given those of the shared world serve everybody.
+        let world = match scenario.own {
+            true => UNSERVED.get_or_init(|| start(true, false)).await,
+            false => SHARED.get_or_init(|| start(false, true)).await,
+        };
         let _turn = TURNS.acquire().await.map_err(|error| error.to_string())?;
         let Ok(world) = RwLockReadGuard::try_map(world.read().await, Option::as_ref) else { return Ok(()) };
+        if world.plane.is_given() && scenario.counts_requests_to_the_cluster() {
+            not_run("a cluster that is given does not tell what it was asked");
+            return Ok(());
+        }
         let place = if scenario.own { Place::Own(world, None) } else { Place::Shared(world) };
         in_time(run::run(place, scenario, version, fixtures)).await
     }

@@ -27,6 +27,13 @@ pub(crate) struct Scenario {
     pub(crate) steps: Vec<Value>,
 }
 
+impl Scenario {
+    /// True if it counts what the API server is asked.
+    pub(crate) fn counts_requests_to_the_cluster(&self) -> bool {
+        self.steps.iter().any(|it| it.to_string().contains(r#""to":"cluster""#))
+    }
+}
+
 /// One step.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -16,8 +16,8 @@ use crate::names::Names;
 use crate::objects::Objects;
 use crate::scenario::{OperatorStep, Server};
 
-/// A machine that stands still for ten seconds makes no change of leaders that no scenario speaks of.
-const LEASE: [&str; 2] = ["--lease-duration=90s", "--renew-deadline=60s"];
+/// Where nobody ends the operator, a machine that stands still for ten seconds is no change of leaders.
+const PATIENT: [&str; 2] = ["--lease-duration=90s", "--renew-deadline=60s"];
 
 /// What scenarios run in.
 pub(crate) struct World {
@@ -27,24 +27,30 @@ pub(crate) struct World {
     pub(crate) plane: ControlPlane,
     pub(crate) client: Client,
     reviewer: String,
+    /// What tokens of ServiceAccounts are signed with.
+    token_keys: Vec<String>,
     vault_authority: String,
 }
 
 impl World {
     /// Starts all of it, with an operator that serves everything as it does where nobody says otherwise, or with
-    /// none. Without the programs, reports so and returns `None`.
-    pub(crate) async fn start(is_served: bool) -> Option<Self> {
+    /// none; with `is_own`, on a control plane of its own in any case. Without the programs, reports so and returns
+    /// `None`.
+    pub(crate) async fn start(is_own: bool, is_served: bool) -> Option<Self> {
         let authority = Authority::new("leafseal test Vault");
         let identity = authority.issue("bao", &["127.0.0.1", "localhost"]);
-        let (plane, bao) = (ControlPlane::start().await?, OpenBao::start_with_tls(&identity)?);
+        let plane = if is_own { ControlPlane::start_own().await? } else { ControlPlane::start().await? };
+        let bao = OpenBao::start_with_tls(&identity)?;
         Operator::install(&plane).await;
         let client = plane.client().await;
         let reviewer = reviewer(&client).await;
         let mut operators = Operators::of(&plane, "leafseal-operator", Operator::NAMESPACE);
         if is_served {
-            operators.start(&plane, Vec::new()).await;
+            let args = PATIENT.iter().filter(|_| !is_own).map(|it| (*it).to_owned()).collect();
+            operators.start(&plane, args).await;
         }
-        let world = Self { operators, bao, plane, client, reviewer, vault_authority: authority.certificate() };
+        let (token_keys, vault_authority) = (plane.token_keys().await, authority.certificate());
+        let world = Self { operators, bao, plane, client, reviewer, token_keys, vault_authority };
         world.furnish();
         Some(world)
     }
@@ -60,9 +66,8 @@ impl World {
         bao.write("sys/auth/userpass", &json!({"type": "userpass"}));
         bao.write("sys/auth/k8s", &json!({"type": "kubernetes"}));
         bao.write("auth/k8s/config", &self.kubernetes());
-        let key = fs::read_to_string(self.plane.folder().join("service-accounts.pub")).expect("the plane has a key");
         bao.write("sys/auth/jwt", &json!({"type": "jwt"}));
-        bao.write("auth/jwt/config", &json!({"jwt_validation_pubkeys": [key]}));
+        bao.write("auth/jwt/config", &json!({"jwt_validation_pubkeys": self.token_keys}));
         let read = "{ capabilities = [\"read\", \"list\"] }";
         let mounts = ["secret", "kv", "team/kv", "kv1", "kv2"].map(|it| format!("path \"{it}/*\" {read}"));
         bao.write("sys/policies/acl/reader", &json!({"policy": mounts.join("\n")}));
@@ -156,8 +161,7 @@ impl Operators {
         let names = (0..).map(|n| if n == 0 { self.name.clone() } else { format!("{}-{n}", self.name) });
         let is_free = |name: &String| self.running.iter().all(|it| it.0 != *name);
         let name = names.into_iter().find(is_free).expect("there is no end of names");
-        let args: Vec<String> = LEASE.iter().map(|it| (*it).to_owned()).chain(args.iter().cloned()).collect();
-        let operator = Operator::start_in(plane, &name, &self.namespace, &args).await;
+        let operator = Operator::start_in(plane, &name, &self.namespace, args).await;
         self.running.push((name, operator));
     }
 
