@@ -158,6 +158,18 @@ impl Operator {
         answer.body_mut().read_to_string().expect("metrics are text")
     }
 
+    /// How much memory it has, in kB.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn resident(&self) -> u64 {
+        let pid = self.process.pid().expect("it runs");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).expect("Linux says how much");
+        line.trim().trim_end_matches("kB").trim().parse().expect("it is a number")
+    }
+
     /// Where its log is.
     pub fn log(&self) -> &Path {
         self.process.log()
