@@ -1,11 +1,14 @@
 //! One custom resource of any kind, whatever its spec says.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::api::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Whether objects of a kind live in namespaces.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -115,30 +118,56 @@ dynamic_resource!([K: Kind] Object<K>);
 
 impl<'de, K: Kind> Deserialize<'de> for Object<K> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        /// Parts stay text until all of them are found: one that cannot be read must not hide the others.
         #[derive(Deserialize)]
         struct Stored {
             #[serde(default)]
-            metadata: ObjectMeta,
-            #[serde(default)]
-            spec: Value,
-            #[serde(default)]
-            status: Value,
+            metadata: Metadata,
+            // Either may be `null`.
+            spec: Option<Box<RawValue>>,
+            status: Option<Box<RawValue>>,
         }
         let stored = Stored::deserialize(from)?;
-        let mut metadata = stored.metadata;
-        metadata.managed_fields = None;
+        // A spec may be missing (Vault Secrets, spec section A.1); then all its fields are.
+        let spec = stored.spec.as_deref().map_or("{}", RawValue::get);
+        let status = stored.status.as_deref().and_then(|it| serde_json::from_str(it.get()).ok());
         Ok(Self {
-            metadata,
-            spec: read_spec::<K>(stored.spec),
-            status: serde_json::from_value(stored.status).unwrap_or_default(),
+            metadata: stored.metadata.into(),
+            spec: read_from(&mut serde_json::Deserializer::from_str(spec), "spec"),
+            status: status.unwrap_or_default(),
         })
     }
 }
 
-fn read_spec<K: Kind>(spec: Value) -> Result<K::Spec, Malformed> {
-    // A spec may be missing (Vault Secrets, spec section A.1); then all its fields are.
-    let spec = if spec.is_null() { Value::Object(serde_json::Map::new()) } else { spec };
-    read(spec, "spec")
+macro_rules! metadata {
+    ($($field:ident: $type:ty),* $(,)?) => {
+        /// What of metadata is looked at. Who wrote which field is most of the rest, and is not kept.
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        struct Metadata {
+            $($field: Option<$type>,)*
+        }
+
+        impl From<Metadata> for ObjectMeta {
+            fn from(read: Metadata) -> Self {
+                Self { $($field: read.$field,)* ..Self::default() }
+            }
+        }
+    };
+}
+
+metadata! {
+    annotations: BTreeMap<String, String>,
+    creation_timestamp: Time,
+    deletion_timestamp: Time,
+    finalizers: Vec<String>,
+    generation: i64,
+    labels: BTreeMap<String, String>,
+    name: String,
+    namespace: String,
+    owner_references: Vec<OwnerReference>,
+    resource_version: String,
+    uid: String,
 }
 
 /// Reads the part of an object that stands at `place`.
@@ -147,18 +176,64 @@ fn read_spec<K: Kind>(spec: Value) -> Result<K::Spec, Malformed> {
 ///
 /// If it is not what should stand there.
 pub fn read<T: DeserializeOwned>(part: Value, place: &str) -> Result<T, Malformed> {
+    read_from(part, place)
+}
+
+fn read_from<'de, T, D>(part: D, place: &str) -> Result<T, Malformed>
+where
+    T: DeserializeOwned,
+    D: Deserializer<'de, Error = serde_json::Error>,
+{
     serde_path_to_error::deserialize(part).map_err(|error| {
         let place = match error.path().to_string().as_str() {
             "." => place.to_owned(),
             path => format!("{place}.{path}"),
         };
         let said = error.inner().to_string();
+        // Text has lines, which nobody sees who wrote the object.
+        let said = match error.inner().line() {
+            0 => said.as_str(),
+            _ => said.rsplit_once(" at line ").map_or(said.as_str(), |it| it.0),
+        };
         // "invalid type: string \"…\", expected u32" shows the value; "missing field `key`" does not.
         let expected = match said.rsplit_once(", expected ") {
             Some((_, expected)) => format!("expected {expected}"),
-            None if said.starts_with("missing field") || said.starts_with("duplicate field") => said,
+            None if said.starts_with("missing field") || said.starts_with("duplicate field") => said.to_owned(),
             None => "cannot be read".to_owned(),
         };
         Malformed { place, expected }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::external_secrets::ExternalSecret;
+
+    #[test]
+    fn what_cannot_be_read_hides_nothing_else() {
+        let read = |spec: &str| -> Object<ExternalSecret> {
+            let metadata = r#"{"name":"a","labels":{"l":"1"},"managedFields":[{"manager":"m","fieldsV1":{"f:a":{}}}]}"#;
+            let text = format!(
+                r#"{{"kind":"K","metadata":{metadata},"spec":{spec},"status":{{"refreshTime":"2026-01-01T00:00:00Z"}}}}"#
+            );
+            serde_json::from_str(&text).expect("every object can be read")
+        };
+        for (spec, expected) in [
+            (
+                r#"{"data":[{"secretKey":"hunter2"},{"secretKey":["hunter2"]}]}"#,
+                "spec.data[1].secretKey: expected a string",
+            ),
+            (r#"{"refreshInterval":{"hunter2":1}}"#, "spec.refreshInterval: expected a string"),
+            (r#""hunter2""#, "spec: expected struct ExternalSecretSpec"),
+        ] {
+            let object = read(spec);
+            assert_eq!(object.spec.map(drop).map_err(|it| it.to_string()), Err(expected.to_owned()));
+            assert!(object.status.refresh_time.is_some(), "{spec}");
+            assert_eq!((object.metadata.name.as_deref(), object.metadata.managed_fields), (Some("a"), None));
+        }
+        for spec in ["null", "{}"] {
+            assert!(read(spec).spec.is_ok_and(|it| it.data.is_empty()), "{spec}");
+        }
+    }
 }
