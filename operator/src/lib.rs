@@ -18,6 +18,7 @@ pub mod edge;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod explain;
 pub mod families;
 pub mod go;
 pub mod http;

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use leafseal_operator::settings::{Settings, Start, Task};
-use leafseal_operator::{client, engine, lease, shell, stop, telemetry};
+use leafseal_operator::{client, engine, explain, lease, shell, stop, telemetry};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Threads that work: reconciliations wait for networks nearly all the time.
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
         Err(it) => it.exit(),
     };
     match begin(start) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(why) => {
             anstream::eprintln!("error: {why}");
             ExitCode::FAILURE
@@ -25,31 +26,43 @@ fn main() -> ExitCode {
     }
 }
 
-fn begin(start: Start) -> Result<(), String> {
+/// What `explain` ends with if a restart is due.
+const DUE: u8 = 3;
+
+fn begin(start: Start) -> Result<ExitCode, String> {
     let Start { task, settings, spelt, warnings } = start;
     match task {
         Task::Run => (),
         Task::Crds => {
             anstream::print!("{}", leafseal_operator::crds::print());
-            return Ok(());
+            return Ok(ExitCode::SUCCESS);
         }
         Task::Settings => {
             anstream::println!("{}", spelt.join("\n"));
-            return Ok(());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Task::Explain { namespace, workload } => {
+            let story = runtime()?.block_on(async {
+                let clients = client::infer(None).await?;
+                explain::explain(&clients.urgent, &settings, &namespace, &workload).await
+            })?;
+            anstream::print!("{story}");
+            return Ok(if story.is_owed() { ExitCode::from(DUE) } else { ExitCode::SUCCESS });
         }
     }
     telemetry::start(settings.log_format, &settings.log_level)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    runtime()?.block_on(serve(settings)).map(|()| ExitCode::SUCCESS)
+}
+
+fn runtime() -> Result<Runtime, String> {
     // Another crate may have been first.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
-        .enable_all()
-        .build()
-        .map_err(|error| format!("threads cannot be started: {error}"))?;
-    runtime.block_on(serve(settings))
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(THREADS).enable_all();
+    builder.build().map_err(|error| format!("threads cannot be started: {error}"))
 }
 
 async fn serve(settings: Settings) -> Result<(), String> {

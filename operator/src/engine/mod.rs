@@ -20,7 +20,7 @@ pub mod mirrors;
 mod own_key;
 pub mod queue;
 mod reconcile;
-mod reload;
+pub mod reload;
 mod restart;
 pub mod secrets;
 pub mod stores;

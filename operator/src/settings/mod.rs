@@ -38,7 +38,7 @@ pub struct Start {
 }
 
 /// What a process is started for.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Subcommand)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Subcommand)]
 pub enum Task {
     /// Serve the custom resources of the cluster: what happens without a command
     #[default]
@@ -47,6 +47,15 @@ pub enum Task {
     Crds,
     /// Print the settings that a start with the same flags would have
     Settings,
+    /// Tell what a workload reloads for, what it has seen, and why it was last restarted
+    #[command(after_help = "Give the flags that the operator has, if they change what is reloaded. Ends with 3 if a \
+                            restart is due, and with 1 if the cluster does not say.")]
+    Explain {
+        /// Its namespace
+        namespace: String,
+        /// Its name: `web` or `deployment/web`
+        workload: String,
+    },
 }
 
 #[derive(Debug, Parser)]
@@ -263,8 +272,9 @@ impl Settings {
     /// If an argument is wrong, or help or the version was asked for.
     pub fn read(mut args: Vec<String>, variables: Vec<(String, String)>) -> Result<Start, clap::Error> {
         // Flags may stand after the command too.
-        if args.len() > 2 && !args[1].starts_with('-') && args[2].starts_with('-') {
-            args[1..].rotate_left(1);
+        let n_words = args.iter().skip(1).take_while(|it| !it.starts_with('-')).count();
+        if n_words > 0 && args.len() > 1 + n_words {
+            args[1..].rotate_left(n_words);
         }
         let Translated { args, mut warnings } = translate(args, &variables);
         let matches = Cli::command().try_get_matches_from(args)?;
@@ -394,6 +404,8 @@ mod tests {
         assert_eq!(settings.asked_families(), [Family::VaultSecrets]);
         assert_eq!(settings.namespaces, ["a", "b"]);
         assert!(!settings.leader_elect && settings.exclude_raw);
+        let explain = Task::Explain { namespace: "shop".to_owned(), workload: "deployment/web".to_owned() };
+        assert_eq!(read(&["explain", "shop", "deployment/web", "--auto-reload-all"]).task, explain);
         assert_eq!(read(&["settings", "--concurrent", "5"]).settings.concurrency.get(), 5);
         assert_eq!(read(&["--concurrency=4", "--concurrency=8"]).settings.concurrency.get(), 8);
     }

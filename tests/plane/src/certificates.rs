@@ -1,9 +1,13 @@
 //! Certificates of the plane's own authority, for servers on loopback.
 
+use base64_simd::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
 };
+use rsa::pkcs8::{EncodePublicKey as _, LineEnding};
+use rsa::{BigUint, RsaPublicKey};
+use serde_json::Value;
 
 /// An authority that lives as long as the tests.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -57,6 +61,39 @@ impl Authority {
 pub fn signing_key() -> (String, String) {
     let key = key();
     (key.serialize_pem(), key.public_key_pem())
+}
+
+/// A certificate, DER, as PEM.
+pub(crate) fn pem(certificate: &[u8]) -> String {
+    wrap("CERTIFICATE", certificate)
+}
+
+/// A public key as PEM, that a set of keys has as JSON (RFC 7517): RSA, or the curve P-256.
+///
+/// # Panics
+///
+/// If it is another key, or none.
+pub(crate) fn pem_of_key(key: &Value) -> String {
+    /// What stands before the point in the DER of a public key of that curve (RFC 5480).
+    const P256: &[u8] = &[
+        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+        0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+    ];
+    let part = |name: &str| {
+        let text = key[name].as_str().unwrap_or_default();
+        URL_SAFE_NO_PAD.decode_to_vec(text).expect("parts of keys are base64url")
+    };
+    if key["kty"] == "RSA" {
+        let (n, e) = (BigUint::from_bytes_be(&part("n")), BigUint::from_bytes_be(&part("e")));
+        let key = RsaPublicKey::new(n, e).expect("the cluster's key is one");
+        return key.to_public_key_pem(LineEnding::LF).expect("a key has a form");
+    }
+    assert!(key["crv"] == "P-256", "keys of this sort cannot be read: {}", key["kty"]);
+    wrap("PUBLIC KEY", &[P256, &part("x"), &part("y")].concat())
+}
+
+fn wrap(what: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {what}-----\n{}\n-----END {what}-----\n", STANDARD.encode_to_string(der))
 }
 
 fn key() -> KeyPair {

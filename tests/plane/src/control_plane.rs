@@ -2,19 +2,20 @@
 //! ReplicaSets, those become Pods, and the Pods become Ready.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
-use kube::Client;
 use kube::api::{Api, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use leafseal_tests::peer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::certificates::{Authority, signing_key};
+use crate::certificates::{self, Authority, signing_key};
 use crate::cluster;
 use crate::ports;
 use crate::process::Process;
@@ -35,7 +36,8 @@ const AUDIT: &str = r#"{
   ]
 }"#;
 
-/// A control plane of its own, on loopback. Dropping it ends every program and removes its data.
+/// A control plane of its own, on loopback; or one that was given. Dropping it ends every program that it
+/// started and removes their data.
 #[derive(Debug)]
 pub struct ControlPlane {
     // Fields are dropped in this order: the clients of the API server, then it, then its store.
@@ -45,30 +47,61 @@ pub struct ControlPlane {
     apiserver: Option<Process>,
     etcd: Option<Process>,
     ports: [u16; 3],
+    /// The address of the one that was given.
+    given: Option<String>,
     dir: TempDir,
 }
 
 impl ControlPlane {
+    /// The variable that names the kubeconfig of a cluster that is there already: tests use it where they need
+    /// no control plane of their own. Its user must be allowed to do everything; definitions and rights of the
+    /// operator stay there.
+    pub const GIVEN: &str = "LEAFSEAL_TEST_KUBECONFIG";
+
+    /// The control plane that the variable [`GIVEN`](Self::GIVEN) names, else [one of its
+    /// own](Self::start_own).
+    ///
+    /// # Panics
+    ///
+    /// If one is named that does not serve.
+    pub async fn start() -> Option<Self> {
+        match std::env::var_os(Self::GIVEN) {
+            Some(kubeconfig) => Some(Self::take(Path::new(&kubeconfig)).await),
+            None => Self::start_own().await,
+        }
+    }
+
+    async fn take(kubeconfig: &Path) -> Self {
+        let read = Kubeconfig::read_from(kubeconfig).unwrap_or_else(|error| panic!("{}: {error}", Self::GIVEN));
+        let config = Config::from_custom_kubeconfig(read.clone(), &KubeConfigOptions::default()).await;
+        let config = config.unwrap_or_else(|error| panic!("{}: {error}", Self::GIVEN));
+        let given = Some(config.cluster_url.to_string().trim_end_matches('/').to_owned());
+        let plane = Self { given, ..Self::empty() };
+        let certificates: String = config.root_cert.iter().flatten().map(|it| certificates::pem(it)).collect();
+        fs::write(plane.authority(), certificates).expect("the folder can be written");
+        // Paths in it may be relative to where it lies.
+        let whole = serde_json::to_string(&read).expect("a kubeconfig is JSON");
+        fs::write(plane.kubeconfig(), whole).expect("the folder can be written");
+        plane
+    }
+
+    fn empty() -> Self {
+        let dir = tempfile::Builder::new().prefix("leafseal-plane-").tempdir().expect("there is a temporary folder");
+        let ports = ports::free();
+        Self { kwok: None, scheduler: None, controllers: None, apiserver: None, etcd: None, ports, given: None, dir }
+    }
+
     /// Starts a control plane and waits until it serves. Without the programs, reports that the
     /// running test is not run and returns `None`.
     ///
     /// # Panics
     ///
     /// If the programs are there and do not come up; with the last lines of each log.
-    pub async fn start() -> Option<Self> {
+    pub async fn start_own() -> Option<Self> {
         for program in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kwok-stages"] {
             find(program)?;
         }
-        let dir = tempfile::Builder::new().prefix("leafseal-plane-").tempdir().expect("there is a temporary folder");
-        let mut plane = Self {
-            kwok: None,
-            scheduler: None,
-            controllers: None,
-            apiserver: None,
-            etcd: None,
-            ports: ports::free(),
-            dir,
-        };
+        let mut plane = Self::empty();
         plane.write_credentials().expect("the folder can be written");
         plane.start_etcd();
         plane.start_apiserver();
@@ -80,7 +113,27 @@ impl ControlPlane {
 
     /// The address of the API server.
     pub fn server(&self) -> String {
-        format!("https://127.0.0.1:{}", self.ports[0])
+        self.given.clone().unwrap_or_else(|| format!("https://127.0.0.1:{}", self.ports[0]))
+    }
+
+    /// True if it was given: it can neither be stopped nor watched.
+    pub fn is_given(&self) -> bool {
+        self.given.is_some()
+    }
+
+    /// The keys that tokens of ServiceAccounts are signed with, PEM.
+    ///
+    /// # Panics
+    ///
+    /// If a cluster that was given does not tell.
+    pub async fn token_keys(&self) -> Vec<String> {
+        if !self.is_given() {
+            let key = fs::read_to_string(self.dir.path().join("service-accounts.pub"));
+            return vec![key.expect("it was written at the start")];
+        }
+        let path = http::Request::get("/openid/v1/jwks").body(Vec::new()).expect("this is a path");
+        let told: Value = self.client().await.request(path).await.expect("the cluster tells its keys");
+        told["keys"].as_array().into_iter().flatten().map(certificates::pem_of_key).collect()
     }
 
     /// A kubeconfig whose user may do everything.
@@ -111,7 +164,10 @@ impl ControlPlane {
         let answer = accounts.create_token_request(account, &PostParams::default(), &request).await;
         let token = answer.expect("the account is there").status.expect("it is answered").token;
         let path = self.dir.path().join(format!("kubeconfig-{namespace}-{account}"));
-        fs::write(&path, self.config(&token).to_string()).expect("the folder can be written");
+        // Another operator may be reading the one before.
+        let mut new = tempfile::NamedTempFile::new_in(self.dir.path()).expect("the folder can be written");
+        new.write_all(self.config(&token).to_string().as_bytes()).expect("the folder can be written");
+        new.persist(&path).expect("the folder can be written");
         path
     }
 

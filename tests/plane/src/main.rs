@@ -39,7 +39,7 @@ async fn measure(args: impl Iterator<Item = String>) -> ExitCode {
 }
 
 async fn serve() -> ExitCode {
-    let (Some(plane), Some(bao)) = (ControlPlane::start().await, OpenBao::start()) else {
+    let (Some(plane), Some(bao)) = (ControlPlane::start_own().await, OpenBao::start()) else {
         eprintln!("error: programs are missing: see above");
         return ExitCode::FAILURE;
     };

@@ -40,7 +40,7 @@ fn key(key: &str) -> Address {
 
 #[tokio::test]
 async fn secrets_of_a_cluster_are_read_by_those_who_may() {
-    let Some(plane) = ControlPlane::start().await else { return };
+    let Some(plane) = ControlPlane::start_own().await else { return };
     let client = plane.client().await;
     let namespace = cluster::namespace(client.clone(), "store").await;
     let labels = json!({"team": "blue", "app.kubernetes.io/name": "web"});

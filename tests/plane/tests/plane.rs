@@ -42,7 +42,7 @@ async fn available(client: &Client, namespace: &str, name: &str, wanted: i32) {
 
 #[tokio::test]
 async fn deployments_are_rolled_out_and_data_outlives_the_server() {
-    let Some(mut plane) = ControlPlane::start().await else { return };
+    let Some(mut plane) = ControlPlane::start_own().await else { return };
     let client = plane.client().await;
     let namespace = cluster::namespace(client.clone(), "rollout").await;
     let other = cluster::namespace(client.clone(), "rollout").await;

@@ -53,10 +53,16 @@ holds what the chart makes for Vault Secrets.
 {{- $rules := get (.root.Files.Get "rules.yaml" | fromYaml) .scope }}
 {{- $finalizers := $rules.finalizers | default dict }}
 {{- $granted := $rules.common | default list }}
+{{- if or $values.externalSecrets.enabled $values.vaultSecrets.enabled }}
+{{- $granted = concat $granted ($rules.keeping | default list) }}
 {{- if $values.rbac.serviceAccountTokenCreate }}
 {{- $granted = concat $granted ($rules.tokens | default list) }}
 {{- end }}
-{{- range $family := list "externalSecrets" "vaultSecrets" }}
+{{- end }}
+{{- if and $values.reload.enabled $values.reload.enableCsiIntegration }}
+{{- $granted = concat $granted ($rules.csi | default list) }}
+{{- end }}
+{{- range $family := list "externalSecrets" "vaultSecrets" "reload" }}
 {{- if (get $values $family).enabled }}
 {{- $granted = concat $granted (get $rules $family | default list) }}
 {{- if $values.openshiftFinalizers }}
@@ -72,8 +78,9 @@ holds what the chart makes for Vault Secrets.
 {{- $families := list }}
 {{- if .Values.externalSecrets.enabled }}{{ $families = append $families "external-secrets" }}{{ end }}
 {{- if .Values.vaultSecrets.enabled }}{{ $families = append $families "vault-secrets" }}{{ end }}
+{{- if .Values.reload.enabled }}{{ $families = append $families "reload" }}{{ end }}
 {{- if not $families }}
-{{- fail "externalSecrets.enabled, vaultSecrets.enabled: enable one of them" }}
+{{- fail "externalSecrets.enabled, vaultSecrets.enabled, reload.enabled: enable one of them" }}
 {{- end }}
 - --families={{ join "," $families }}
 {{- with (include "leafseal.namespaces" . | fromYaml).items }}
@@ -89,6 +96,13 @@ holds what the chart makes for Vault Secrets.
 {{- end }}
 {{- with .Values.storeRequeueInterval }}
 - --store-check-interval={{ . }}
+{{- end }}
+{{- if .Values.reload.enabled }}
+{{- range $value, $flag := .Files.Get "flags.yaml" | fromYaml }}
+{{- with get $.Values.reload $value }}
+- {{ printf "--%s=%v" $flag (kindIs "slice" . | ternary (join "," .) .) | quote }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if kindIs "map" .Values.extraArgs }}
 {{- range $name, $value := .Values.extraArgs }}

@@ -58,10 +58,10 @@ use waves::Waves;
 use windows::Windows;
 
 /// The Secret, in the operator's namespace, that holds the key of digests.
-const KEY_SECRET: &str = "leafseal-reload-key";
+pub const KEY_SECRET: &str = "leafseal-reload-key";
 
 /// Where the key stands in it, and how long it is.
-const KEY: (&str, usize) = ("key", 32);
+pub const KEY: (&str, usize) = ("key", 32);
 
 /// What a namespace is called in the queue, of which workloads are listed because they may not be watched.
 const NAMESPACE: &str = "Namespace";

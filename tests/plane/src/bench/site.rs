@@ -120,7 +120,7 @@ impl Site {
     /// A plane that knows the kinds, and a Vault with something at as many paths as there are objects.
     /// `None` where the programs are missing.
     pub(super) async fn start(n_objects: usize) -> Option<Self> {
-        let (plane, bao) = (ControlPlane::start().await?, OpenBao::start()?);
+        let (plane, bao) = (ControlPlane::start_own().await?, OpenBao::start()?);
         let client = plane.client().await;
         let site = Self { plane, bao, client };
         site.define().await;

@@ -55,13 +55,31 @@ const VAULT_SECRETS: &str = "
     argoproj.io/rollouts get patch
 ";
 
+/// What it may do to workloads that ask for reloads, and to what they use.
+const RELOAD: &str = "
+    configmaps get list watch
+    apps/deployments get list watch patch
+    apps/statefulsets get list watch patch
+    apps/daemonsets get list watch patch
+    apps/replicasets get list
+    apps/controllerrevisions get list
+    batch/cronjobs get list watch patch
+    batch/jobs get list watch patch create delete
+    argoproj.io/rollouts get list watch patch
+";
+
 /// What it may do for every family.
 const COMMON: &str = "
-    secrets get list watch create update patch delete
-    serviceaccounts get
-    serviceaccounts/token create
+    secrets get list watch
     events create patch
     events.k8s.io/events create patch
+";
+
+/// What it may do for families that keep Secrets.
+const KEEPING: &str = "
+    secrets create update patch delete
+    serviceaccounts get
+    serviceaccounts/token create
 ";
 
 /// What it may do in its own namespace only.
@@ -69,8 +87,10 @@ const OWN: &str = "
     coordination.k8s.io/leases create
     coordination.k8s.io/leases[external-secrets-controller] get update
     coordination.k8s.io/leases[b0d477c0.hashicorp.com] get update
+    coordination.k8s.io/leases[stakater-reloader-lock] get update
     secrets create
     secrets[vso-cc-storage-hmac-key] get
+    secrets[leafseal-reload-key] get
 ";
 
 /// Real Helm, with nothing of the caller's.
@@ -143,7 +163,10 @@ fn values_that_mean_nothing_are_refused() {
         ("--set defaultVaultConnection.timeout=1h30m", "/defaultVaultConnection/timeout"),
         ("--set defaultAuthMethod.method=ldap", "/defaultAuthMethod/method"),
         ("--set defaultVaultConnection.enabled=true", "say where the Vault is"),
-        ("--set externalSecrets.enabled=false,vaultSecrets.enabled=false", "enable one of them"),
+        ("--set externalSecrets.enabled=false,vaultSecrets.enabled=false,reload.enabled=false", "enable one of them"),
+        ("--set reload.strategy=restart", "/reload/strategy"),
+        ("--set reload.window=soon", "/reload/window"),
+        ("--set reload.isArgoRollouts=true", "'isArgoRollouts' not allowed"),
     ] {
         let said = helm.run(&format!("template x CHART --kube-version 1.34 {args}")).expect_err(args);
         assert!(said.contains(part), "{args}: {said}");
@@ -186,7 +209,7 @@ fn values_do_what_they_say() {
     let set = "--set concurrent=4,logLevel=debug,leaderElect=false,metrics.port=9090,health.port=9091";
     let set = helm.render(&format!("{set} --set controllerClass=blue,storeRequeueInterval=1m"));
     let wanted = [
-        "--families=external-secrets,vault-secrets",
+        "--families=external-secrets,vault-secrets,reload",
         "--metrics-address=:9090",
         "--health-address=:9091",
         "--leader-elect=false",
@@ -198,10 +221,36 @@ fn values_do_what_they_say() {
     assert_eq!(args(&set), wanted);
     assert_eq!(container(&set)["ports"][0]["containerPort"], 9090);
 
-    let one = helm.render("--set externalSecrets.enabled=false");
+    let set = "--set reload.window=0s,reload.dryRun=true,reload.maxParallelRestarts=5,reload.namespaceSelector=a=b";
+    let set = helm.render(&format!("{set} --set reload.namespacesToIgnore={{x,y}} --set reload.strategy=annotations"));
+    let of_reloads: Vec<_> = args(&set).into_iter().skip(6).collect();
+    let wanted = [
+        "--dry-run=true",
+        "--max-parallel-restarts=5",
+        "--namespace-selector=a=b",
+        "--namespaces-to-ignore=x,y",
+        "--reload-strategy=annotations",
+        "--reload-window=0s",
+    ];
+    assert_eq!(of_reloads, wanted);
+
+    let one = helm.render("--set externalSecrets.enabled=false,reload.enabled=false");
     assert!(args(&one).contains(&"--families=vault-secrets"));
     let role = one.iter().find(|it| it["kind"] == "ClusterRole" && name(it) == "leafseal-operator");
     assert!(!role.expect("there is one")["rules"].to_string().contains("external-secrets.io"));
+
+    let role = |objects: &[Value]| {
+        let role = objects.iter().find(|it| it["kind"] == "ClusterRole" && name(it) == "leafseal-operator");
+        role.expect("there is one")["rules"].clone()
+    };
+    let reload = role(&helm.render("--set externalSecrets.enabled=false,vaultSecrets.enabled=false"));
+    let secrets: Vec<_> =
+        reload.as_array().into_iter().flatten().filter(|it| it["resources"] == json!(["secrets"])).collect();
+    assert_eq!(secrets.len(), 1);
+    assert_eq!(secrets[0]["verbs"], json!(["get", "list", "watch"]), "reloads keep no Secret");
+    assert!(!reload.to_string().contains("csi.x-k8s.io"));
+    let csi = role(&helm.render("--set reload.enableCsiIntegration=true"));
+    assert!(csi.to_string().contains("csi.x-k8s.io"));
 
     // As either original chart writes them.
     for extra in ["--set extraArgs.client-qps=5", "--set extraArgs={--client-qps=5}"] {
@@ -271,7 +320,7 @@ async fn what_is_installed_is_served_has_the_rights_it_needs_and_goes_without_ta
     let install = format!("CHART --namespace vault --create-namespace --wait --values {}", values.display());
     let notes = helm.ok(&format!("install vault-secrets {install}"));
     plane.wait_until_served().await;
-    assert!(notes.contains("have no effect here: certController, controller, webhook."), "{notes}");
+    assert!(notes.contains("have no effect here: certController, controller, reloader, webhook."), "{notes}");
     let read = async |version, kind, name| {
         let object = json!({"apiVersion": version, "kind": kind, "metadata": {"namespace": "vault"}});
         serde_json::to_value(plane.api(&object).get(name).await.expect("it is there")).expect("an object is JSON")
@@ -286,7 +335,7 @@ async fn what_is_installed_is_served_has_the_rights_it_needs_and_goes_without_ta
     assert_eq!(read("apps/v1", "Deployment", full).await["status"]["availableReplicas"], 2);
 
     let account = ("vault", full);
-    let everywhere = [COMMON, EXTERNAL_SECRETS, VAULT_SECRETS, OF_THE_CLUSTER];
+    let everywhere = [COMMON, KEEPING, EXTERNAL_SECRETS, VAULT_SECRETS, RELOAD, OF_THE_CLUSTER];
     assert_eq!(rights(client, account, "default").await, table(&everywhere));
     assert_eq!(rights(client, account, "vault").await, table(&[&everywhere[..], &[OWN]].concat()));
 
@@ -300,7 +349,7 @@ async fn what_is_installed_is_served_has_the_rights_it_needs_and_goes_without_ta
     );
     let account = ("scoped", "leafseal-operator");
     for namespace in ["a", "b"] {
-        let wanted = table(&[COMMON, EXTERNAL_SECRETS, VAULT_SECRETS]);
+        let wanted = table(&[COMMON, KEEPING, EXTERNAL_SECRETS, VAULT_SECRETS, RELOAD]);
         assert_eq!(rights(client, account, namespace).await, wanted, "{namespace}");
     }
     assert_eq!(rights(client, account, "scoped").await, table(&[OWN]));

@@ -11,7 +11,7 @@ use leafseal_plane::{ControlPlane, OpenBao, Operator, cluster};
 use serde_json::{Value, json};
 
 /// How long anything may take that has no time of its own.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What tests of faults run in.
 pub(crate) struct World {
@@ -25,7 +25,7 @@ pub(crate) struct World {
 impl World {
     /// Starts all but the operator. Without the programs, reports so and returns `None`.
     pub(crate) async fn start() -> Option<Self> {
-        let (plane, bao) = (ControlPlane::start().await?, OpenBao::start()?);
+        let (plane, bao) = (ControlPlane::start_own().await?, OpenBao::start()?);
         Operator::install(&plane).await;
         let client = plane.client().await;
         bao.write("sys/auth/approle", &json!({"type": "approle"}));
