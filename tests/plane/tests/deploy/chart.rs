@@ -91,6 +91,8 @@ const OWN: &str = "
     secrets create
     secrets[vso-cc-storage-hmac-key] get
     secrets[leafseal-reload-key] get
+    configmaps create
+    configmaps[leafseal-reload-memory] get update
 ";
 
 /// Real Helm, with nothing of the caller's.
