@@ -4,6 +4,7 @@
 mod bench;
 mod bench_operator;
 mod corpora;
+mod failures;
 mod fuzz;
 mod generate;
 mod measure;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test [CARGO TEST ARGUMENT…]   real peers, then every test; says at the end what was not run
+  test [CARGO TEST ARGUMENT…]   real peers, then every test; says at the end what failed and what was not run
   bench [--only REGEX] [--runs N] [--quick] [NAME=PATH…]
                                 the release build beside real sops and any other program
   bench operator [--operator '[NAME=]PATH [ARGUMENT…]']… [--objects N] [--interval S] [--runs N] [--only SCENE]

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: real peers, every test, and an honest last line.
+//! `cargo xtask test`: real peers, every test, what failed once more at the end, and an honest last line.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{ExitCode, Stdio};
 
 use crate::Failure;
+use crate::failures::Failures;
 use crate::peers;
 use crate::sh::{cargo, run as run_command, step, target};
 
@@ -32,19 +33,21 @@ impl Sum {
     }
 }
 
-/// Runs `cargo test --workspace` with `args`. Whatever happens, the last line is `N passed, N failed`.
+/// Runs `cargo test --workspace` with `args`. Whatever happens, the last line is `N passed, N failed`, after the
+/// names of those that failed and their reasons: they must not be looked for in the middle of a long log.
 pub(crate) fn run(args: &[String]) -> ExitCode {
-    let mut sum = Sum::default();
-    if let Err(failure) = test(args, &mut sum) {
-        eprintln!("error: {failure}");
+    let (mut sum, mut failures) = (Sum::default(), Failures::default());
+    if let Err(failure) = test(args, &mut sum, &mut failures) {
+        println!("error: {failure}");
         sum.failed = sum.failed.max(1);
     }
+    print!("{failures}");
     let skipped = if sum.skipped > 0 { format!(", {} skipped", sum.skipped) } else { String::new() };
     println!("{} passed, {} failed{skipped}", sum.passed, sum.failed);
     if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn test(args: &[String], sum: &mut Sum) -> Result<(), Failure> {
+fn test(args: &[String], sum: &mut Sum, failures: &mut Failures) -> Result<(), Failure> {
     let peers = peers::set_up()?;
     let not_run = target().join("not-run.txt");
     fs::create_dir_all(target()).map_err(|error| error.to_string())?;
@@ -70,6 +73,7 @@ fn test(args: &[String], sum: &mut Sum) -> Result<(), Failure> {
         let line = line.map_err(|error| error.to_string())?;
         let line = String::from_utf8_lossy(&line);
         sum.add(&line);
+        failures.add(&line);
         println!("{line}");
     }
     let status = child.wait().map_err(|error| error.to_string())?;

@@ -2,7 +2,7 @@
 //! ReplicaSets, those become Pods, and the Pods become Ready.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -164,7 +164,10 @@ impl ControlPlane {
         let answer = accounts.create_token_request(account, &PostParams::default(), &request).await;
         let token = answer.expect("the account is there").status.expect("it is answered").token;
         let path = self.dir.path().join(format!("kubeconfig-{namespace}-{account}"));
-        fs::write(&path, self.config(&token).to_string()).expect("the folder can be written");
+        // Another operator may be reading the one before.
+        let mut new = tempfile::NamedTempFile::new_in(self.dir.path()).expect("the folder can be written");
+        new.write_all(self.config(&token).to_string().as_bytes()).expect("the folder can be written");
+        new.persist(&path).expect("the folder can be written");
         path
     }
 

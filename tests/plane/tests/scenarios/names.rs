@@ -1,15 +1,17 @@
-//! What stands for something else in a scenario: `$NS`, `$SHA3(…)`, and values that were kept.
+//! What stands for something else in a scenario: `$NS`, `$SHA1(…)`, `$SHA3(…)`, and values that were kept.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 use serde_json::Value;
+use sha1::Sha1;
 use sha3::{Digest, Sha3_224};
 
 static NAME: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\$\{([A-Z][A-Z0-9_]*)\}|\$([A-Z][A-Z0-9_]*)").expect("this is an expression"));
-static HASH: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\$SHA3\(([^)]*)\)").expect("this is an expression"));
+static HASH: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\$(SHA1|SHA3)\(([^)]*)\)").expect("this is an expression"));
 
 /// What names stand for.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +60,7 @@ impl Names {
             match self.0.get(name) {
                 Some(Value::String(it)) => it.clone(),
                 Some(it) => it.to_string(),
-                None if name == "SHA3" => found[0].to_owned(),
+                None if name == "SHA1" || name == "SHA3" => found[0].to_owned(),
                 None => {
                     unknown = Some(name.to_owned());
                     String::new()
@@ -69,7 +71,11 @@ impl Names {
             return Err(format!("nothing is called ${name}"));
         }
         let text = HASH.replace_all(&text, |found: &Captures<'_>| {
-            Sha3_224::digest(found[1].as_bytes()).iter().map(|it| format!("{it:02x}")).collect::<String>()
+            let hash = match &found[1] {
+                "SHA1" => Sha1::digest(&found[2]).to_vec(),
+                _ => Sha3_224::digest(&found[2]).to_vec(),
+            };
+            hash.iter().map(|it| format!("{it:02x}")).collect::<String>()
         });
         Ok(Value::String(text.into_owned()))
     }

@@ -1,50 +1,85 @@
 //! A scenario is run: one step after the other, in a namespace of its own.
 
+mod look;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use futures::future::try_join_all;
 use kube::api::Patch;
 use leafseal_plane::{Operator, cluster};
+use leafseal_tests::peer;
 use regex::Regex;
 use serde_json::{Value, json};
 use tokio::sync::{RwLockMappedWriteGuard, RwLockReadGuard};
 
 use crate::compare;
+use crate::hook::Hook;
 use crate::leaks::Secrets;
 use crate::names::{Names, merge};
 use crate::objects::{Objects, SERVED};
 use crate::scenario::{
-    Columns, Count, EventStep, Expect, Object, OpenbaoStep, PatchStep, RefusedStep, Repeat, Requests, Rolls, Scenario,
-    Server, Step, Texts, Unchanged, VaultStep, read_step, read_yaml,
+    HelmStep, Object, OpenbaoStep, OperatorStep, PatchStep, RefusedStep, Repeat, Scenario, Server, Step, VaultStep,
+    read_step, read_yaml,
 };
-use crate::world::{World, length, token, written_after};
-
-/// How much slower than a machine of one's own the machine of a test run may be: what is late by less than
-/// this is not wrong.
-const SLOWNESS: u32 = 4;
+use crate::world::{Operators, World, length, token};
 
 /// How often things are looked at.
 const PACE: Duration = Duration::from_millis(100);
 
-/// The world, with others in it or alone.
+/// The world: with others in it, with others and operators of one's own, or alone.
 pub(crate) enum Place {
     Shared(RwLockReadGuard<'static, World>),
+    Own(RwLockReadGuard<'static, World>, Option<Operators>),
     Alone(RwLockMappedWriteGuard<'static, World>),
 }
 
 impl Place {
     fn world(&self) -> &World {
         match self {
-            Self::Shared(it) => it,
+            Self::Shared(it) | Self::Own(it, _) => it,
             Self::Alone(it) => it,
         }
     }
 
     fn alone(&mut self) -> Result<&mut World, String> {
         match self {
-            Self::Shared(_) => Err("only a scenario with `alone: true` may do this".to_owned()),
+            Self::Shared(_) | Self::Own(..) => Err("only a scenario with `alone: true` may do this".to_owned()),
             Self::Alone(it) => Ok(it),
+        }
+    }
+
+    /// Those that serve the scenario's namespace.
+    fn operators(&self) -> &Operators {
+        match self {
+            Self::Own(_, Some(own)) => own,
+            _ => &self.world().operators,
+        }
+    }
+
+    /// One of one's own serves nothing but Reload, unless it is told otherwise, and its namespace alone.
+    async fn operate(&mut self, mut step: OperatorStep, namespace: &str) -> Result<(), String> {
+        if let (Self::Own(..), OperatorStep::Start(args) | OperatorStep::Beside(args)) = (&*self, &mut step) {
+            if !args.iter().any(|it| it.starts_with("--families=")) {
+                args.push("--families=reload".to_owned());
+            }
+            args.push(format!("--namespaces={namespace}"));
+        }
+        match self {
+            Self::Shared(_) => Err("only a scenario with `own: true` or `alone: true` may do this".to_owned()),
+            Self::Own(world, own) => {
+                if own.is_none() {
+                    Operator::allow(&world.client, namespace).await;
+                }
+                let new = || Operators::of(&world.plane, &format!("operator-of-{namespace}"), namespace);
+                own.get_or_insert_with(new).operate(&world.plane, step).await
+            }
+            Self::Alone(world) => {
+                let World { operators, plane, .. } = &mut **world;
+                operators.operate(plane, step).await
+            }
         }
     }
 }
@@ -60,19 +95,20 @@ struct Run {
     /// What lies outside of the namespace, last made first gone.
     made: Vec<Object>,
     is_bao_touched: bool,
+    hook: Option<Hook>,
 }
 
-#[derive(Clone, Copy)]
 struct Lengths {
-    log: u64,
+    logs: BTreeMap<PathBuf, u64>,
     vault: u64,
     cluster: u64,
 }
 
 impl Lengths {
-    fn of(world: &World) -> Self {
-        let audit = |of| length(&world.audit(of));
-        Self { log: length(&world.log()), vault: audit(Server::Vault), cluster: audit(Server::Cluster) }
+    fn of(place: &Place) -> Self {
+        let audit = |of| length(&place.world().audit(of));
+        let logs = place.operators().logs().into_iter().map(|it| (it.clone(), length(&it))).collect();
+        Self { logs, vault: audit(Server::Vault), cluster: audit(Server::Cluster) }
     }
 }
 
@@ -91,11 +127,16 @@ pub(crate) async fn run(place: Place, scenario: &Scenario, version: &str, fixtur
             cluster::namespace(client, &format!("{case}-{version}")).await
         }
     };
-    let marks = BTreeMap::from([(String::new(), Lengths::of(world))]);
-    let (objects, names) = (world.objects(&namespace, version), world.names(&namespace, version));
+    let marks = BTreeMap::from([(String::new(), Lengths::of(&place))]);
+    let (objects, mut names) = (world.objects(&namespace, version), world.names(&namespace, version));
+    let is_sent_to = scenario.steps.iter().any(|it| it.to_string().contains("$HOOK"));
+    let hook = is_sent_to.then(Hook::start);
+    if let Some(hook) = &hook {
+        names.set("HOOK", hook.url());
+    }
     let fixtures = fixtures.to_owned();
     let (secrets, made) = (Secrets::default(), Vec::new());
-    let mut run = Run { place, fixtures, objects, names, secrets, marks, made, is_bao_touched: false };
+    let mut run = Run { place, fixtures, objects, names, secrets, marks, made, is_bao_touched: false, hook };
     let mut done = Box::pin(run.steps(&scenario.steps)).await;
     if done.is_ok() {
         done = run.leaks().await;
@@ -145,9 +186,14 @@ impl Run {
             }
             Step::Vault(step) => self.vault(&step),
             Step::Apply(list) => {
+                let mut applied = Vec::new();
                 for object in list.into_vec() {
                     let object = self.manifest(object)?;
-                    self.objects.apply(object).await?;
+                    self.objects.apply(object.clone()).await?;
+                    applied.push(object);
+                }
+                for object in applied {
+                    self.is_taken_up(&object).await?;
                 }
                 Ok(())
             }
@@ -158,34 +204,42 @@ impl Run {
                 }
                 Ok(())
             }
-            Step::Patch(step) => self.patch(step).await,
-            Step::Delete(it) => self.objects.delete(&it.kind, &it.name, it.namespace.as_deref()).await,
-            Step::Refused(RefusedStep { object, saying }) => {
-                let object = self.manifest(object)?;
-                match self.objects.apply(object).await {
-                    Ok(()) => Err("the API server takes it".to_owned()),
-                    Err(error) if error.contains(&saying) => Ok(()),
-                    Err(error) => Err(format!("it is refused for another reason: {error}")),
-                }
+            Step::Patch(step) => {
+                self.remember(&step.kind, step.merge.as_ref());
+                patch(&self.objects, &step).await
             }
+            Step::Delete(it) => self.objects.delete(&it.kind, &it.name, it.namespace.as_deref()).await,
+            Step::Together(steps) => self.together(&steps).await,
+            Step::Refused(RefusedStep { object: Some(object), saying, .. }) => {
+                let object = self.manifest(object)?;
+                self.is_refused(&saying, async |it| it.apply(object.clone()).await).await
+            }
+            Step::Refused(RefusedStep { patch: Some(step), saying, .. }) => {
+                self.is_refused(&saying, async |it| patch(it, &step).await).await
+            }
+            Step::Refused(_) => Err("say which object or patch".to_owned()),
             Step::Expect(it) => self.expect(&it).await,
             Step::Unchanged(it) => self.unchanged(it).await,
+            Step::Settle(it) => self.settle(it).await,
             Step::Event(it) => self.event(&it).await,
             Step::Columns(it) => self.columns(&it).await,
             Step::Mark(name) => {
-                self.marks.insert(name, Lengths::of(self.place.world()));
+                self.marks.insert(name, Lengths::of(&self.place));
                 Ok(())
             }
             Step::Requests(it) => self.requests(&it).await,
             Step::Rolls(it) => self.rolls(&it).await,
+            Step::Count(it) => self.number(&it).await,
+            Step::Posted(it) => self.posted(&it).await,
+            Step::Helm(it) => self.helm(&it),
             Step::Token(it) => {
                 let got = token(&self.objects.client, &self.objects.namespace, &it.account, &it.audiences).await?;
                 self.secrets.remember(&Value::String(got.clone()));
                 self.names.set(&it.keep, got);
                 Ok(())
             }
-            Step::Log(it) => self.texts(&it, |run| written_after(&run.place.world().log(), run.marks[""].log)).await,
-            Step::Metrics(it) => self.texts(&it, |run| run.place.world().metrics()).await,
+            Step::Log(it) => self.texts(&it, Self::logged).await,
+            Step::Metrics(it) => self.texts(&it, |run| run.place.operators().metrics()).await,
             Step::Wait(time) => {
                 tokio::time::sleep(time.0).await;
                 Ok(())
@@ -198,7 +252,10 @@ impl Run {
                 }
                 Ok(())
             }
-            Step::Operator(step) => self.place.alone()?.operate(step).await,
+            Step::Operator(step) => {
+                let namespace = self.objects.namespace.clone();
+                self.place.operate(step, &namespace).await
+            }
             Step::Openbao(step) => self.openbao(&step),
         }
     }
@@ -250,221 +307,80 @@ impl Run {
             merge(&mut base, object);
             object = base;
         }
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
-        let (kind, name) = (text("/kind").unwrap_or_default(), text("/metadata/name").unwrap_or_default());
-        if !Objects::is_namespaced(kind)? && name.contains(&self.objects.namespace) {
-            self.made.push(Object { kind: kind.to_owned(), name: name.to_owned(), namespace: None });
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (kind, name) = (text("/kind"), text("/metadata/name"));
+        self.remember(&kind, Some(&object));
+        if !Objects::is_namespaced(&kind)? && name.contains(&self.objects.namespace) {
+            self.made.push(Object { kind, name, namespace: None });
         }
         Ok(object)
     }
 
-    async fn patch(&self, step: PatchStep) -> Result<(), String> {
-        let PatchStep { kind, name, namespace, manager, merge, status, json } = step;
-        let manager = manager.as_deref().unwrap_or("kubectl");
-        let object = (kind.as_str(), name.as_str(), namespace.as_deref());
-        if let Some(merge) = merge {
-            self.objects.patch(object, manager, false, &Patch::Merge(merge)).await?;
+    /// What stands in a Secret must stand nowhere else.
+    fn remember(&mut self, kind: &str, object: Option<&Value>) {
+        if kind == "Secret" {
+            self.secrets.remember(object.map_or(&Value::Null, |it| &it["stringData"]));
         }
-        if let Some(json) = json {
-            let json = serde_json::from_value(json).map_err(|error| error.to_string())?;
-            self.objects.patch(object, manager, false, &Patch::Json(json)).await?;
-        }
-        if let Some(status) = status {
-            self.objects.patch(object, manager, true, &Patch::Merge(json!({"status": status}))).await?;
-        }
-        Ok(())
     }
 
-    async fn expect(&mut self, want: &Expect) -> Result<(), String> {
-        let begun = Instant::now();
-        loop {
-            let got = self.objects.find(&want.kind, &want.name, want.namespace.as_deref()).await;
-            let (differs, got) = match got {
-                Ok(got) => (compare::difference(want, got.as_ref()), got),
-                Err(error) => (Err(error), None),
-            };
-            match differs {
-                Ok(()) => {
-                    for (name, pointer) in &want.keep {
-                        let found = got.as_ref().and_then(|it| it.pointer(pointer)).cloned();
-                        self.names.set(name, found.ok_or_else(|| format!("no {pointer} in {got:?}"))?);
+    /// Changes that are made at the same time.
+    async fn together(&mut self, steps: &[Value]) -> Result<(), String> {
+        enum Change {
+            Apply(Value),
+            Patch(PatchStep),
+            Delete(Object),
+        }
+        let mut changes = Vec::new();
+        for step in steps {
+            match read_step(step)? {
+                Step::Apply(list) => {
+                    for object in list.into_vec() {
+                        changes.push(Change::Apply(self.manifest(object)?));
                     }
-                    return Ok(());
                 }
-                Err(error) if begun.elapsed() > SLOWNESS * want.within.0 => {
-                    let got = got.map(|it| shortened(&without_managers(it))).unwrap_or_default();
-                    return Err(format!("{error}\nit is {got}"));
+                Step::Patch(it) => {
+                    self.remember(&it.kind, it.merge.as_ref());
+                    changes.push(Change::Patch(it));
                 }
-                Err(_) => tokio::time::sleep(PACE).await,
+                Step::Delete(it) => changes.push(Change::Delete(it)),
+                _ => return Err("only objects are changed together".to_owned()),
             }
         }
+        let objects = &self.objects;
+        let made = changes.into_iter().map(|change| async move {
+            match change {
+                Change::Apply(it) => objects.apply(it).await,
+                Change::Patch(it) => patch(objects, &it).await,
+                Change::Delete(it) => objects.delete(&it.kind, &it.name, it.namespace.as_deref()).await,
+            }
+        });
+        try_join_all(made).await.map(drop)
     }
 
-    async fn unchanged(&self, step: Unchanged) -> Result<(), String> {
-        let of = step.of.into_vec();
-        let begun = Instant::now();
-        let mut first: Option<Vec<Value>> = None;
-        while begun.elapsed() < step.time.0 {
-            let mut versions = Vec::new();
-            for object in &of {
-                let found = self.objects.find(&object.kind, &object.name, object.namespace.as_deref()).await?;
-                let found = found.unwrap_or(Value::Null);
-                versions.push(json!([found["metadata"]["uid"], found["metadata"]["resourceVersion"]]));
-            }
-            let first = first.get_or_insert_with(|| versions.clone());
-            if let Some(n) = first.iter().zip(&versions).position(|(a, b)| a != b) {
-                return Err(format!("{} {} changed after {:?}", of[n].kind, of[n].name, begun.elapsed()));
-            }
-            tokio::time::sleep(PACE * 2).await;
+    /// As `helm upgrade --install CHART`: the release has the name of the chart.
+    fn helm(&mut self, step: &HelmStep) -> Result<(), String> {
+        let helm = peer("helm").ok_or("there is no helm")?;
+        let world = self.place.world();
+        let mut command = Command::new(helm);
+        command.args(["upgrade", "--install", &step.chart]).arg(self.fixtures.join(&step.chart));
+        command.args(["--namespace", &self.objects.namespace]).env("HOME", world.plane.folder());
+        command.arg("--kubeconfig").arg(world.plane.kubeconfig());
+        for (name, value) in &step.set {
+            command.args(["--set-string", &format!("{name}={value}")]);
+            self.secrets.remember(&Value::String(value.clone()));
         }
-        Ok(())
-    }
-
-    /// Counts until it fits, or the time is over.
-    async fn count(
-        &self,
-        count: &Count,
-        what: impl AsyncFn(&Self) -> Result<(u64, String), String>,
-    ) -> Result<(), String> {
-        let within = count.within.map_or(Duration::ZERO, |it| SLOWNESS * it.0);
-        let begun = Instant::now();
-        loop {
-            let (n, seen) = what(self).await?;
-            if count.fits(n) {
-                return Ok(());
-            }
-            if begun.elapsed() > within {
-                return Err(format!("there are {n}:\n{seen}"));
-            }
-            tokio::time::sleep(PACE).await;
-        }
-    }
-
-    async fn event(&self, step: &EventStep) -> Result<(), String> {
-        let mut count = Count { within: step.count.within, ..step.count };
-        // Events come after what they tell of, at no more than fifty in a second for all.
-        if count.within.is_none() && count.times.is_none_or(|it| it > 0) && count.at_most.is_none() {
-            count.within = Some(crate::scenario::Time(Duration::from_secs(30)));
-        }
-        self.count(&count, async |run: &Self| {
-            let events = run.objects.list("Event", step.namespace.as_deref()).await?;
-            let about: Vec<&Value> = events.iter().filter(|it| it["involvedObject"]["name"] == *step.about).collect();
-            let fits = |it: &&&Value| {
-                it["type"] == *step.kind
-                    && step.reason.as_ref().is_none_or(|want| it["reason"] == **want)
-                    && step.saying.as_ref().is_none_or(|want| it["message"].as_str().unwrap_or_default().contains(want))
-            };
-            let times = |it: &Value| {
-                let count = it.pointer("/series/count").or_else(|| it.get("count")).and_then(Value::as_u64);
-                count.unwrap_or(1).max(1)
-            };
-            let n = about.iter().filter(fits).map(|it| times(it)).sum();
-            let seen: Vec<String> = about
-                .iter()
-                .map(|it| format!("{} {} {} ×{}", it["type"], it["reason"], it["message"], times(it)))
-                .collect();
-            Ok((n, seen.join("\n")))
-        })
-        .await
-    }
-
-    async fn columns(&self, step: &Columns) -> Result<(), String> {
-        let table = self.objects.table(&step.kind, &step.name).await?;
-        let all = table["columnDefinitions"].as_array().cloned().unwrap_or_default();
-        let cells = table["rows"][0]["cells"].as_array().cloned().unwrap_or_default();
-        let got: serde_json::Map<String, Value> = all
-            .iter()
-            .filter(|it| it["priority"] == 0 || it["priority"].is_null())
-            .zip(cells)
-            .map(|(column, cell)| (column["name"].as_str().unwrap_or_default().to_owned(), cell))
-            .collect();
-        let want: Value = step.are.clone().into_iter().collect::<serde_json::Map<_, _>>().into();
-        let same = got.keys().all(|it| step.are.contains_key(it));
-        let compared = compare::contains(&want, &Value::Object(got.clone()), "");
-        compared
-            .and(if same { Ok(()) } else { Err("there are more columns".to_owned()) })
-            .map_err(|it| format!("{it}: {got:?}"))
-    }
-
-    async fn requests(&self, step: &Requests) -> Result<(), String> {
-        let since = step.since.as_deref().unwrap_or_default();
-        let lengths = *self.marks.get(since).ok_or_else(|| format!("there is no mark {since}"))?;
-        self.count(&step.count, async |run: &Self| {
-            let offset = if step.to == Server::Vault { lengths.vault } else { lengths.cluster };
-            let text = written_after(&run.place.world().audit(step.to), offset);
-            let is_own = |line: &str| match step.to {
-                // Answers have lines too; what is done as root is the scenario's own.
-                Server::Vault => line.contains(r#""type":"response""#) || line.contains(r#""token_policies":["root"]"#),
-                Server::Cluster => !line.contains(&format!("{}:{}", Operator::NAMESPACE, Operator::ACCOUNT)),
-            };
-            let fits = |line: &&str| {
-                !is_own(line)
-                    && step.with.iter().all(|it| line.contains(it))
-                    && !step.without.iter().any(|it| line.contains(it))
-            };
-            let lines: Vec<&str> = text.lines().filter(fits).collect();
-            let seen: Vec<&str> = lines.iter().take(5).map(|it| it.get(..1_000).unwrap_or(it)).collect();
-            Ok((lines.len() as u64, seen.join("\n")))
-        })
-        .await
-    }
-
-    async fn rolls(&self, step: &Rolls) -> Result<(), String> {
-        let (kind, name) = step.of.split_once('/').ok_or("say Kind/name")?;
-        let revisions = if kind == "Deployment" { "ReplicaSet" } else { "ControllerRevision" };
-        let count = async || {
-            let all = self.objects.list(revisions, None).await?;
-            let owner = |it: &&Value| {
-                it["metadata"]["ownerReferences"][0]["name"] == *name
-                    && it["metadata"]["ownerReferences"][0]["kind"] == *kind
-            };
-            Ok::<u64, String>(all.iter().filter(owner).count().saturating_sub(1) as u64)
-        };
-        let begun = Instant::now();
-        loop {
-            let n = count().await?;
-            if n == step.are {
-                break;
-            }
-            if n > step.are || begun.elapsed() > SLOWNESS * step.within.0 {
-                return Err(format!("it was rolled {n} times"));
-            }
-            tokio::time::sleep(PACE).await;
-        }
-        let quiet = Instant::now();
-        while quiet.elapsed() < step.time.map_or(Duration::ZERO, |it| it.0) {
-            tokio::time::sleep(PACE * 3).await;
-            let n = count().await?;
-            if n != step.are {
-                return Err(format!("it was rolled {n} times, the last after {:?}", quiet.elapsed()));
-            }
-        }
-        Ok(())
-    }
-
-    async fn texts(&self, step: &Texts, source: impl Fn(&Self) -> String) -> Result<(), String> {
-        let begun = Instant::now();
-        loop {
-            let text = source(self);
-            if let Some(found) = step.without.iter().find(|it| text.contains(*it)) {
-                let line = text.lines().find(|it| it.contains(found)).unwrap_or_default();
-                return Err(format!("it says `{found}`: {line}"));
-            }
-            let Some(missing) = step.with.iter().find(|it| !text.contains(*it)) else { return Ok(()) };
-            if begun.elapsed() > SLOWNESS * step.within.0 {
-                return Err(format!("it does not say `{missing}`"));
-            }
-            tokio::time::sleep(PACE).await;
-        }
+        let output = command.output().map_err(|error| format!("helm: {error}"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(()) } else { Err(format!("helm: {said}")) }
     }
 
     async fn leaks(&self) -> Result<(), String> {
-        let world = self.place.world();
-        self.secrets.check("the log", &written_after(&world.log(), self.marks[""].log))?;
-        self.secrets.check("the metrics", &world.metrics())?;
+        let log = self.logged();
+        self.secrets.check("the log", &log)?;
+        self.secrets.check("the metrics", &self.place.operators().metrics())?;
         // What the API server says of a right that is missing.
         let forbidden = Regex::new("cannot [a-z]+ resource").expect("this is an expression");
-        if let Some(line) = written_after(&world.log(), self.marks[""].log).lines().find(|it| forbidden.is_match(it)) {
+        if let Some(line) = log.lines().find(|it| forbidden.is_match(it)) {
             return Err(format!("a right is missing: {line}"));
         }
         for kind in SERVED.iter().chain(&["Event"]) {
@@ -477,10 +393,12 @@ impl Run {
         Ok(())
     }
 
-    /// What the operator's log says of this namespace.
+    /// What the operator's log says of this namespace, or of all.
     fn said(&self) -> String {
-        let log = written_after(&self.place.world().log(), self.marks[""].log);
-        let of_us: Vec<&str> = log.lines().filter(|it| it.contains(self.names.text("NS"))).collect();
+        let log = self.logged();
+        let of_all = ["serving", "Lease", "the engine"];
+        let is_ours = |it: &&str| it.contains(self.names.text("NS")) || of_all.iter().any(|word| it.contains(word));
+        let of_us: Vec<&str> = log.lines().filter(is_ours).collect();
         of_us[of_us.len().saturating_sub(12)..].join("\n")
     }
 
@@ -501,17 +419,29 @@ impl Run {
         for object in self.made.iter().rev() {
             drop(self.objects.delete(&object.kind, &object.name, None).await);
         }
+        if let Place::Own(_, own) = &mut self.place {
+            *own = None;
+        }
         if let Ok(world) = self.place.alone() {
             world.tidy(self.is_bao_touched).await;
         }
     }
 }
 
-fn without_managers(mut object: Value) -> Value {
-    if let Some(metadata) = object["metadata"].as_object_mut() {
-        metadata.remove("managedFields");
+async fn patch(objects: &Objects, step: &PatchStep) -> Result<(), String> {
+    let manager = step.manager.as_deref().unwrap_or("kubectl");
+    let object = (step.kind.as_str(), step.name.as_str(), step.namespace.as_deref());
+    if let Some(merge) = &step.merge {
+        objects.patch(object, manager, false, &Patch::Merge(merge.clone())).await?;
     }
-    object
+    if let Some(json) = &step.json {
+        let json = serde_json::from_value(json.clone()).map_err(|error| error.to_string())?;
+        objects.patch(object, manager, false, &Patch::Json(json)).await?;
+    }
+    if let Some(status) = &step.status {
+        objects.patch(object, manager, true, &Patch::Merge(json!({"status": status}))).await?;
+    }
+    Ok(())
 }
 
 fn shortened(value: &Value) -> String {

@@ -19,6 +19,9 @@ pub(crate) struct Scenario {
     pub(crate) versions: Vec<String>,
     #[serde(default)]
     pub(crate) alone: bool,
+    /// It starts operators of its own, which serve its namespace and no other.
+    #[serde(default)]
+    pub(crate) own: bool,
     #[serde(default)]
     pub(crate) namespace: Option<String>,
     pub(crate) steps: Vec<Value>,
@@ -41,14 +44,19 @@ pub(crate) enum Step {
     Create(OneOrMany<Value>),
     Patch(PatchStep),
     Delete(Object),
+    Together(Vec<Value>),
     Refused(RefusedStep),
     Expect(Box<Expect>),
     Unchanged(Unchanged),
+    Settle(Settle),
     Event(EventStep),
     Columns(Columns),
     Mark(String),
     Requests(Requests),
     Rolls(Rolls),
+    Count(Number),
+    Posted(Posted),
+    Helm(HelmStep),
     Token(Token),
     Log(Texts),
     Metrics(Texts),
@@ -135,7 +143,8 @@ pub(crate) struct PatchStep {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RefusedStep {
-    pub(crate) object: Value,
+    pub(crate) object: Option<Value>,
+    pub(crate) patch: Option<PatchStep>,
     #[serde(default)]
     pub(crate) saying: String,
 }
@@ -192,6 +201,44 @@ pub(crate) struct Unchanged {
     #[serde(rename = "for")]
     pub(crate) time: Time,
     pub(crate) of: OneOrMany<Object>,
+}
+
+/// Objects that must come to rest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settle {
+    #[serde(rename = "for")]
+    pub(crate) time: Time,
+    pub(crate) of: OneOrMany<Object>,
+}
+
+/// How many objects of a kind there are that have a part in common.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Number {
+    pub(crate) of: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) like: Option<Value>,
+    #[serde(flatten)]
+    pub(crate) count: Count,
+}
+
+/// What was sent to `$HOOK`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Posted {
+    pub(crate) body: Option<String>,
+    #[serde(default)]
+    pub(crate) with: Vec<String>,
+    #[serde(flatten)]
+    pub(crate) count: Count,
+}
+
+/// A chart of the fixtures, installed or upgraded by real Helm.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HelmStep {
+    pub(crate) chart: String,
+    #[serde(default)]
+    pub(crate) set: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -262,6 +309,9 @@ pub(crate) struct Rolls {
     pub(crate) are: u64,
     #[serde(default = "ten_seconds")]
     pub(crate) within: Time,
+    /// The last roll has come to its end.
+    #[serde(default)]
+    pub(crate) finished: bool,
     /// How long it must stay so.
     #[serde(rename = "for")]
     pub(crate) time: Option<Time>,
@@ -283,6 +333,9 @@ pub(crate) struct Texts {
     pub(crate) with: Vec<String>,
     #[serde(default)]
     pub(crate) without: Vec<String>,
+    /// What may be there for a moment yet.
+    #[serde(default, rename = "no-more")]
+    pub(crate) no_more: Vec<String>,
     #[serde(default = "ten_seconds")]
     pub(crate) within: Time,
 }
@@ -298,6 +351,7 @@ pub(crate) struct Repeat {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum OperatorStep {
     Start(Vec<String>),
+    Beside(Vec<String>),
     Stop,
     Kill,
     Restart,
@@ -331,7 +385,7 @@ pub(crate) fn read(path: &Path) -> Result<Scenario, String> {
 /// Reads a step.
 pub(crate) fn read_step(step: &Value) -> Result<Step, String> {
     let read = serde_json::from_value(step.clone()).map_err(|error| format!("{error} in {step}"))?;
-    if let Step::Repeat(Repeat { steps, .. }) = &read {
+    if let Step::Repeat(Repeat { steps, .. }) | Step::Together(steps) = &read {
         steps.iter().try_for_each(|it| read_step(it).map(drop))?;
     }
     Ok(read)

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -16,12 +16,13 @@ use crate::names::Names;
 use crate::objects::Objects;
 use crate::scenario::{OperatorStep, Server};
 
+/// Where nobody ends the operator, a machine that stands still for ten seconds is no change of leaders.
+const PATIENT: [&str; 2] = ["--lease-duration=90s", "--renew-deadline=60s"];
+
 /// What scenarios run in.
 pub(crate) struct World {
-    // The operator goes before what it talks to.
-    operator: Option<Operator>,
-    /// How it was started, if not as usual.
-    args: Vec<String>,
+    // The operators go before what they talk to.
+    pub(crate) operators: Operators,
     pub(crate) bao: OpenBao,
     pub(crate) plane: ControlPlane,
     pub(crate) client: Client,
@@ -32,9 +33,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts all of it; with `is_own`, on a control plane of its own in any case. Without the programs,
-    /// reports so and returns `None`.
-    pub(crate) async fn start(is_own: bool) -> Option<Self> {
+    /// Starts all of it, with an operator that serves everything as it does where nobody says otherwise, or with
+    /// none; with `is_own`, on a control plane of its own in any case. Without the programs, reports so and returns
+    /// `None`.
+    pub(crate) async fn start(is_own: bool, is_served: bool) -> Option<Self> {
         let authority = Authority::new("leafseal test Vault");
         let identity = authority.issue("bao", &["127.0.0.1", "localhost"]);
         let plane = if is_own { ControlPlane::start_own().await? } else { ControlPlane::start().await? };
@@ -42,9 +44,13 @@ impl World {
         Operator::install(&plane).await;
         let client = plane.client().await;
         let reviewer = reviewer(&client).await;
-        let operator = Some(Operator::start(&plane, &[]).await);
-        let (args, token_keys, vault_authority) = (Vec::new(), plane.token_keys().await, authority.certificate());
-        let world = Self { operator, args, bao, plane, client, reviewer, token_keys, vault_authority };
+        let mut operators = Operators::of(&plane, "leafseal-operator", Operator::NAMESPACE);
+        if is_served {
+            let args = PATIENT.iter().filter(|_| !is_own).map(|it| (*it).to_owned()).collect();
+            operators.start(&plane, args).await;
+        }
+        let (token_keys, vault_authority) = (plane.token_keys().await, authority.certificate());
+        let world = Self { operators, bao, plane, client, reviewer, token_keys, vault_authority };
         world.furnish();
         Some(world)
     }
@@ -108,34 +114,6 @@ impl World {
         }
     }
 
-    /// Where the operator's log is.
-    pub(crate) fn log(&self) -> std::path::PathBuf {
-        self.plane.folder().join("leafseal-operator.log")
-    }
-
-    /// The operator's metrics; nothing while it does not run.
-    pub(crate) fn metrics(&self) -> String {
-        self.operator.as_ref().map(Operator::metrics).unwrap_or_default()
-    }
-
-    /// Starts, ends or kills the operator.
-    pub(crate) async fn operate(&mut self, step: OperatorStep) -> Result<(), String> {
-        match step {
-            OperatorStep::Start(args) => {
-                self.operator = None;
-                self.operator = Some(Operator::start(&self.plane, &args).await);
-                self.args = args;
-            }
-            OperatorStep::Stop => self.operator = None,
-            OperatorStep::Kill => self.operator.take().ok_or("the operator does not run")?.kill(),
-            OperatorStep::Restart => {
-                self.operator = None;
-                self.operator = Some(Operator::start(&self.plane, &self.args).await);
-            }
-        }
-        Ok(())
-    }
-
     /// Makes the world as it was at first, for the next scenario.
     pub(crate) async fn tidy(&mut self, was_bao_touched: bool) {
         if was_bao_touched {
@@ -144,11 +122,80 @@ impl World {
         }
         // A scenario may have changed definitions.
         Operator::install(&self.plane).await;
-        if self.operator.is_none() || !self.args.is_empty() {
-            self.args.clear();
-            self.operator = None;
-            self.operator = Some(Operator::start(&self.plane, &[]).await);
+        if !self.operators.are_as_usual() {
+            self.operators.start(&self.plane, Vec::new()).await;
         }
+    }
+}
+
+/// The operators of a world, or those of one scenario: the first began first.
+pub(crate) struct Operators {
+    running: Vec<(String, Operator)>,
+    /// How the first was started.
+    args: Vec<String>,
+    name: String,
+    namespace: String,
+    folder: PathBuf,
+}
+
+impl Operators {
+    /// Operators that are installed in a namespace; none of them runs yet. Their logs begin with `name`.
+    pub(crate) fn of(plane: &ControlPlane, name: &str, namespace: &str) -> Self {
+        let folder = plane.folder().to_owned();
+        Self { running: Vec::new(), args: Vec::new(), name: name.to_owned(), namespace: namespace.to_owned(), folder }
+    }
+
+    /// Whether one runs, as it does where nobody says otherwise.
+    fn are_as_usual(&self) -> bool {
+        self.running.len() == 1 && self.args.is_empty()
+    }
+
+    /// Ends those that run, and starts one.
+    pub(crate) async fn start(&mut self, plane: &ControlPlane, args: Vec<String>) {
+        self.running.clear();
+        self.args = args;
+        self.join(plane, &self.args.clone()).await;
+    }
+
+    async fn join(&mut self, plane: &ControlPlane, args: &[String]) {
+        let names = (0..).map(|n| if n == 0 { self.name.clone() } else { format!("{}-{n}", self.name) });
+        let is_free = |name: &String| self.running.iter().all(|it| it.0 != *name);
+        let name = names.into_iter().find(is_free).expect("there is no end of names");
+        let operator = Operator::start_in(plane, &name, &self.namespace, args).await;
+        self.running.push((name, operator));
+    }
+
+    /// Starts, ends or kills: what ends is the one that began first.
+    pub(crate) async fn operate(&mut self, plane: &ControlPlane, step: OperatorStep) -> Result<(), String> {
+        match step {
+            OperatorStep::Start(args) => self.start(plane, args).await,
+            OperatorStep::Beside(args) => self.join(plane, &args).await,
+            OperatorStep::Restart => self.start(plane, self.args.clone()).await,
+            OperatorStep::Stop | OperatorStep::Kill if self.running.is_empty() => {
+                return Err("no operator runs".to_owned());
+            }
+            OperatorStep::Stop => drop(self.running.remove(0)),
+            OperatorStep::Kill => self.running.remove(0).1.kill(),
+        }
+        Ok(())
+    }
+
+    /// Where their logs are, of those that have ended too.
+    pub(crate) fn logs(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let is_theirs = |it: &PathBuf| {
+            let name = it.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let rest = name.strip_prefix(&self.name).and_then(|it| it.strip_suffix(".log"));
+            rest.is_some_and(|it| it.is_empty() || it.starts_with('-'))
+        };
+        let mut logs: Vec<PathBuf> = entries.map(|it| it.path()).filter(is_theirs).collect();
+        logs.sort();
+        logs
+    }
+
+    /// What those that run count.
+    pub(crate) fn metrics(&self) -> String {
+        self.running.iter().map(|it| it.1.metrics()).collect()
     }
 }
 
