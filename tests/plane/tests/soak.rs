@@ -1,7 +1,8 @@
 //! Operators that are killed at random while Secrets change: at the end every last value has reached every
 //! workload, none was restarted more often than its values changed, and memory is flat.
 //!
-//! It takes a minute, or `LEAFSEAL_SOAK_MINUTES`; with `--nocapture` it says what it saw.
+//! It takes a minute, or `LEAFSEAL_SOAK_MINUTES`; with `--nocapture` it says what it saw. `LEAFSEAL_SOAK_LOG` names
+//! a file that gets the operators' log.
 #![expect(clippy::print_stderr, reason = "figures for people")]
 
 use std::collections::BTreeMap;
@@ -75,17 +76,19 @@ async fn killed_at_random_while_secrets_change() {
             resident.push((begun.elapsed(), held));
         }
     }
+    keep_log(&operator);
     let begun = Instant::now();
     loop {
         match site.what_is_missing().await {
             missing if missing.is_empty() => break,
             missing => {
-                assert!(begun.elapsed() < PATIENCE, "not everywhere: {missing:?}\n{}", log_of(&operator));
+                assert!(begun.elapsed() < PATIENCE, "not everywhere: {}", missing.join("\n"));
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         }
     }
     eprintln!("soak: {n_kills} kills, {} changes, all arrived after {:?}", site.n_changes(), begun.elapsed());
+    let log = operator.as_ref().map(|it| fs::read_to_string(it.log()).unwrap_or_default()).unwrap_or_default();
     site.restarted_no_more_than_changed().await;
 
     // From when it has seen everything once.
@@ -95,13 +98,19 @@ async fn killed_at_random_while_secrets_change() {
         eprintln!("soak: {first} kB at {} s, {last} kB at {} s", since.as_secs(), until.as_secs());
         assert!(last as f64 <= first as f64 * FLAT, "memory grows: {first} kB, then {last} kB");
     }
-    let log = operator.as_ref().map(|it| fs::read_to_string(it.log()).unwrap_or_default()).unwrap_or_default();
     assert!(!log.contains("panicked at"), "something broke\n{}", log_of(&operator));
     site.nothing_leaked(&log);
 }
 
 async fn start(plane: &ControlPlane) -> Operator {
     Operator::start(plane, &QUICK.map(str::to_owned)).await
+}
+
+/// All that operators said so far.
+fn keep_log(operator: &Option<Operator>) {
+    if let (Some(file), Some(operator)) = (std::env::var_os("LEAFSEAL_SOAK_LOG"), operator) {
+        fs::copy(operator.log(), file).expect("the log can be kept");
+    }
 }
 
 fn log_of(operator: &Option<Operator>) -> String {
@@ -122,10 +131,11 @@ impl Random {
     }
 }
 
-/// A Secret or a ConfigMap: what it holds, since when, and how often that has changed.
+/// A Secret or a ConfigMap: what it holds, since when, what it held before, and how often that has changed.
 struct Source {
     value: String,
     since: Timestamp,
+    before: Vec<(Timestamp, String)>,
     n_changes: u64,
 }
 
@@ -174,7 +184,7 @@ impl Site {
             let workload = json!({
                 "metadata": {"name": name, "annotations": {"reloader.stakater.com/auto": "true"}},
                 "spec": {
-                    "replicas": 1, "revisionHistoryLimit": 2, "selector": {"matchLabels": {"app": name}},
+                    "replicas": 1, "revisionHistoryLimit": 30, "selector": {"matchLabels": {"app": name}},
                     "template": {
                         "metadata": {"labels": {"app": name}},
                         "spec": {"containers": [{"name": "c", "image": "web", "envFrom": from}]},
@@ -242,8 +252,12 @@ impl Site {
     }
 
     fn note(&mut self, marker: String, value: String) {
-        let n_changes = self.sources.get(&marker).map_or(0, |it| it.n_changes) + 1;
-        self.sources.insert(marker, Source { value, since: Timestamp::now(), n_changes });
+        let since = Timestamp::now();
+        let new = Source { value: value.clone(), since, before: Vec::new(), n_changes: 0 };
+        let source = self.sources.entry(marker).or_insert(new);
+        let before = std::mem::replace(&mut source.value, value);
+        source.before.push((std::mem::replace(&mut source.since, since), before));
+        source.n_changes += 1;
     }
 
     fn n_changes(&self) -> u64 {
@@ -275,7 +289,7 @@ impl Site {
                 let source = &self.sources[&marker];
                 let is_younger = born.is_some_and(|it| it > source.since.as_second());
                 if source.n_changes > 0 && !is_younger && mark(&workload, &marker) != Some(&*hash(&source.value)) {
-                    missing.push(format!("{name} has another {marker}"));
+                    missing.push(format!("{name} has another {marker}\n{}", self.story(&name, n).await));
                 }
             }
         }
@@ -292,9 +306,35 @@ impl Site {
             let restarts = workload.metadata.generation.unwrap_or(1) - 1;
             n_restarts += restarts;
             most = most.max(restarts);
-            assert!(restarts <= n_changes.cast_signed(), "{name}: {restarts} restarts for {n_changes} changes");
+            if restarts > n_changes.cast_signed() {
+                panic!("{name}: {restarts} restarts for {n_changes} changes\n{}", self.story(&name, n).await);
+            }
         }
         eprintln!("soak: {n_restarts} restarts of {N_WORKLOADS} workloads, {most} of one at most");
+    }
+
+    /// When its sources changed, and when it was rolled with which of their values.
+    async fn story(&self, name: &str, n: usize) -> String {
+        let mut story = Vec::new();
+        let mut values = BTreeMap::new();
+        for marker in Self::markers_of(n) {
+            let source = &self.sources[&marker];
+            for (since, value) in source.before.iter().chain([&(source.since, source.value.clone())]) {
+                values.insert(hash(value), value.clone());
+                story.push((*since, format!("{marker} is {value}")));
+            }
+        }
+        for revision in self.revisions.list(&ListParams::default()).await.expect("the plane answers").items {
+            if revision.metadata.name.as_ref().is_some_and(|it| it.starts_with(&format!("{name}-"))) {
+                let born = revision.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |it| it.0);
+                let revision = serde_json::to_value(&revision).expect("an object is JSON");
+                let markers = Self::markers_of(n);
+                let marks = markers.iter().filter_map(|it| values.get(mark(&revision, it)?));
+                story.push((born, format!("a revision with {:?}", marks.collect::<Vec<_>>())));
+            }
+        }
+        story.sort();
+        story.into_iter().map(|(at, what)| format!("{at} {what}")).collect::<Vec<_>>().join("\n")
     }
 
     fn nothing_leaked(&self, log: &str) {
