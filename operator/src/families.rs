@@ -208,15 +208,20 @@ struct Lack {
     place: Option<String>,
 }
 
+impl Lack {
+    fn resource(&self) -> String {
+        let dot = if self.group.is_empty() { "" } else { "." };
+        format!("{}{dot}{}", self.resource, self.group)
+    }
+
+    fn place(&self) -> String {
+        self.place.as_ref().map_or("all namespaces".to_owned(), |it| format!("namespace {it}"))
+    }
+}
+
 impl fmt::Display for Lack {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { group, resource, verbs, place } = self;
-        let dot = if group.is_empty() { "" } else { "." };
-        write!(to, "{} {resource}{dot}{group} in ", verbs.join(", "))?;
-        match place {
-            None => to.write_str("all namespaces"),
-            Some(it) => write!(to, "namespace {it}"),
-        }
+        write!(to, "{} {} in {}", self.verbs.join(", "), self.resource(), self.place())
     }
 }
 
@@ -276,8 +281,13 @@ impl fmt::Display for Finding {
         if !kinds.is_empty() {
             write!(to, ": {}", kinds.join(", "))?;
         }
-        for (n, lack) in self.served.lacking.iter().enumerate() {
-            write!(to, "; {}{lack}", if n == 0 { "without the right to " } else { "" })?;
+        // What is missing alike is named together.
+        let is_alike = |one: &Lack, next: &Lack| one.verbs == next.verbs && one.place == next.place;
+        for (n, alike) in self.served.lacking.chunk_by(is_alike).enumerate() {
+            let [.., last] = alike else { continue };
+            let resources: Vec<_> = alike.iter().map(Lack::resource).collect();
+            let begin = if n == 0 { "without the right to " } else { "" };
+            write!(to, "; {begin}{} {} in {}", last.verbs.join(", "), resources.join(", "), last.place())?;
         }
         Ok(())
     }
@@ -494,12 +504,13 @@ mod tests {
         };
         finding.served.lacking = vec![
             Lack { group: "apps", resource: "daemonsets", verbs: vec!["get", "patch"], place: None },
+            Lack { group: "apps", resource: "deployments", verbs: vec!["get", "patch"], place: None },
             Lack { group: "", resource: "secrets", verbs: vec!["list"], place: Some("a".to_owned()) },
         ];
         assert_eq!(
             finding.to_string(),
-            "vault-secrets is served: VaultStaticSecret v1beta1; without the right to get, patch daemonsets.apps in \
-             all namespaces; list secrets in namespace a"
+            "vault-secrets is served: VaultStaticSecret v1beta1; without the right to get, patch daemonsets.apps, \
+             deployments.apps in all namespaces; list secrets in namespace a"
         );
         finding.obstacles.push("no right to get secrets in all namespaces".to_owned());
         assert_eq!(finding.to_string(), "vault-secrets is not served: no right to get secrets in all namespaces");

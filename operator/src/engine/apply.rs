@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Request;
 use kube::{Api, Client};
@@ -219,6 +219,19 @@ impl Writer {
         let by = PostParams { field_manager: Some(RELOADER.to_owned()), dry_run };
         let request = Request::new(api.resource_url()).create(&by, job.to_string().into_bytes());
         self.client.request(request.map_err(kube::Error::BuildRequest)?).await
+    }
+
+    /// Makes a ConfigMap of the operator's own, or replaces the version that was read.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses.
+    pub async fn keep(&self, api: &Api<ConfigMap>, map: &ConfigMap) -> kube::Result<()> {
+        let name = map.metadata.name.as_deref().unwrap_or_default();
+        match &map.metadata.resource_version {
+            Some(_) => api.replace(name, &PostParams::default(), map).await.map(drop),
+            None => api.create(&PostParams::default(), map).await.map(drop),
+        }
     }
 
     /// Restarts a workload with a patch that was made for it.

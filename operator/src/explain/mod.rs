@@ -4,13 +4,16 @@
 mod story;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Secret};
-use kube::api::{Api, DynamicObject, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use kube::core::GroupVersionKind;
 use kube::{Client, Error};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 pub use story::{Happening, Now, Part, Story};
 
+use crate::api::Kind as _;
+use crate::api::vault_secrets::VaultStaticSecret;
 use crate::engine::reload::{KEY, KEY_SECRET};
 use crate::reload::{Consumer, Content, Held, Key, Marks, Memory, Rules, Seen, Source, judge};
 use crate::rollout::{self, WORKLOADS, Workload};
@@ -47,6 +50,7 @@ pub async fn explain(client: &Client, settings: &Settings, namespace: &str, aske
         kind,
         namespace: namespace.to_owned(),
         happenings: happenings(client, namespace, kind, &name, &whole).await,
+        targets_of: targets_of(client, namespace, kind, &name).await,
         name,
         is_ignored: settings.namespaces.is_empty() && settings.reload.ignored_namespaces().contains(&namespace),
         has_webhook: settings.reload.webhook_url.expose().is_some(),
@@ -74,6 +78,9 @@ async fn find(client: &Client, namespace: &str, asked: &str) -> Result<(&'static
         match api.get_opt(name).await {
             Ok(Some(object)) => found.push((kind, object)),
             Ok(None) => {}
+            // The cluster has no such kind.
+            Err(Error::Api(status)) if status.code == 404 => {}
+            Err(Error::Api(status)) => refused.push(status.message),
             Err(error) => refused.push(error.to_string()),
         }
     }
@@ -200,6 +207,24 @@ fn tell(
     let is_remembered = memory.is_some_and(|it| it.digest(source, &name).is_some());
     let is_marked = consumer.is_some_and(|it| it.marker(source, &name).is_some());
     Part { source, name, container, now, wants, is_owed, is_remembered, is_marked }
+}
+
+/// The VaultStaticSecrets that name the workload, and the Secrets that they keep: it restarts with those, too. None
+/// where they are not served, or may not be listed.
+async fn targets_of(client: &Client, namespace: &str, kind: &Workload, name: &str) -> Vec<(String, String)> {
+    let gvk = GroupVersionKind::gvk(VaultStaticSecret::GROUP, VaultStaticSecret::VERSIONS[0], VaultStaticSecret::KIND);
+    let resource = ApiResource::from_gvk_with_plural(&gvk, VaultStaticSecret::PLURAL);
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let listed = api.list(&ListParams::default()).await.map(|it| it.items).unwrap_or_default();
+    let is_named = |it: &&DynamicObject| {
+        let targets = it.data["spec"]["rolloutRestartTargets"].as_array().into_iter().flatten();
+        targets.into_iter().any(|it| it["kind"].as_str() == kind.target && it["name"] == name)
+    };
+    let pair = |it: &DynamicObject| {
+        let secret = it.data["spec"]["destination"]["name"].as_str()?;
+        Some((it.metadata.name.clone()?, secret.to_owned()))
+    };
+    listed.iter().filter(is_named).filter_map(pair).collect()
 }
 
 /// Reasons of events that tell of restarts.

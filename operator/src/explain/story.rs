@@ -27,6 +27,8 @@ pub struct Story {
     pub consumer: Option<Consumer>,
     /// What it refers to or names.
     pub parts: Vec<Part>,
+    /// VaultStaticSecrets that name it, each with the Secret that it keeps.
+    pub targets_of: Vec<(String, String)>,
     /// What is known of restarts, latest first; or why nothing is.
     pub happenings: Result<Vec<Happening>, String>,
     /// Its namespace is left alone.
@@ -88,7 +90,7 @@ impl Story {
         let Self { kind, namespace, name, consumer, .. } = self;
         let asks = match consumer {
             Some(_) => "asks for reloads",
-            None => "asks for no reload: a change of what it uses restarts nothing",
+            None => "asks for no reload",
         };
         format!("{} {namespace}/{name} {asks}", kind.kind)
     }
@@ -157,6 +159,12 @@ impl fmt::Display for Story {
                 _ => "nothing".to_owned(),
             };
             writeln!(to, "  on a change  {outcome}")?;
+        }
+        if !self.targets_of.is_empty() {
+            writeln!(to)?;
+        }
+        for (object, secret) in &self.targets_of {
+            writeln!(to, "VaultStaticSecret {object} restarts it when the content of Secret {secret} changes")?;
         }
         match &self.happenings {
             Err(why) => writeln!(to, "\nWhy it was last restarted is not known: {why}"),
@@ -244,6 +252,7 @@ mod tests {
             parts: vec![part(&consumer, &rules, is_owed, now)],
             consumer: Some(consumer),
             rules,
+            targets_of: vec![("db".to_owned(), "db-content".to_owned())],
             happenings: Ok(vec![Happening { at: Some(Timestamp::UNIX_EPOCH), what: "Reloaded: for db".to_owned() }]),
             is_ignored: false,
             has_webhook: false,
@@ -269,6 +278,8 @@ Secret db
   last seen    as it is now, by its memory
   on a change  restarts: variable STAKATER_DB_SECRET on container app
 
+VaultStaticSecret db restarts it when the content of Secret db-content changes
+
 Restarts, latest first
   1970-01-01T00:00:00Z  Reloaded: for db
 ";
@@ -287,6 +298,6 @@ Restarts, latest first
             assert!(told.to_string().contains(part), "{told}");
         }
         let nothing = Story { consumer: None, parts: Vec::new(), ..story(false, Now::Gone) };
-        assert!(nothing.to_string().starts_with("Deployment shop/web asks for no reload: "), "{nothing}");
+        assert!(nothing.to_string().starts_with("Deployment shop/web asks for no reload\n"), "{nothing}");
     }
 }

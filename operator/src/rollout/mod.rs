@@ -1,11 +1,13 @@
 //! Restarting workloads: which kinds there are, and the patch that makes their pods new (Vault Secrets,
 //! spec section A.8).
 
+mod progress;
 mod workload;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub use progress::{Progress, progress};
 pub use workload::{How, WORKLOADS, Workload, of_target};
 
 /// Stands on the pods' template of what was restarted: when.

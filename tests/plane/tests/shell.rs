@@ -303,7 +303,7 @@ async fn rights_are_found_out(plane: &ControlPlane, client: &Client) {
     assert!(found.is_servable(), "{found}");
     let line = found.to_string();
     assert!(line.contains("without the right to delete secrets in namespace"), "{line}");
-    assert!(line.contains("patch daemonsets.apps"), "{line}");
+    assert!(line.contains("patch deployments.apps, statefulsets.apps, daemonsets.apps"), "{line}");
     let absent = families::survey(&user, Family::ExternalSecrets, &settings(&[])).await.expect("it is answered");
     let line =
         "external-secrets is not served: the cluster has no externalsecrets.external-secrets.io in v1 or v1beta1";
@@ -355,10 +355,13 @@ async fn the_program_serves_without_arguments(plane: &ControlPlane) {
         .map(|it| serde_json::from_str::<Value>(it).expect("each line is JSON"))
         .map(|it| it["message"].as_str().unwrap_or_default().to_owned())
         .collect();
-    for part in
-        ["external-secrets is not served: the cluster has no", "vault-secrets is served: ", "the Lease is given back"]
-    {
-        assert_eq!(messages.iter().filter(|it| it.contains(part)).count(), 1, "{part}\n{log}");
+    for (part, count) in [
+        ("external-secrets is not served: the cluster has no", 1),
+        ("vault-secrets is served: ", 1),
+        ("reload is served", 1),
+        ("the Lease is given back", 2),
+    ] {
+        assert_eq!(messages.iter().filter(|it| it.contains(part)).count(), count, "{part}\n{log}");
     }
 }
 

@@ -3,16 +3,19 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use futures::{FutureExt as _, Stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{ApiResource, PartialObjectMeta};
 
+use super::namespaces::Namespaces;
 use super::sources::By;
 use super::{Reload, index, lists};
 use crate::api;
-use crate::engine::watch::{self, Follow, Place, Scope, place};
-use crate::reload::{Held, Source};
+use crate::engine::Context;
+use crate::engine::watch::{self, Follow, News, Place, Scope, place};
+use crate::metrics::Happened;
+use crate::reload::{Held, Rules, Source};
 use crate::rollout::Workload;
 
 /// The watches of workloads, one for each kind that may be watched.
@@ -35,18 +38,33 @@ pub(super) fn workloads(world: &Arc<Reload>) -> Vec<BoxFuture<'static, ()>> {
     watches
 }
 
+/// The sorts of sources that are watched.
+pub(super) fn followed(rules: &Rules) -> impl Iterator<Item = Source> {
+    [Source::Secret, Source::ConfigMap].into_iter().filter(|it| rules.follows(*it))
+}
+
+/// The address of a sort of sources that are watched.
+pub(super) fn resource(source: Source) -> ApiResource {
+    match source {
+        Source::Secret => ApiResource::erase::<Secret>(&()),
+        Source::ConfigMap | Source::SecretProviderClass => ApiResource::erase::<ConfigMap>(&()),
+    }
+}
+
+/// The watches of a sort of sources, of which nothing but metadata is told.
+pub(super) fn of_sources(
+    context: &Context,
+    source: Source,
+) -> Vec<(Scope, impl Stream<Item = News<PartialObjectMeta>> + Unpin + use<>)> {
+    let labels = context.settings.reload.resource_labels();
+    let apis = context.apis::<PartialObjectMeta>(api::Scope::Namespaced, &resource(source)).into_iter();
+    apis.map(|(scope, api)| (scope, watch::selected(api, labels.as_deref()))).collect()
+}
+
 /// The watch of a sort of sources.
 pub(super) async fn sources(world: Arc<Reload>, source: Source) {
-    let resource = match source {
-        Source::Secret => ApiResource::erase::<Secret>(&()),
-        Source::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
-        Source::SecretProviderClass => return,
-    };
-    let labels = world.context.settings.reload.resource_labels();
-    let apis = world.context.apis::<PartialObjectMeta>(api::Scope::Namespaced, &resource).into_iter();
-    let watches = apis.map(|(scope, api)| (scope, watch::selected(api, labels.as_deref()))).collect();
     let whole = || world.become_whole();
-    watch::follow(watches, &Changes { world: &world, source }, whole).await;
+    watch::follow(of_sources(&world.context, source), &Changes { world: &world, source }, whole).await;
 }
 
 /// The watch of the namespaces that are served, if labels say which.
@@ -54,11 +72,29 @@ pub(super) fn namespaces(world: &Arc<Reload>) -> Option<BoxFuture<'static, ()>> 
     let labels = world.context.settings.reload.namespace_labels().filter(|_| world.namespaces.are_selected())?;
     let world = world.clone();
     let watch = async move {
-        let apis = world.context.apis::<PartialObjectMeta>(api::Scope::Cluster, &ApiResource::erase::<Namespace>(&()));
-        let watches = apis.into_iter().map(|(scope, api)| (scope, watch::selected(api, Some(&labels)))).collect();
-        watch::follow(watches, &Selected { world: &world }, || world.become_whole()).await;
+        let learn = |namespace: &str, is_selected: bool| {
+            if world.namespaces.select(namespace, is_selected) && is_selected && world.has_begun() {
+                for who in world.index.list(Some(namespace), |_| true) {
+                    world.queue.push(who);
+                }
+            }
+        };
+        selected(&world.context, &labels, &world.namespaces, learn, || world.become_whole()).await;
     };
     Some(watch.boxed())
+}
+
+/// Follows the namespaces that have `labels`: `learn` is told of each that has them, or has them no more.
+pub(super) async fn selected(
+    context: &Context,
+    labels: &str,
+    namespaces: &Namespaces,
+    learn: impl Fn(&str, bool) + Sync,
+    whole: impl Fn() + Sync,
+) {
+    let apis = context.apis::<PartialObjectMeta>(api::Scope::Cluster, &ApiResource::erase::<Namespace>(&()));
+    let watches = apis.into_iter().map(|(scope, api)| (scope, watch::selected(api, Some(labels)))).collect();
+    watch::follow(watches, &Selected { namespaces, learn }, whole).await;
 }
 
 struct Workloads<'a> {
@@ -109,8 +145,9 @@ impl Follow<PartialObjectMeta> for Changes<'_> {
         let at = place(&object);
         let part = index::of(source, &at.0, &at.1);
         let is_wanted = world.index.is_wanted(source, &at, &world.rules);
+        let was_known = is_wanted && world.sources.find(&part).is_some();
         if is_wanted && world.sources.apply(&part, &object.metadata, &world.rules.keys, self.by(is_listed)) {
-            world.tell(source, &part);
+            world.tell(source, &part, if was_known { Happened::Update } else { Happened::Create });
         }
         if !is_listed {
             lists::stir(world, &at.0);
@@ -124,7 +161,7 @@ impl Follow<PartialObjectMeta> for Changes<'_> {
         let part = index::of(source, &at.0, &at.1);
         let is_wanted = world.index.is_wanted(source, &at, &world.rules);
         if is_wanted && world.sources.delete(&part, object.metadata.uid.as_deref()) && world.rules.on_delete {
-            world.tell(source, &part);
+            world.tell(source, &part, Happened::Delete);
             lists::stir(world, &at.0);
         }
     }
@@ -132,37 +169,28 @@ impl Follow<PartialObjectMeta> for Changes<'_> {
     fn keep(&self, scope: &Scope, there: HashSet<Place>) {
         for gone in self.world.sources.keep(self.source.kind(), scope, &there) {
             if self.world.rules.on_delete {
-                self.world.tell(self.source, &gone);
+                self.world.tell(self.source, &gone, Happened::Delete);
             }
         }
     }
 }
 
-struct Selected<'a> {
-    world: &'a Reload,
+struct Selected<'a, L> {
+    namespaces: &'a Namespaces,
+    learn: L,
 }
 
-impl Selected<'_> {
-    fn learn(&self, namespace: &str, is_selected: bool) {
-        if self.world.namespaces.select(namespace, is_selected) && is_selected && self.world.has_begun() {
-            for who in self.world.index.list(Some(namespace), |_| true) {
-                self.world.queue.push(who);
-            }
-        }
-    }
-}
-
-impl Follow<PartialObjectMeta> for Selected<'_> {
+impl<L: Fn(&str, bool) + Sync> Follow<PartialObjectMeta> for Selected<'_, L> {
     fn apply(&self, object: PartialObjectMeta, _: bool) -> bool {
-        self.learn(&place(&object).1, true);
+        (self.learn)(&place(&object).1, true);
         true
     }
 
     fn delete(&self, object: PartialObjectMeta) {
-        self.learn(&place(&object).1, false);
+        (self.learn)(&place(&object).1, false);
     }
 
     fn keep(&self, _: &Scope, there: HashSet<Place>) {
-        self.world.namespaces.keep(&there.into_iter().map(|it| it.1).collect());
+        self.namespaces.keep(&there.into_iter().map(|it| it.1).collect());
     }
 }

@@ -1,15 +1,16 @@
 //! Which workloads use what: the index from Secrets and ConfigMaps to those who reload for them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::time::Instant;
 
 use crate::engine::interests::Interests;
 use crate::engine::watch::{Place, is_later, place};
-use crate::reload::{Consumer, Held, Marks, Rules, Source};
-use crate::rollout::Workload;
+use crate::reload::{CONSUMED, Consumer, Held, Marks, Rules, Source};
+use crate::rollout::{WORKLOADS, Workload};
 use crate::store::Part;
 
 /// All workloads that ask for reloads.
@@ -41,6 +42,22 @@ pub(super) struct Entry {
     version: String,
     /// What tells a change of its spec or its annotations from one of its status.
     digest: u64,
+    /// What of it says which patterns it has, as a digest.
+    wish: u64,
+    /// All that its patterns match is known.
+    is_surveyed: AtomicBool,
+}
+
+impl Entry {
+    /// True if all that its patterns match is known, or is from now on.
+    pub(super) fn is_surveyed(&self) -> bool {
+        self.is_surveyed.load(Ordering::Relaxed)
+    }
+
+    /// Now all that its patterns match is known; what comes is told.
+    pub(super) fn survey(&self) {
+        self.is_surveyed.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What became known of a workload.
@@ -82,6 +99,8 @@ impl Index {
         if before.as_ref().is_some_and(|it| it.digest == digest) {
             return News::Nothing;
         }
+        let own = metadata.annotations.iter().flatten().filter(|it| it.0 != CONSUMED);
+        let wish = self.read().hasher.hash_one((metadata.generation, own.collect::<Vec<_>>()));
         let Some(consumer) = Consumer::of(kind, held, rules) else {
             return if before.is_some() { self.remove(&who) } else { News::Nothing };
         };
@@ -90,9 +109,10 @@ impl Index {
         // One that was made anew is another one.
         let before = before.filter(|it| it.consumer.uid == consumer.uid);
         let seen = before.as_ref().map_or(now, |it| it.seen);
+        let is_surveyed = before.as_ref().is_some_and(|it| it.wish == wish && it.is_surveyed()).into();
         let has_moved = before.as_ref().is_none_or(|it| it.consumer.generation != consumer.generation);
         let moved = before.filter(|_| !has_moved).map_or(now, |it| it.moved);
-        self.put(who, Entry { consumer, seen, moved, version, digest }, rules);
+        self.put(who, Entry { consumer, seen, moved, version, digest, wish, is_surveyed }, rules);
         if is_same { News::Nothing } else { News::Changed }
     }
 
@@ -167,6 +187,20 @@ impl Index {
             .iter()
             .filter(|(who, it)| namespace.is_none_or(|namespace| who.namespace == namespace) && is_asked(&it.consumer));
         those.map(|it| it.0.clone()).collect()
+    }
+
+    /// All that the patterns of those that are known match is known.
+    pub(super) fn survey(&self) {
+        self.read().entries.values().for_each(|it| it.survey());
+    }
+
+    /// How many there are of each kind.
+    pub(super) fn count(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts: BTreeMap<_, _> = WORKLOADS.iter().map(|it| (it.kind, 0)).collect();
+        for who in self.read().entries.keys() {
+            *counts.entry(who.kind).or_default() += 1;
+        }
+        counts
     }
 
     /// Of the workloads of a kind in a namespace, or everywhere, only `there` are there. Returns the others,

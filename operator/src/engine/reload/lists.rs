@@ -3,17 +3,16 @@
 
 use std::collections::HashSet;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{ApiResource, ListParams, PartialObjectMeta};
 use kube::{Api, Error};
 
 use super::index::{self, Entry};
 use super::sources::By;
-use super::{NAMESPACE, Reload};
+use super::{NAMESPACE, Reload, follow};
 use crate::engine::Context;
 use crate::engine::watch::{PAGE, Scope, place};
 use crate::engine::work::{Again, Work as _};
-use crate::reload::{Held, Rules, Source};
+use crate::reload::{Held, Rules};
 use crate::rollout::{WORKLOADS, Workload};
 use crate::store::Part;
 
@@ -125,32 +124,32 @@ async fn list(world: &Reload, what: &Unwatched, namespace: Option<&str>) -> Resu
     Ok(())
 }
 
-/// Finds out which sources of its namespace the patterns of a workload match, unless the watches tell that
-/// anyway.
-pub(super) async fn survey(world: &Reload, entry: &Entry, source: Source) -> Result<(), Error> {
-    let namespace = entry.consumer.namespace.as_str();
-    let resource = match source {
-        Source::Secret => ApiResource::erase::<Secret>(&()),
-        Source::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
-        Source::SecretProviderClass => return Ok(()),
-    };
-    let api: Api<PartialObjectMeta> = world.context.api_in(Some(namespace), &resource);
-    let mut params = ListParams::default().limit(PAGE);
-    if let Some(labels) = world.context.settings.reload.resource_labels() {
-        params = params.labels(&labels);
+/// Finds out which sources of its namespace the patterns of a workload match, if it came or changed since the
+/// watches began: they told of what matched somebody's then.
+pub(super) async fn survey(world: &Reload, entry: &Entry) -> Result<(), Error> {
+    if entry.is_surveyed() {
+        return Ok(());
     }
-    loop {
-        let page = api.list_metadata(&params).await?;
-        for object in page.items {
-            let at = place(&object);
-            if world.index.is_wanted(source, &at, &world.rules) {
-                let part = index::of(source, &at.0, &at.1);
-                world.sources.apply(&part, &object.metadata, &world.rules.keys, By::List);
+    let namespace = entry.consumer.namespace.as_str();
+    let labels = world.context.settings.reload.resource_labels();
+    for source in follow::followed(&world.rules).filter(|it| entry.consumer.has_patterns(*it)) {
+        let api: Api<PartialObjectMeta> = world.context.api_in(Some(namespace), &follow::resource(source));
+        let mut params = ListParams { label_selector: labels.clone(), ..ListParams::default() }.limit(PAGE);
+        loop {
+            let page = api.list_metadata(&params).await?;
+            for object in page.items {
+                let at = place(&object);
+                if world.index.is_wanted(source, &at, &world.rules) {
+                    let part = index::of(source, &at.0, &at.1);
+                    world.sources.apply(&part, &object.metadata, &world.rules.keys, By::List);
+                }
+            }
+            match page.metadata.continue_.filter(|it| !it.is_empty()) {
+                Some(next) => params = params.continue_token(&next),
+                None => break,
             }
         }
-        match page.metadata.continue_.filter(|it| !it.is_empty()) {
-            Some(next) => params = params.continue_token(&next),
-            None => return Ok(()),
-        }
     }
+    entry.survey();
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! One workload: what it has not seen yet of what it uses, and the one change that brings it.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher as _, Hash};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::engine::queue::Job;
 use crate::engine::work::{Again, Work as _};
 use crate::error::{Refused, Retry, Trouble};
 use crate::plan::Note;
-use crate::reload::{self, Cause, Change, Consumer, Held, Marks, Source, Verdict, judge, roll};
+use crate::reload::{self, Cause, Change, Consumer, Held, Marks, Memory, Source, Verdict, judge, roll};
 use crate::sinks::Reloaded;
 use crate::store::Part;
 
@@ -50,7 +51,9 @@ pub(super) async fn look(world: &Reload, job: &Job<Part>) -> Again {
         }
         metrics.taken(job.asked.elapsed());
         asks = world.context.coordinator.take(who);
-        reload(world, who, &entry, &mut asks, job.asked).await?;
+        if !reload(world, who, &entry, &mut asks, job.asked).await? {
+            world.context.coordinator.put_back(who, std::mem::take(&mut asks));
+        }
         Ok(resumes)
     };
     let looked: Result<Again, Trouble> = looked.await;
@@ -66,7 +69,7 @@ pub(super) async fn look(world: &Reload, job: &Job<Part>) -> Again {
                 world.context.coordinator.put_back(who, asks);
                 return wait;
             }
-            fail(world, who, &entry.consumer, &trouble);
+            fail(world, &entry.consumer, &trouble);
             asks.into_iter().for_each(|ask| ask.answer(Err(trouble.detail.clone())));
             Some(world.failed(who))
         }
@@ -74,12 +77,9 @@ pub(super) async fn look(world: &Reload, job: &Job<Part>) -> Again {
 }
 
 /// Says that a workload could not be reloaded, and why.
-fn fail(world: &Reload, who: &Part, consumer: &Consumer, trouble: &Trouble) {
-    let Part { kind, namespace, name } = who;
-    tracing::warn!(kind, namespace, name, "{trouble}");
-    let metrics = world.context.metrics.reload();
-    metrics.retried();
-    tell(world, COMPONENT, consumer, true, FAILED, trouble.to_string());
+fn fail(world: &Reload, consumer: &Consumer, trouble: &Trouble) {
+    world.context.metrics.reload().retried();
+    warn(world, consumer, &trouble.to_string());
 }
 
 /// Ends the pause that a reload began, if it is over. Returns how long it goes on.
@@ -117,31 +117,62 @@ impl Used {
     }
 }
 
-/// Brings a workload what it has not seen yet, and answers those who asked for a restart.
-async fn reload(world: &Reload, who: &Part, entry: &Entry, asks: &mut Vec<Ask>, asked: Instant) -> Result<(), Trouble> {
+/// Brings a workload what it has not seen yet, and answers those who asked for a restart. False if it stands in
+/// line for that.
+async fn reload(
+    world: &Reload,
+    who: &Part,
+    entry: &Entry,
+    asks: &mut Vec<Ask>,
+    asked: Instant,
+) -> Result<bool, Trouble> {
     complain(world, who, &entry.consumer);
     let (used, unread) = gather(world, entry, asked).await;
     let seen: Vec<_> = used.iter().map(|it| it.as_judged(entry)).collect();
-    let mut verdict = judge(&entry.consumer, &world.rules, &world.key, &seen);
+    let mut verdict = judge(&remembering(world, &entry.consumer), &world.rules, &world.key, &seen);
     drop(seen);
     forgive(world, entry, &used, &mut verdict).await?;
-    act(world, who, &entry.consumer, &verdict, asks).await?;
+    let is_done = act(world, who, &entry.consumer, &verdict, asks).await?;
     // What could be read was served; for the rest it is tried again.
-    unread.map_or(Ok(()), Err)
+    unread.map_or(Ok(is_done), Err)
+}
+
+/// A workload with what it remembers, wherever that lies.
+fn remembering<'a>(world: &Reload, consumer: &'a Consumer) -> Cow<'a, Consumer> {
+    if may_write(world, consumer) {
+        return Cow::Borrowed(consumer);
+    }
+    let consumed = world.memories.find(consumer).or_else(|| consumer.consumed.clone());
+    let mut remembering = consumer.clone();
+    remembering.consumed = consumed;
+    Cow::Owned(remembering)
+}
+
+/// True if a workload can be told what it is to remember.
+fn may_write(world: &Reload, Consumer { kind, namespace, .. }: &Consumer) -> bool {
+    world.context.served.may("patch", kind.plural, kind.group, namespace)
+}
+
+/// Remembers what a workload has seen.
+async fn remember(world: &Reload, consumer: &Consumer, memory: &Memory) -> Result<(), Trouble> {
+    if may_write(world, consumer) {
+        return write(world, consumer, Change::Merge(consumer.record(memory))).await;
+    }
+    let kept = world.memories.put(world, consumer, memory).await;
+    kept.map_err(|error| Trouble::new(FAILED, "could not remember what it saw", error.to_string()))
 }
 
 /// Reads what a workload may reload for. What cannot be read keeps nothing else from being served.
 async fn gather(world: &Reload, entry: &Entry, asked: Instant) -> (Vec<Used>, Option<Trouble>) {
     let consumer = &entry.consumer;
     let mut names = Vec::new();
-    let mut unread = None;
+    let surveyed = lists::survey(world, entry).await;
+    let mut unread =
+        surveyed.err().map(|error| Trouble::new(FAILED, "could not list what its patterns match", error.to_string()));
     for source in Source::ALL.into_iter().filter(|it| world.rules.follows(*it)) {
         names.extend(consumer.names(&world.rules, source).into_iter().map(|it| (source, it.to_owned())));
         if !consumer.has_patterns(source) {
             continue;
-        }
-        if let Err(error) = lists::survey(world, entry, source).await {
-            unread = Some(Trouble::new(FAILED, format!("could not list {}s", source.kind()), error.to_string()));
         }
         let matches = |name: &String| consumer.wants(&world.rules, source, name, Marks::default()).is_ok();
         for name in world.sources.names(source.kind(), &consumer.namespace).into_iter().filter(matches) {
@@ -186,46 +217,53 @@ async fn forgive(world: &Reload, entry: &Entry, used: &[Used], verdict: &mut Ver
     Ok(())
 }
 
+/// Does what was found to be due. False if that has to wait for other workloads.
 async fn act(
     world: &Reload,
     who: &Part,
     consumer: &Consumer,
     verdict: &Verdict,
     asks: &mut Vec<Ask>,
-) -> Result<(), Trouble> {
+) -> Result<bool, Trouble> {
     let is_dry = world.context.settings.reload.dry_run;
     if verdict.causes.is_empty() && asks.is_empty() {
         if verdict.is_recording && !is_dry {
-            write(world, consumer, Change::Merge(consumer.record(&verdict.memory))).await?;
+            remember(world, consumer, &verdict.memory).await?;
         }
-        return Ok(());
+        return Ok(true);
     }
     if is_dry {
         would(world, who, consumer, &verdict.causes);
-        return Ok(());
+        return Ok(true);
     }
     // Whoever holds its rollouts holds those that Vault Secrets want too: they are owed.
     let is_held = consumer.is_paused && !consumer.is_paused_by_us();
     if is_held {
         asks.drain(..).for_each(|ask| ask.answer(Err("it is paused".to_owned())));
         if verdict.causes.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
+    }
+    if !world.waves.enter(who) {
+        return Ok(false);
     }
     let timer = Instant::now();
     let made = make(world, consumer, verdict, !asks.is_empty()).await;
+    if made.is_err() {
+        world.waves.leave(who);
+    }
     if made.as_ref().is_err_and(|it| it.retry == Retry::Now) {
-        return made;
+        return made.map(|()| true);
     }
     let metrics = &world.context.metrics;
     metrics.reload().reloaded(consumer.kind.kind, &consumer.namespace, made.is_ok(), timer.elapsed());
     if made.is_err() {
         metrics.reload().failed("patch");
-        return made;
+        return made.map(|()| true);
     }
     report(world, consumer, &verdict.causes, asks);
     asks.drain(..).for_each(|ask| ask.answer(Ok(())));
-    Ok(())
+    Ok(true)
 }
 
 /// Makes the one change that brings all that was found.
@@ -235,10 +273,11 @@ async fn make(world: &Reload, consumer: &Consumer, verdict: &Verdict, is_asked: 
     let rolled = roll(consumer, &world.rules, verdict, is_asked.then_some(now), whole.as_ref(), now);
     let rolled = rolled.ok_or_else(|| could_not("it has no pods that could be made anew"))?;
     write(world, consumer, rolled.change).await?;
-    match rolled.record {
-        Some(record) => write(world, consumer, Change::Merge(record)).await,
-        None => Ok(()),
+    // Where that was no part of the change.
+    if rolled.record.is_some() || !may_write(world, consumer) {
+        remember(world, consumer, &verdict.memory).await?;
     }
+    Ok(())
 }
 
 /// The whole workload.
@@ -304,11 +343,14 @@ fn complain(world: &Reload, who: &Part, consumer: &Consumer) {
     if consumer.complaints.is_empty() || !is_news(world, who, &consumer.complaints) {
         return;
     }
-    let Part { kind, namespace, name } = who;
-    for complaint in &consumer.complaints {
-        tracing::warn!(kind, namespace, name, "{complaint}");
-        tell(world, COMPONENT, consumer, true, FAILED, complaint.clone());
-    }
+    consumer.complaints.iter().for_each(|it| warn(world, consumer, it));
+}
+
+/// Tells a workload something that is no good.
+pub(super) fn warn(world: &Reload, consumer: &Consumer, text: &str) {
+    let Consumer { kind, namespace, name, .. } = consumer;
+    tracing::warn!(kind = kind.kind, namespace, name, "{text}");
+    tell(world, COMPONENT, consumer, true, FAILED, text.to_owned());
 }
 
 /// True once for the same of one workload.

@@ -15,9 +15,12 @@ mod follow;
 mod index;
 mod lists;
 mod look;
+mod memories;
 mod namespaces;
 mod pods;
 mod sources;
+mod waves;
+mod webhook;
 mod windows;
 
 use std::collections::{BTreeMap, HashMap};
@@ -43,12 +46,15 @@ use super::turns::{Turn, Turns};
 use super::work::{Again, Work, work};
 use super::{Context, own_key};
 use crate::error::Trouble;
+use crate::metrics::Happened;
 use crate::reload::{Key, Rules, Source};
 use crate::store::Part;
 use contents::Contents;
 use index::{Index, News};
+use memories::Memories;
 use namespaces::Namespaces;
 use sources::Sources;
+use waves::Waves;
 use windows::Windows;
 
 /// The Secret, in the operator's namespace, that holds the key of digests.
@@ -76,6 +82,10 @@ pub(super) struct Reload {
     queue: Queue<Part>,
     turns: Turns,
     tries: Tries,
+    /// How many workloads restart at once.
+    waves: Waves,
+    /// What workloads remember that cannot be told to remember it themselves.
+    memories: Memories,
     /// What was told of workloads that are not restarted because nothing is to be changed.
     told: Mutex<HashMap<Part, u64>>,
     /// How many watches have told all that they can at first.
@@ -92,10 +102,13 @@ pub(super) struct Reload {
 ///
 /// If they cannot be served; it is tried again.
 pub(super) async fn run(context: Context) -> Result<(), Trouble> {
+    if context.sinks.has_webhook() {
+        return webhook::run(context).await;
+    }
     let key = take_key(&context).await?;
     let world = Arc::new(Reload::new(context, key));
-    let sources: Vec<_> =
-        [Source::Secret, Source::ConfigMap].into_iter().filter(|it| world.rules.follows(*it)).collect();
+    world.memories.load(&world.context).await?;
+    let sources: Vec<_> = follow::followed(&world.rules).collect();
 
     // Dropped when the work ends: then nothing goes on.
     let mut watches = JoinSet::new();
@@ -113,16 +126,20 @@ pub(super) async fn run(context: Context) -> Result<(), Trouble> {
         let world = world.clone();
         watches.spawn(async move {
             // Of those that nobody uses nothing is kept: first it must be known what is used.
-            world.whole(n_first).await;
+            whole(&world.n_whole, n_first).await;
             lists::list_all(&world).await;
             follow::sources(world, source).await;
         });
+    }
+    if world.waves.are_limited() {
+        watches.spawn(waves::look_after(world.clone()));
     }
     let asked = Arc::downgrade(&world);
     let _attached =
         world.context.coordinator.attach(move |workload| asked.upgrade().is_some_and(|it| it.takes(workload)));
     let begin = async {
-        world.whole(n_first + n_sources).await;
+        whole(&world.n_whole, n_first + n_sources).await;
+        world.index.survey();
         world.has_begun.store(true, Ordering::Release);
         for who in world.index.list(None, |_| true) {
             world.queue.push(who);
@@ -148,6 +165,8 @@ impl Reload {
             queue: Queue::default(),
             turns: Turns::new(context.settings.concurrency.get(), context.stop.clone()),
             tries: Tries::default(),
+            waves: Waves::new(settings.max_parallel_restarts),
+            memories: Memories::default(),
             told: Mutex::default(),
             n_whole: watch::Sender::new(0),
             has_begun: AtomicBool::new(false),
@@ -155,12 +174,6 @@ impl Reload {
             rules,
             context,
         }
-    }
-
-    /// Waits until so many watches have told all that they can at first.
-    async fn whole(&self, n: usize) {
-        // The sender lives as long as this does.
-        drop(self.n_whole.subscribe().wait_for(|it| *it >= n).await);
     }
 
     /// One more watch has told all that it can at first.
@@ -175,6 +188,7 @@ impl Reload {
     /// Looks at `who` when nothing more happens.
     fn stir(&self, who: &Part) {
         if self.has_begun() {
+            self.context.metrics.reload().queued();
             let wait = self.windows.touch(who);
             self.queue.push_after(who.clone(), wait);
         }
@@ -194,6 +208,7 @@ impl Reload {
     /// Forgets a workload that asks for no reload any more.
     fn forget(&self, who: &Part) {
         self.windows.close(who);
+        self.waves.leave(who);
         self.tries.worked(who);
         super::lock::lock(&self.told).remove(who);
         // Who wanted it restarted does that alone.
@@ -201,7 +216,11 @@ impl Reload {
     }
 
     /// A source changed: those who reload for it are looked at.
-    fn tell(&self, source: Source, at: &Part) {
+    fn tell(&self, source: Source, at: &Part, what: Happened) {
+        let metrics = self.context.metrics.reload();
+        if self.has_begun() {
+            metrics.received(source, what);
+        }
         let place = (at.namespace.clone(), at.name.clone());
         for who in self.index.users(source, &place, &self.rules) {
             if !self.is_unwatched(&who) {
@@ -250,14 +269,26 @@ impl Work for Reload {
         self.tries.failed(who, BackOff { first: settings.backoff, factor: 2.0, longest: settings.backoff_limit })
     }
 
-    /// Forgets sources that nobody uses any more.
+    /// Counts, and forgets sources that nobody uses any more.
     fn tick(&self) {
+        let metrics = self.context.metrics.reload();
+        metrics.waiting(self.queue.overdue().0);
+        for (kind, n) in self.index.count() {
+            metrics.followed(kind, n);
+        }
         if self.is_stale.swap(false, Ordering::Relaxed) {
+            self.memories.retain(&self.index.list(None, |_| true));
             let source = |at: &Part| Source::ALL.into_iter().find(|it| it.kind() == at.kind);
             let place = |at: &Part| (at.namespace.clone(), at.name.clone());
             self.sources.retain(|at| source(at).is_some_and(|it| self.index.is_wanted(it, &place(at), &self.rules)));
         }
     }
+}
+
+/// Waits until so many watches have told all that they can at first.
+async fn whole(n_whole: &watch::Sender<usize>, n: usize) {
+    // The sender lives as long as who waits.
+    drop(n_whole.subscribe().wait_for(|it| *it >= n).await);
 }
 
 /// Takes the key of digests from the operator's namespace, or makes it. Where that is not granted, the key is one

@@ -320,7 +320,7 @@ async fn what_is_installed_is_served_has_the_rights_it_needs_and_goes_without_ta
     let install = format!("CHART --namespace vault --create-namespace --wait --values {}", values.display());
     let notes = helm.ok(&format!("install vault-secrets {install}"));
     plane.wait_until_served().await;
-    assert!(notes.contains("have no effect here: certController, controller, webhook."), "{notes}");
+    assert!(notes.contains("have no effect here: certController, controller, reloader, webhook."), "{notes}");
     let read = async |version, kind, name| {
         let object = json!({"apiVersion": version, "kind": kind, "metadata": {"namespace": "vault"}});
         serde_json::to_value(plane.api(&object).get(name).await.expect("it is there")).expect("an object is JSON")

@@ -4,4 +4,5 @@
 mod chart;
 mod definitions;
 mod objects;
+mod original_chart;
 mod rights;

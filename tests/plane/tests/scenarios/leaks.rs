@@ -14,7 +14,9 @@ pub(crate) struct Secrets(BTreeSet<String>);
 impl Secrets {
     /// Remembers the texts in what is written at a path of Vault. How Vault itself is set up is no secret.
     pub(crate) fn remember_written(&mut self, path: &str, body: &Value) {
-        if !path.starts_with("sys/") && !path.starts_with("auth/") && !path.contains("/metadata/") {
+        // In a namespace of OpenBao they stand below its name.
+        let is_setting = |it: &str| path.starts_with(it) || path.contains(&format!("/{it}"));
+        if !["sys/", "auth/"].into_iter().any(is_setting) && !path.contains("/metadata/") {
             self.remember(body.get("data").unwrap_or(body));
         }
     }

@@ -1,0 +1,302 @@
+//! The original's chart of reloads with nothing but the image changed: its command line, its environment, its
+//! probes and its rights, against a real API server.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use kube::api::{Patch, PatchParams};
+use leafseal_plane::ports;
+use leafseal_plane::process::Process;
+use leafseal_tests::operator;
+use serde_json::{Value, json};
+
+use crate::objects::{PATIENCE, Plane, documents, name};
+
+/// SHA-1 of `password=two`, which is how a mark on pods is made (spec section B.4).
+const TWO: &str = "1c3c5946f4c05f3b1d0c1ec784d46b6e0d3ee8ec";
+
+/// How long nothing may happen for it to count as nothing.
+const QUIET: Duration = Duration::from_secs(6);
+
+/// The program as the chart starts it, in a namespace of its own.
+struct Installed {
+    home: String,
+    pod: String,
+    process: Process,
+    port: u16,
+}
+
+impl Installed {
+    /// Applies the objects of a file and starts what its Deployment says, as pod `pod`.
+    async fn start(plane: &Plane, file: &str, home: &str, pod: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy/reloader").join(file);
+        let text = fs::read_to_string(path).expect("the file is there");
+        plane.apply(&namespace(home)).await.expect("it is taken");
+        let mut container = Value::Null;
+        for mut object in documents(&text) {
+            object["metadata"]["namespace"] = json!(home);
+            for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
+                subject["namespace"] = json!(home);
+            }
+            match object["kind"].as_str() {
+                Some("Deployment") => container = object["spec"]["template"]["spec"]["containers"][0].take(),
+                _ => drop(plane.apply(&object).await.expect("it is taken")),
+            }
+        }
+        let args: Vec<&str> = container["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let mut env: BTreeMap<String, String> = BTreeMap::new();
+        for it in container["env"].as_array().into_iter().flatten() {
+            let value = match it["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
+                Some("metadata.namespace") => home,
+                Some("metadata.name") => pod,
+                _ => it["value"].as_str().expect("it has a value"),
+            };
+            env.insert(it["name"].as_str().expect("it has a name").to_owned(), value.to_owned());
+        }
+        assert_eq!(container["ports"][0]["containerPort"], 9090);
+        // Tests run side by side: each has a port of its own. That it is 9090 else is seen where settings are read.
+        let [port] = ports::free();
+        let address = format!("127.0.0.1:{port}");
+        env.insert("LEAFSEAL_OPERATOR_METRICS_ADDRESS".to_owned(), address.clone());
+        env.insert("LEAFSEAL_OPERATOR_HEALTH_ADDRESS".to_owned(), address);
+        let kubeconfig = plane.control.kubeconfig_of(home, "reloader-reloader").await;
+        env.insert("KUBECONFIG".to_owned(), kubeconfig.display().to_string());
+        let env: Vec<(&str, &str)> = env.iter().map(|it| (it.0.as_str(), it.1.as_str())).collect();
+        let process = Process::start(plane.control.folder(), &format!("{home}-{pod}"), operator(), &args, &env);
+        let process = process.expect("the program can be started");
+        let installed = Self { home: home.to_owned(), pod: pod.to_owned(), process, port };
+        installed
+            .until("the probes are answered", async || {
+                (installed.ask("/live").await == Some(200) && installed.ask("/metrics").await == Some(200))
+                    .then_some(())
+            })
+            .await;
+        installed
+    }
+
+    async fn ask(&self, path: &str) -> Option<u16> {
+        self.get(path).await.map(|it| it.0)
+    }
+
+    async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+        let agent = ureq::Agent::new_with_config(config.build());
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut answer = agent.get(&url).call().ok()?;
+            let text = answer.body_mut().read_to_string().ok()?;
+            Some((answer.status().as_u16(), text))
+        });
+        asked.await.expect("it ends")
+    }
+
+    async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{what}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.process.log()).unwrap_or_default()
+    }
+
+    /// How often the log says this.
+    fn said(&self, part: &str) -> usize {
+        self.log().matches(part).count()
+    }
+}
+
+/// What `explain` says to whoever may do everything, and how it ends.
+async fn explain(plane: &Plane, args: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(operator());
+    command.arg("explain").args(args).env("KUBECONFIG", plane.control.kubeconfig());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("it ends");
+    let output = output.expect("the program can be started");
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).expect("it is text");
+    (output.status.code(), text)
+}
+
+fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+}
+
+fn secret(namespace: &str, password: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": namespace},
+        "stringData": {"password": password},
+    })
+}
+
+/// A Deployment that uses the Secret and asks for reloads.
+fn deployment(namespace: &str) -> Value {
+    let labels = json!({"app": "web"});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {
+            "name": "web", "namespace": namespace, "annotations": {"reloader.stakater.com/auto": "true"},
+        },
+        "spec": {
+            "replicas": 1, "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [
+                    {"name": "app", "image": "app", "envFrom": [{"secretRef": {"name": "db"}}]},
+                ]},
+            },
+        },
+    })
+}
+
+async fn install_app(plane: &Plane, at: &str) {
+    for object in [namespace(at), secret(at, "one"), deployment(at)] {
+        plane.apply(&object).await.expect("it is taken");
+    }
+}
+
+async fn change(plane: &Plane, at: &str, password: &str) {
+    let patch = Patch::Merge(json!({"stringData": {"password": password}}));
+    let api = plane.api(&secret(at, ""));
+    api.patch("db", &PatchParams::default(), &patch).await.expect("it is taken");
+}
+
+/// The mark on the pods of the Deployment.
+async fn mark(plane: &Plane, at: &str) -> Option<String> {
+    let object = deployment(at);
+    let found = plane.api(&object).get(name(&object)).await.expect("it is there");
+    let env = found.data["spec"]["template"]["spec"]["containers"][0]["env"].as_array().cloned().unwrap_or_default();
+    let marks = env.into_iter().find(|it| it["name"] == "STAKATER_DB_SECRET")?;
+    Some(marks["value"].as_str().expect("it is text").to_owned())
+}
+
+async fn generation(plane: &Plane, at: &str) -> i64 {
+    let object = deployment(at);
+    plane.api(&object).get(name(&object)).await.expect("it is there").metadata.generation.expect("it has one")
+}
+
+#[tokio::test]
+async fn with_nothing_but_the_image_changed_it_does_its_work() {
+    let Some(plane) = Plane::start().await else { return };
+    install_app(&plane, "app").await;
+    let reloader = Installed::start(&plane, "cluster.yaml", "reloader", "reloader-0").await;
+
+    // Only this family is served, and what it cannot do there is said once.
+    reloader.until("it serves", async || (reloader.said("reload is served") > 0).then_some(())).await;
+    let line = reloader.log().lines().find(|it| it.contains("reload is served")).unwrap_or_default().to_owned();
+    for part in ["watch deployments.apps, statefulsets.apps, daemonsets.apps in", "watch, patch cronjobs.batch"] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert!(!reloader.log().contains("external-secrets") && !reloader.log().contains("vault-secrets"));
+    assert!(!reloader.log().contains("Lease"), "{}", reloader.log());
+
+    // What runs is written down where tools look for it.
+    let meta = reloader
+        .until("what runs is written down", async || {
+            let kind = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": reloader.home}});
+            plane.api(&kind).get_opt("reloader-meta-info").await.expect("it is answered")
+        })
+        .await;
+    assert_eq!(meta.metadata.labels.expect("it has labels")["reloader.stakater.com/meta-info"], "reloader");
+    let keys: Vec<_> = meta.data["data"].as_object().expect("it says something").keys().cloned().collect();
+    assert_eq!(keys, ["buildInfo", "deploymentInfo", "reloaderOptions"]);
+
+    // What was there at the start.
+    let consumed = "reload.leafseal.io/consumed";
+    reloader
+        .until("what the workload saw is remembered", async || {
+            let found = plane.api(&deployment("app")).get("web").await.expect("it is there");
+            found.metadata.annotations.is_some_and(|it| it.contains_key(consumed)).then_some(())
+        })
+        .await;
+    let before = generation(&plane, "app").await;
+    assert_eq!(mark(&plane, "app").await, None, "a start restarts nothing");
+    change(&plane, "app", "two").await;
+    let made = reloader.until("the change is rolled out", async || mark(&plane, "app").await).await;
+    assert_eq!(made, TWO);
+    tokio::time::sleep(QUIET).await;
+    assert_eq!(generation(&plane, "app").await, before + 1, "once");
+
+    // Its event, in the original's words, and its metric.
+    let events = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"namespace": "app"}});
+    let text = "Changes detected in 'db' of type 'SECRET' in namespace 'app', Updated 'web' of type 'Deployment' in \
+                namespace 'app'";
+    reloader
+        .until("the event", async || {
+            let all = plane.api(&events).list(&Default::default()).await.expect("it is answered");
+            all.items.into_iter().find(|it| {
+                let said = it.data["message"].as_str().unwrap_or_default();
+                it.data["reason"] == "Reloaded" && said.starts_with(text)
+            })
+        })
+        .await;
+    let metrics = reloader.get("/metrics").await.expect("it answers").1;
+    assert!(metrics.contains(r#"reloader_reload_executed_total{success="true"} 1"#), "{metrics}");
+
+    // Whoever may read the namespace is told why.
+    let (code, told) = explain(&plane, &["app", "deployment/web"]).await;
+    for part in [
+        "Deployment app/web asks for reloads\n",
+        "  decided by   reloader.stakater.com/auto: all that it refers to\n",
+        "  last seen    as it is now, by its memory\n",
+        "  on a change  restarts: variable STAKATER_DB_SECRET on container app\n",
+        &format!("Z  Reloaded: {text}"),
+    ] {
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+    assert_eq!(code, Some(0));
+    assert!(!told.contains("two") && !told.contains(TWO), "{told}");
+    let (code, told) = explain(&plane, &["app", "nobody"]).await;
+    assert_eq!((code, told.as_str()), (Some(1), "error: there is no workload nobody in namespace app\n"));
+
+    assert_eq!(reloader.said("reload is served"), 1);
+}
+
+#[tokio::test]
+async fn of_two_replicas_one_works_and_a_lost_lease_ends_the_pod() {
+    let Some(plane) = Plane::start().await else { return };
+    install_app(&plane, "app").await;
+    let first = Installed::start(&plane, "ha.yaml", "reloader-ha", "reloader-0").await;
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"namespace": first.home},
+    });
+    let holder = async || {
+        let held = plane.api(&lease).get_opt("stakater-reloader-lock").await.expect("it is answered")?;
+        held.data["spec"]["holderIdentity"].as_str().map(str::to_owned)
+    };
+    let held = first.until("the Lease is taken", async || holder().await.filter(|it| !it.is_empty())).await;
+    assert!(held.starts_with(&first.pod), "{held}");
+    let second = Installed::start(&plane, "ha.yaml", "reloader-ha", "reloader-1").await;
+    second.until("the other stands by", async || (second.said("waiting") > 0).then_some(())).await;
+    assert_eq!((first.ask("/live").await, second.ask("/live").await), (Some(200), Some(200)));
+
+    // Somebody else has it: this pod is to be started anew.
+    let stolen = Patch::Merge(json!({"spec": {"holderIdentity": "original"}}));
+    plane.api(&lease).patch("stakater-reloader-lock", &PatchParams::default(), &stolen).await.expect("it is taken");
+    first.until("the loss shows", async || (first.ask("/live").await == Some(500)).then_some(())).await;
+    assert_eq!(second.ask("/live").await, Some(200));
+}
+
+#[tokio::test]
+async fn with_rights_in_one_namespace_that_one_is_served() {
+    let Some(plane) = Plane::start().await else { return };
+    for at in ["reloader-one", "app"] {
+        install_app(&plane, at).await;
+    }
+    let reloader = Installed::start(&plane, "scoped.yaml", "reloader-one", "reloader-0").await;
+    reloader.until("it serves", async || (reloader.said("reload is served") > 0).then_some(())).await;
+    tokio::time::sleep(QUIET).await;
+    for at in ["app", "reloader-one"] {
+        change(&plane, at, "two").await;
+    }
+    let made = reloader.until("the change is rolled out", async || mark(&plane, "reloader-one").await).await;
+    assert_eq!(made, TWO);
+    tokio::time::sleep(QUIET).await;
+    assert_eq!(mark(&plane, "app").await, None);
+}
