@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(index.apply(kind, held("web", "10", 1, auto.clone(), "db"), &rules), News::Changed);
         assert_eq!(index.apply(kind, held("web", "11", 1, auto.clone(), "db"), &rules), News::Nothing, "a status");
         let web = part(kind, &at("web"));
-        assert_eq!(index.users(Source::Secret, &at("db"), &rules), [web.clone()]);
+        assert_eq!(index.users(Source::Secret, &at("db"), &rules), std::slice::from_ref(&web));
         assert!(!index.is_wanted(Source::ConfigMap, &at("db"), &rules));
         assert!(!index.is_wanted(Source::Secret, &("other".to_owned(), "db".to_owned()), &rules));
 
