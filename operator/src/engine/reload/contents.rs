@@ -21,10 +21,11 @@ const AT_ONCE: usize = 16;
 /// How often a source is read that changes while it is read.
 const ATTEMPTS: usize = 5;
 
-/// What sources hold.
+/// What sources hold. Clones share it.
+#[derive(Clone)]
 pub(super) struct Contents {
     inner: Arc<Inner>,
-    readings: Readings<Part, Result<(), Trouble>>,
+    readings: Arc<Readings<Part, Result<(), Trouble>>>,
 }
 
 struct Inner {
@@ -41,7 +42,14 @@ impl Contents {
     /// Contents of those of `sources` that have `labels`, digested with `key`.
     pub(super) fn new(client: Client, key: Key, keys: Keys, labels: Option<String>, sources: Arc<Sources>) -> Self {
         let permits = Semaphore::new(AT_ONCE);
-        Self { inner: Arc::new(Inner { client, key, keys, labels, sources, permits }), readings: Readings::default() }
+        Self { inner: Arc::new(Inner { client, key, keys, labels, sources, permits }), readings: Arc::default() }
+    }
+
+    /// Reads a source that changed while those who use it wait for further changes.
+    pub(super) fn read_ahead(&self, source: Source, at: &Part) {
+        let (contents, at, asked) = (self.clone(), at.clone(), Instant::now());
+        // What cannot be read now is read by those who need it, and they say so.
+        tokio::spawn(async move { drop(contents.see(source, &at, asked).await) });
     }
 
     /// A source with its content; `None` if it is not there. Who is to know of a change that happened before

@@ -150,7 +150,7 @@ impl Follow<PartialObjectMeta> for Changes<'_> {
             world.tell(source, &part, if was_known { Happened::Update } else { Happened::Create });
         }
         if !is_listed {
-            lists::stir(world, &at.0);
+            lists::stir(world, &part);
         }
         is_wanted
     }
@@ -162,7 +162,7 @@ impl Follow<PartialObjectMeta> for Changes<'_> {
         let is_wanted = world.index.is_wanted(source, &at, &world.rules);
         if is_wanted && world.sources.delete(&part, object.metadata.uid.as_deref()) && world.rules.on_delete {
             world.tell(source, &part, Happened::Delete);
-            lists::stir(world, &at.0);
+            lists::stir(world, &part);
         }
     }
 

@@ -15,13 +15,14 @@ use tokio::time::Instant;
 use super::index::{self, Entry};
 use super::sources::Seen;
 use super::{Reload, lists, pods};
+use crate::digest::Data;
 use crate::engine::coordinator::Ask;
 use crate::engine::lock::lock;
 use crate::engine::queue::Job;
 use crate::engine::work::{Again, Work as _};
 use crate::error::{Refused, Retry, Trouble};
 use crate::plan::Note;
-use crate::reload::{self, Cause, Change, Consumer, Held, Marks, Memory, Source, Verdict, judge, roll};
+use crate::reload::{self, Cause, Change, Consumer, Content, Held, Marks, Memory, Source, Verdict, judge, roll};
 use crate::sinks::Reloaded;
 use crate::store::Part;
 
@@ -129,7 +130,7 @@ async fn reload(
     complain(world, who, &entry.consumer);
     let (used, unread) = gather(world, entry, asked).await;
     let seen: Vec<_> = used.iter().map(|it| it.as_judged(entry)).collect();
-    let mut verdict = judge(&remembering(world, &entry.consumer), &world.rules, &world.key, &seen);
+    let mut verdict = judge(&remembering(world, who, entry, &used), &world.rules, &world.key, &seen);
     drop(seen);
     forgive(world, entry, &used, &mut verdict).await?;
     let is_done = act(world, who, &entry.consumer, &verdict, asks).await?;
@@ -138,14 +139,33 @@ async fn reload(
 }
 
 /// A workload with what it remembers, wherever that lies.
-fn remembering<'a>(world: &Reload, consumer: &'a Consumer) -> Cow<'a, Consumer> {
-    if may_write(world, consumer) {
+fn remembering<'a>(world: &Reload, who: &Part, entry: &'a Entry, used: &[Used]) -> Cow<'a, Consumer> {
+    let consumer = &entry.consumer;
+    let mut consumed = consumer.consumed.clone();
+    if !may_write(world, consumer) {
+        consumed = world.memories.find(consumer).or(consumed);
+    }
+    let mut memory = Memory::read(consumed.as_ref(), &world.key);
+    for it in used.iter().filter(|it| has_missed(world, who, entry, it)) {
+        if memory.digest(it.source, &it.name).is_none() && consumer.marker(it.source, &it.name).is_none() {
+            memory.put(it.source, &it.name, &Content::of(Data::default(), &world.key));
+            consumed = Some(memory.print());
+        }
+    }
+    if consumed == consumer.consumed {
         return Cow::Borrowed(consumer);
     }
-    let consumed = world.memories.find(consumer).or_else(|| consumer.consumed.clone());
     let mut remembering = consumer.clone();
     remembering.consumed = consumed;
     Cow::Owned(remembering)
+}
+
+/// True if a source changed after the workload was made, and before we were to know of the workload: one that is
+/// not watched becomes known when something that it uses changes.
+fn has_missed(world: &Reload, who: &Part, entry: &Entry, used: &Used) -> bool {
+    let Some(seen) = &used.seen else { return false };
+    let is_younger = seen.written.is_some_and(|written| entry.consumer.made.is_some_and(|made| written > made));
+    is_younger && world.is_unwatched(who) && world.recent.has(&index::of(used.source, &who.namespace, &used.name))
 }
 
 /// True if a workload can be told what it is to remember.
@@ -249,8 +269,9 @@ async fn act(
     }
     let timer = Instant::now();
     let made = make(world, consumer, verdict, !asks.is_empty()).await;
-    if made.is_err() {
-        world.waves.leave(who);
+    match made {
+        Ok(()) => world.waves.begin(who),
+        Err(_) => world.waves.leave(who),
     }
     if made.as_ref().is_err_and(|it| it.retry == Retry::Now) {
         return made.map(|()| true);

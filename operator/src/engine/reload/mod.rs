@@ -78,6 +78,7 @@ pub(super) struct Reload {
     namespaces: Namespaces,
     /// Kinds of workloads that may be listed and not watched, and where.
     unwatched: Vec<lists::Unwatched>,
+    recent: lists::Recent,
     windows: Windows,
     queue: Queue<Part>,
     turns: Turns,
@@ -161,6 +162,7 @@ impl Reload {
             sources,
             namespaces: Namespaces::new(&context.settings),
             unwatched: lists::unwatched(&context, &rules),
+            recent: lists::Recent::default(),
             windows: Windows::new(settings.window, settings.window_limit),
             queue: Queue::default(),
             turns: Turns::new(context.settings.concurrency.get(), context.stop.clone()),
@@ -220,6 +222,9 @@ impl Reload {
         let metrics = self.context.metrics.reload();
         if self.has_begun() {
             metrics.received(source, what);
+            if what != Happened::Delete {
+                self.contents.read_ahead(source, at);
+            }
         }
         let place = (at.namespace.clone(), at.name.clone());
         for who in self.index.users(source, &place, &self.rules) {
@@ -276,6 +281,7 @@ impl Work for Reload {
         for (kind, n) in self.index.count() {
             metrics.followed(kind, n);
         }
+        self.recent.tidy();
         if self.is_stale.swap(false, Ordering::Relaxed) {
             self.memories.retain(&self.index.list(None, |_| true));
             let source = |at: &Part| Source::ALL.into_iter().find(|it| it.kind() == at.kind);

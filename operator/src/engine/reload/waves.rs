@@ -26,9 +26,19 @@ pub(super) struct Waves {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Those that restart, and whether it was said that one does not come back.
-    restarting: BTreeMap<Part, bool>,
+    restarting: BTreeMap<Part, Stage>,
     line: VecDeque<Part>,
+}
+
+/// How far one is that restarts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    /// It may, and is not told yet.
+    Begins,
+    /// It was told.
+    Goes,
+    /// It does not come back, which was said.
+    Stuck,
 }
 
 impl Waves {
@@ -52,7 +62,7 @@ impl Waves {
             return true;
         }
         if state.restarting.len() < self.most {
-            state.restarting.insert(who.clone(), false);
+            state.restarting.insert(who.clone(), Stage::Begins);
             state.line.retain(|it| it != who);
             return true;
         }
@@ -60,6 +70,13 @@ impl Waves {
             state.line.push_back(who.clone());
         }
         false
+    }
+
+    /// `who` restarts from now on: what is reported about it counts.
+    pub(super) fn begin(&self, who: &Part) {
+        if let Some(stage) = lock(&self.state).restarting.get_mut(who) {
+            *stage = Stage::Goes;
+        }
     }
 
     /// `who` does not restart any more, or never did.
@@ -73,12 +90,13 @@ impl Waves {
 
     /// Those that restart.
     fn restarting(&self) -> Vec<Part> {
-        lock(&self.state).restarting.keys().cloned().collect()
+        let state = lock(&self.state);
+        state.restarting.iter().filter(|it| *it.1 != Stage::Begins).map(|it| it.0.clone()).collect()
     }
 
     /// True once for one that does not come back.
     fn is_news(&self, who: &Part) -> bool {
-        lock(&self.state).restarting.get_mut(who).is_some_and(|it| !std::mem::replace(it, true))
+        lock(&self.state).restarting.get_mut(who).is_some_and(|it| std::mem::replace(it, Stage::Stuck) != Stage::Stuck)
     }
 
     /// Takes as many out of the line as there is room for.
@@ -142,10 +160,13 @@ mod tests {
         assert!(waves.enter(&who("a")) && waves.enter(&who("b")) && waves.enter(&who("a")));
         assert!(!waves.enter(&who("c")) && !waves.enter(&who("d")) && !waves.enter(&who("c")));
         assert_eq!(waves.called(), []);
+        assert!(waves.restarting().is_empty(), "what is reported about them is from before");
+        ["a", "b"].iter().for_each(|it| waves.begin(&who(it)));
         assert!(waves.is_news(&who("a")) && !waves.is_news(&who("a")));
         waves.leave(&who("a"));
         assert_eq!(waves.called(), [who("c")]);
         assert!(waves.enter(&who("c")));
+        waves.begin(&who("c"));
         assert_eq!(waves.restarting(), [who("b"), who("c")]);
         waves.leave(&who("d"));
         waves.leave(&who("b"));
