@@ -14,8 +14,8 @@ use regex::Regex;
 
 use crate::corpora::{self, Corpus};
 use crate::measure::{Sample, measure};
-use crate::sh::{cargo, output, run as run_command, step, target};
-use crate::{Failure, peers};
+use crate::sh::{output, target};
+use crate::{Failure, peers, release};
 
 /// A throw-away identity for these files only.
 const IDENTITY: &str = "AGE-SECRET-KEY-1G7JECYA0YXHSNR7AGD8JC4HYRWYSJM4G4QP7M5WGGAERWSDVNYXSPRXRG8";
@@ -80,21 +80,20 @@ struct Options {
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let options = options(args)?;
     let peers = peers::set_up()?;
-    step("building the release");
-    run_command(cargo().args(["build", "--release", "--package", "leafseal-cli"]))?;
+    let released = release::build("leafseal-cli", "leafseal")?;
 
     let place = target().join("bench");
     fs::create_dir_all(place.join("bin")).map_err(|error| error.to_string())?;
     // Called as sops, so that every program gets the same command line.
     let ours = place.join("bin/sops");
     drop(fs::remove_file(&ours));
-    std::os::unix::fs::symlink(target().join("release/leafseal"), &ours).map_err(|error| error.to_string())?;
+    std::os::unix::fs::symlink(&released, &ours).map_err(|error| error.to_string())?;
 
     let mut programs = vec![("leafseal".to_owned(), ours)];
     let real: Vec<_> = ["sops-3.11", "sops-3.13"].map(|it| (it.to_owned(), peers.join(it))).into();
     programs.extend(real.into_iter().filter(|(_, it)| it.exists()));
     programs.extend(options.programs.iter().cloned());
-    let bench = Bench { place, programs };
+    let bench = Bench { place, released, programs };
     bench.prepare()?;
 
     println!(
@@ -149,6 +148,8 @@ fn options(args: &[String]) -> Result<Options, Failure> {
 
 struct Bench {
     place: PathBuf,
+    /// The program by its own name.
+    released: PathBuf,
     programs: Vec<(String, PathBuf)>,
 }
 
@@ -253,7 +254,7 @@ impl Bench {
             self.copies(&tree, &sealed)?;
         }
         // What sops does not have, only the program by its own name does.
-        let ours = [("leafseal".to_owned(), target().join("release/leafseal"))];
+        let ours = [("leafseal".to_owned(), self.released.clone())];
         let programs = if is_ours { &ours[..] } else { &self.programs };
         let args: Vec<&str> = match operation {
             Start => vec!["--disable-version-check", "--version"],

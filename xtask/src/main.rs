@@ -1,4 +1,4 @@
-//! The one task runner: `cargo xtask test`, `bench`, `fuzz`, `peers`, `plane`, `generate`.
+//! The one task runner: `cargo xtask test`, `bench`, `fuzz`, `peers`, `plane`, `release`, `generate`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what a task runner is for")]
 
 mod bench;
@@ -10,6 +10,7 @@ mod generate;
 mod measure;
 mod peers;
 mod plane;
+mod release;
 mod sh;
 mod test;
 
@@ -25,6 +26,7 @@ usage: cargo xtask COMMAND
                                 the operator on a plane, beside the least that its work takes
   fuzz [TARGET] [--seconds N]   mutates the saved corpus (default: every target, 10 s each)
   peers                         sets up the real programs that tests compare with
+  release                       the command line as it is released: on Linux without shared libraries
   plane up|down                 a real Kubernetes control plane and OpenBao on loopback, to try things out
   generate                      the CustomResourceDefinitions of operator/deploy/crds, from operator/deploy/kinds
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Some("fuzz") => fuzz::run(rest),
         Some("peers") => peers::set_up().map(|_| ()),
         Some("plane") => plane::run(rest),
+        Some("release") => release::run(),
         Some("generate") => generate::run(),
         Some(measure::COMMAND) => return measure::child(rest),
         Some("help" | "--help" | "-h") => {
