@@ -295,8 +295,11 @@ async fn make(world: &Reload, consumer: &Consumer, verdict: &Verdict, is_asked: 
     let rolled = rolled.ok_or_else(|| could_not("it has no pods that could be made anew"))?;
     write(world, consumer, rolled.change).await?;
     // Where that was no part of the change.
-    if rolled.record.is_some() || !may_write(world, consumer) {
-        remember(world, consumer, &verdict.memory).await?;
+    if (rolled.record.is_some() || !may_write(world, consumer))
+        && let Err(trouble) = remember(world, consumer, &verdict.memory).await
+    {
+        // What was made is not made once more for that.
+        warn(world, consumer, &trouble.to_string());
     }
     Ok(())
 }
