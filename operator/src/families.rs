@@ -101,11 +101,7 @@ pub const FAMILIES: &[Row] = &[
         component: None,
         health_port: 9090,
         // Every cluster has the others.
-        kinds: &[
-            other("argoproj.io", "Rollout", "rollouts", &["v1alpha1"]),
-            other(CSI, "SecretProviderClass", "secretproviderclasses", &["v1"]),
-            other(CSI, "SecretProviderClassPodStatus", "secretproviderclasspodstatuses", &["v1"]),
-        ],
+        kinds: &[other("argoproj.io", "Rollout", "rollouts", &["v1alpha1"])],
         rights: &[
             right("", "secrets", &["get", "list", "watch"], Need::Must).when(|it| !it.reload.ignores_secrets()),
             right("", "configmaps", &["get", "list", "watch"], Need::Must).when(|it| !it.reload.ignores_config_maps()),
@@ -122,15 +118,9 @@ pub const FAMILIES: &[Row] = &[
                 .when(|it| !it.reload.ignored_kinds().contains(&"Job")),
             right("argoproj.io", "rollouts", &["get", "list", "watch", "patch", "update"], Need::May)
                 .when(|it| it.reload.argo_rollouts),
-            right(CSI, "secretproviderclasspodstatuses", &["list", "watch"], Need::May)
-                .when(|it| it.reload.enable_csi_integration),
-            right(CSI, "secretproviderclasses", &["list", "watch"], Need::May)
-                .when(|it| it.reload.enable_csi_integration),
         ],
     },
 ];
-
-const CSI: &str = "secrets-store.csi.x-k8s.io";
 
 /// The row of a family.
 pub fn row(family: Family) -> &'static Row {

@@ -55,7 +55,7 @@ fn config_map(settings: &Settings) -> ConfigMap {
         "syncAfterRestart": it.sync_after_restart,
         "isArgoRollouts": it.argo_rollouts,
         "enableHA": settings.leader_elect,
-        "enableCSIIntegration": it.enable_csi_integration,
+        "enableCSIIntegration": false,
         "namespaces": settings.namespaces,
         "namespacesToIgnore": it.ignored_namespaces(),
         "namespaceSelector": it.namespace_labels(),

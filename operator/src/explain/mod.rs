@@ -3,10 +3,14 @@
 
 mod story;
 
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Secret};
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
-use kube::{Client, Error};
+use kube::{Client, Error, Resource};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -14,7 +18,7 @@ pub use story::{Happening, Now, Part, Story};
 
 use crate::api::Kind as _;
 use crate::api::vault_secrets::VaultStaticSecret;
-use crate::engine::reload::{KEY, KEY_SECRET};
+use crate::engine::reload::{KEY, KEY_SECRET, MEMORIES, memory_of};
 use crate::reload::{Consumer, Content, Held, Key, Marks, Memory, Rules, Seen, Source, judge};
 use crate::rollout::{self, WORKLOADS, Workload};
 use crate::settings::Settings;
@@ -32,7 +36,12 @@ pub async fn explain(client: &Client, settings: &Settings, namespace: &str, aske
         .map_err(|error| format!("{} {namespace}/{name} cannot be read: {error}", kind.kind))?;
     let rules = settings.reload_rules();
     // What it refers to is worth saying even if it asks for nothing.
-    let consumer = Consumer::of(kind, held.clone(), &rules);
+    let mut consumer = Consumer::of(kind, held.clone(), &rules);
+    if let Some(consumer) = consumer.as_mut().filter(|it| it.consumed.is_none()) {
+        let maps: Vec<ConfigMap> = of_the_operator(client, settings, MEMORIES).await;
+        let memory = memory_of(kind.kind, namespace, &name);
+        consumer.consumed = maps.into_iter().find_map(|it| it.data?.remove(&memory));
+    }
     let user =
         consumer.clone().or_else(|| Consumer::of(kind, unasked(held), &Rules { auto_all: true, ..rules.clone() }));
     let key = match consumer.as_ref().and_then(|it| it.consumed.as_ref()) {
@@ -106,22 +115,27 @@ fn unasked(mut held: Held) -> Held {
 
 /// The key that a memory was made with, as far as we may read it.
 async fn find_key(client: &Client, settings: &Settings, consumed: &String) -> Key {
-    let named = ListParams::default().fields(&format!("metadata.name={KEY_SECRET}"));
-    let mut secrets = Vec::new();
-    // Who asks need not know where the operator runs.
-    if let Ok(all) = Api::<Secret>::all(client.clone()).list(&named).await {
-        secrets = all.items;
-    } else if let Ok(Some(one)) =
-        Api::<Secret>::namespaced(client.clone(), &settings.operator_namespace).get_opt(KEY_SECRET).await
-    {
-        secrets.push(one);
-    }
+    let secrets: Vec<Secret> = of_the_operator(client, settings, KEY_SECRET).await;
     let read = |it: &Secret| {
         let bytes = &it.data.as_ref()?.get(KEY.0)?.0;
         Some(Key::new(Zeroizing::new(bytes.clone())))
     };
     let fits = |it: &Key| Memory::read(Some(consumed), it) != Memory::new(it);
     secrets.iter().filter_map(read).find(fits).unwrap_or_else(Key::shared)
+}
+
+/// Objects of the operator's own: in all namespaces, since who asks need not know where it runs; in the one that the
+/// settings name, where that is all that may be read.
+async fn of_the_operator<K>(client: &Client, settings: &Settings, name: &str) -> Vec<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let named = ListParams::default().fields(&format!("metadata.name={name}"));
+    if let Ok(all) = Api::<K>::all(client.clone()).list(&named).await {
+        return all.items;
+    }
+    let one = Api::<K>::namespaced(client.clone(), &settings.operator_namespace).get_opt(name).await;
+    one.ok().flatten().into_iter().collect()
 }
 
 /// All that a workload refers to or names, with the container that refers to it.

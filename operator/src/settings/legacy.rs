@@ -123,6 +123,7 @@ const ROWS: &[Row] = &[
     row(RL, "enable-ha", Flag("--leader-elect")),
     row(RL, "pprof-addr", Nothing(PROFILES)),
     switch(RL, "enable-pprof", PROFILES),
+    switch(RL, "enable-csi-integration", "what the CSI driver for secrets mounts is not followed yet"),
 ];
 
 /// Flags of ours that one original operator has under the same name.
@@ -132,7 +133,6 @@ const SHARED: &[(&str, Family)] = &[
     ("template-right-delimiter", ExternalSecrets),
     ("auto-reload-all", Reload),
     ("sync-after-restart", Reload),
-    ("enable-csi-integration", Reload),
     ("webhook-url", Reload),
     ("reload-strategy", Reload),
     ("reload-on-create", Reload),

@@ -59,9 +59,6 @@ holds what the chart makes for Vault Secrets.
 {{- $granted = concat $granted ($rules.tokens | default list) }}
 {{- end }}
 {{- end }}
-{{- if and $values.reload.enabled $values.reload.enableCsiIntegration }}
-{{- $granted = concat $granted ($rules.csi | default list) }}
-{{- end }}
 {{- range $family := list "externalSecrets" "vaultSecrets" "reload" }}
 {{- if (get $values $family).enabled }}
 {{- $granted = concat $granted (get $rules $family | default list) }}

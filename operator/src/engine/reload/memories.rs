@@ -14,8 +14,8 @@ use crate::error::Trouble;
 use crate::reload::{Consumer, Memory};
 use crate::store::Part;
 
-/// The ConfigMap.
-const NAME: &str = "leafseal-reload-memory";
+/// The ConfigMap, in the operator's namespace.
+pub const NAME: &str = "leafseal-reload-memory";
 
 /// How often it is tried to write what somebody else writes too.
 const ATTEMPTS: usize = 5;
@@ -92,7 +92,8 @@ fn key(consumer: &Consumer) -> String {
     key_of(consumer.kind.kind, &consumer.namespace, &consumer.name)
 }
 
-fn key_of(kind: &str, namespace: &str, name: &str) -> String {
+/// The same, of a workload that is only named.
+pub fn key_of(kind: &str, namespace: &str, name: &str) -> String {
     format!("{kind}.{namespace}.{name}")
 }
 

@@ -23,6 +23,8 @@ mod waves;
 mod webhook;
 mod windows;
 
+pub use memories::{NAME as MEMORIES, key_of as memory_of};
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

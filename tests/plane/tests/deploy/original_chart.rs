@@ -255,6 +255,16 @@ async fn with_nothing_but_the_image_changed_it_does_its_work() {
     let (code, told) = explain(&plane, &["app", "nobody"]).await;
     assert_eq!((code, told.as_str()), (Some(1), "error: there is no workload nobody in namespace app\n"));
 
+    // What came after the start, too: nobody tells us of workloads here.
+    for object in [namespace("later"), secret("later", "one")] {
+        plane.apply(&object).await.expect("it is taken");
+    }
+    tokio::time::sleep(QUIET).await;
+    plane.apply(&deployment("later")).await.expect("it is taken");
+    tokio::time::sleep(QUIET).await;
+    change(&plane, "later", "two").await;
+    let made = reloader.until("the change is rolled out", async || mark(&plane, "later").await).await;
+    assert_eq!(made, TWO);
     assert_eq!(reloader.said("reload is served"), 1);
 }
 
