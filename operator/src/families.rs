@@ -116,7 +116,7 @@ pub const FAMILIES: &[Row] = &[
                 .when(|it| !it.reload.ignored_kinds().contains(&"CronJob")),
             right("batch", "jobs", &["get", "list", "watch", "patch", "create", "delete"], Need::May)
                 .when(|it| !it.reload.ignored_kinds().contains(&"Job")),
-            right("argoproj.io", "rollouts", &["get", "list", "watch", "patch"], Need::May)
+            right("argoproj.io", "rollouts", &["get", "list", "watch", "patch", "update"], Need::May)
                 .when(|it| it.reload.argo_rollouts),
         ],
     },

@@ -1,18 +1,23 @@
 //! Operators that are killed at random while Secrets change: at the end every last value has reached every
 //! workload, none was restarted more often than its values changed, and memory is flat.
 //!
-//! It takes a minute, or `LEAFSEAL_SOAK_MINUTES`; with `--nocapture` it says what it saw.
+//! It takes a minute, or `LEAFSEAL_SOAK_MINUTES`; with `--nocapture` it says what it saw. `LEAFSEAL_SOAK_LOG` names
+//! a file that gets the operators' log.
 #![expect(clippy::print_stderr, reason = "figures for people")]
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Client;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
 use leafseal_plane::{ControlPlane, Operator, cluster};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
@@ -77,15 +82,18 @@ async fn killed_at_random_while_secrets_change() {
     }
     let begun = Instant::now();
     loop {
-        match site.what_is_missing().await {
+        let missing = site.what_is_missing().await;
+        keep_log(&operator);
+        match missing {
             missing if missing.is_empty() => break,
             missing => {
-                assert!(begun.elapsed() < PATIENCE, "not everywhere: {missing:?}\n{}", log_of(&operator));
+                assert!(begun.elapsed() < PATIENCE, "not everywhere: {}", missing.join("\n"));
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         }
     }
     eprintln!("soak: {n_kills} kills, {} changes, all arrived after {:?}", site.n_changes(), begun.elapsed());
+    let log = operator.as_ref().map(|it| fs::read_to_string(it.log()).unwrap_or_default()).unwrap_or_default();
     site.restarted_no_more_than_changed().await;
 
     // From when it has seen everything once.
@@ -95,13 +103,19 @@ async fn killed_at_random_while_secrets_change() {
         eprintln!("soak: {first} kB at {} s, {last} kB at {} s", since.as_secs(), until.as_secs());
         assert!(last as f64 <= first as f64 * FLAT, "memory grows: {first} kB, then {last} kB");
     }
-    let log = operator.as_ref().map(|it| fs::read_to_string(it.log()).unwrap_or_default()).unwrap_or_default();
     assert!(!log.contains("panicked at"), "something broke\n{}", log_of(&operator));
     site.nothing_leaked(&log);
 }
 
 async fn start(plane: &ControlPlane) -> Operator {
     Operator::start(plane, &QUICK.map(str::to_owned)).await
+}
+
+/// All that operators said so far.
+fn keep_log(operator: &Option<Operator>) {
+    if let (Some(file), Some(operator)) = (std::env::var_os("LEAFSEAL_SOAK_LOG"), operator) {
+        fs::copy(operator.log(), file).expect("the log can be kept");
+    }
 }
 
 fn log_of(operator: &Option<Operator>) -> String {
@@ -122,12 +136,15 @@ impl Random {
     }
 }
 
-/// A Secret or a ConfigMap: what it holds, since when, and how often that has changed.
+/// A Secret or a ConfigMap: what it holds, since when, what it held before, and how often that has changed.
 struct Source {
     value: String,
     since: Timestamp,
+    before: Vec<(Timestamp, String)>,
     n_changes: u64,
 }
+
+type Templates = BTreeMap<String, BTreeMap<i64, (Timestamp, Value)>>;
 
 /// Workloads, each with a Secret of its own and every second one with a ConfigMap that others use too.
 struct Site {
@@ -138,6 +155,8 @@ struct Site {
     revisions: Api<ReplicaSet>,
     /// By the name of the marker.
     sources: BTreeMap<String, Source>,
+    /// By the name of the workload, every template that it had: when it came, its generation, its marks.
+    templates: Arc<Mutex<Templates>>,
     n_values: u64,
 }
 
@@ -159,6 +178,7 @@ impl Site {
             revisions: Api::namespaced(client.clone(), &namespace),
             namespace,
             sources: BTreeMap::new(),
+            templates: Arc::default(),
             n_values: 0,
         };
         for n in 0..N_CONFIGS {
@@ -174,7 +194,7 @@ impl Site {
             let workload = json!({
                 "metadata": {"name": name, "annotations": {"reloader.stakater.com/auto": "true"}},
                 "spec": {
-                    "replicas": 1, "revisionHistoryLimit": 2, "selector": {"matchLabels": {"app": name}},
+                    "replicas": 1, "revisionHistoryLimit": 30, "selector": {"matchLabels": {"app": name}},
                     "template": {
                         "metadata": {"labels": {"app": name}},
                         "spec": {"containers": [{"name": "c", "image": "web", "envFrom": from}]},
@@ -187,6 +207,7 @@ impl Site {
         for source in site.sources.values_mut() {
             source.n_changes = 0;
         }
+        tokio::spawn(follow(site.workloads.clone(), site.templates.clone()));
         site
     }
 
@@ -242,8 +263,12 @@ impl Site {
     }
 
     fn note(&mut self, marker: String, value: String) {
-        let n_changes = self.sources.get(&marker).map_or(0, |it| it.n_changes) + 1;
-        self.sources.insert(marker, Source { value, since: Timestamp::now(), n_changes });
+        let since = Timestamp::now();
+        let new = Source { value: value.clone(), since, before: Vec::new(), n_changes: 0 };
+        let source = self.sources.entry(marker).or_insert(new);
+        let before = std::mem::replace(&mut source.value, value);
+        source.before.push((std::mem::replace(&mut source.since, since), before));
+        source.n_changes += 1;
     }
 
     fn n_changes(&self) -> u64 {
@@ -275,30 +300,76 @@ impl Site {
                 let source = &self.sources[&marker];
                 let is_younger = born.is_some_and(|it| it > source.since.as_second());
                 if source.n_changes > 0 && !is_younger && mark(&workload, &marker) != Some(&*hash(&source.value)) {
-                    missing.push(format!("{name} has another {marker}"));
+                    missing.push(format!("{name} has another {marker}\n{}", self.story(&name, n)));
                 }
             }
         }
         missing
     }
 
+    /// How often a workload got another template. Its generation tells of annotations too.
+    fn restarts(&self, name: &str) -> u64 {
+        let templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: Vec<&Value> = templates[name].values().map(|it| &it.1).collect();
+        all.windows(2).filter(|it| it[0] != it[1]).count() as u64
+    }
+
     async fn restarted_no_more_than_changed(&self) {
         let workloads = self.workloads.list(&ListParams::default()).await.expect("the plane answers").items;
-        let (mut n_restarts, mut most) = (0, 0);
+        let (mut n_restarts, mut most) = (0_u64, 0_u64);
         for workload in workloads {
             let name = workload.metadata.name.clone().unwrap_or_default();
             let n: usize = name.trim_start_matches("w-").parse().expect("they are numbered");
             let n_changes: u64 = Self::markers_of(n).iter().map(|it| self.sources[it].n_changes).sum();
-            let restarts = workload.metadata.generation.unwrap_or(1) - 1;
+            let restarts = self.restarts(&name);
             n_restarts += restarts;
             most = most.max(restarts);
-            assert!(restarts <= n_changes.cast_signed(), "{name}: {restarts} restarts for {n_changes} changes");
+            if restarts > n_changes {
+                panic!("{name}: {restarts} restarts for {n_changes} changes\n{}", self.story(&name, n));
+            }
         }
         eprintln!("soak: {n_restarts} restarts of {N_WORKLOADS} workloads, {most} of one at most");
     }
 
+    /// When its sources changed, and when it was rolled with which of their values.
+    fn story(&self, name: &str, n: usize) -> String {
+        let mut story = Vec::new();
+        let mut values = BTreeMap::new();
+        for marker in Self::markers_of(n) {
+            let source = &self.sources[&marker];
+            for (since, value) in source.before.iter().chain([&(source.since, source.value.clone())]) {
+                values.insert(hash(value), value.clone());
+                story.push((*since, format!("{marker} is {value}")));
+            }
+        }
+        let templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
+        for (generation, (at, env)) in templates.get(name).into_iter().flatten() {
+            let marks = env.as_array().into_iter().flatten().map(|it| {
+                let hash = it["value"].as_str().unwrap_or_default();
+                format!("{} {}", it["name"], values.get(hash).map_or(hash, String::as_str))
+            });
+            story.push((*at, format!("generation {generation} with {:?}", marks.collect::<Vec<_>>())));
+        }
+        story.sort();
+        story.into_iter().map(|(at, what)| format!("{at} {what}")).collect::<Vec<_>>().join("\n")
+    }
+
     fn nothing_leaked(&self, log: &str) {
         assert!(!log.contains("-of-the-soak"), "a value of {} stands in the log", self.namespace);
+    }
+}
+
+/// Notes every template that a workload comes to have.
+async fn follow(workloads: Api<Deployment>, templates: Arc<Mutex<Templates>>) {
+    let mut events = std::pin::pin!(watcher(workloads, watcher::Config::default()).default_backoff());
+    while let Some(event) = events.next().await {
+        if let Ok(Event::Apply(it) | Event::InitApply(it)) = event {
+            let workload = serde_json::to_value(&it).expect("an object is JSON");
+            let env = workload["spec"]["template"]["spec"]["containers"][0]["env"].clone();
+            let (name, generation) = (it.metadata.name.unwrap_or_default(), it.metadata.generation.unwrap_or(0));
+            let mut templates = templates.lock().unwrap_or_else(PoisonError::into_inner);
+            templates.entry(name).or_default().entry(generation).or_insert((Timestamp::now(), env));
+        }
     }
 }
 

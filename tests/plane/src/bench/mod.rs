@@ -6,6 +6,7 @@
 mod floor;
 mod meters;
 mod program;
+mod reload;
 mod site;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use meters::{Asked, cpu, is_event, is_write, memory};
 use program::{Program, Running};
+use reload::Reloads;
 use site::{Asks, Site};
 
 /// Says how to use it.
@@ -23,7 +25,7 @@ usage: bench [--operator '[NAME=]PATH [ARGUMENT…]']… [--objects N] [--interv
                In its arguments, {port} is a free port; without arguments it is taken for ours
   --objects    how many ExternalSecrets there are [default: 1000]; other numbers follow from it
   --interval   how often they refresh, in seconds [default: 60]: long enough for all of the work
-  --only       one of: external, restart, unmanaged, static
+  --only       one of: external, restart, unmanaged, static, reload
 ";
 
 /// What is measured, in the order of the table: what it is called, and what is asked of it, for the number
@@ -52,6 +54,16 @@ const FIGURES: &[(Figure, &str, &str)] = &[
     (Figure::StaticQuietApi, "  quiet refresh: API requests", "0"),
     (Figure::StaticQuietVault, "  quiet refresh: Vault requests", "1"),
     (Figure::StaticQuietCpu, "  quiet refresh: CPU per 1,000, s", "≤ 0.5"),
+    (Figure::Reload, "a Secret changes: its workload has it after, ms", "≤ 30 beyond the window"),
+    (Figure::ReloadWorst, "  at the worst of 20, ms", "≤ 100"),
+    (Figure::Burst, "200 Secrets change at once: all workloads, s", "≤ 1.5 beyond the window"),
+    (Figure::BurstApi, "  API requests per change", "2"),
+    (Figure::BurstLists, "  lists of workloads", "0"),
+    (Figure::Thrice, "three quick changes: rollouts", "1"),
+    (Figure::Missed, "10 changed while it was down: restarted", "10"),
+    (Figure::Needless, "  and others", "0"),
+    (Figure::ReloadRestartWrites, "restart, nothing changed: writes", "0"),
+    (Figure::ReloadMemory, "  resident memory, MB", ""),
     (Figure::Size, "binary, MB", "≤ 15"),
 ];
 
@@ -80,11 +92,27 @@ enum Figure {
     StaticQuietApi,
     StaticQuietVault,
     StaticQuietCpu,
+    Reload,
+    ReloadWorst,
+    Burst,
+    BurstApi,
+    BurstLists,
+    Thrice,
+    Missed,
+    Needless,
+    ReloadRestartWrites,
+    ReloadMemory,
     Size,
 }
 
 /// How long a restart is watched.
 const AFTER_RESTART: Duration = Duration::from_secs(8);
+
+/// The kinds that may be listed, by their names in URLs.
+const WORKLOADS: &[&str] = &["deployments", "statefulsets", "daemonsets", "cronjobs", "jobs", "rollouts"];
+
+/// What is asked for when a template is new, whoever made it so.
+const CONTROLLERS: &[&str] = &["replicasets", "deployments/status", "controllerrevisions"];
 
 /// How long an operator may take to come to rest.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -176,6 +204,9 @@ impl Bench<'_> {
         if self.options.has("static") {
             self.of_vault(&mut figures).await?;
         }
+        if self.options.has("reload") {
+            self.reload(&mut figures).await?;
+        }
         Some(figures)
     }
 
@@ -229,6 +260,7 @@ impl Bench<'_> {
         let (n_managed, n_others) = (self.options.n_objects.div_ceil(10), self.options.n_objects * 10);
         let site = self.site(n_managed).await?;
         site.fill(n_others).await;
+        let _reloads = Reloads::furnish(&site, "reloads", n_managed).await;
         site.ask("few", Asks::External, n_managed, self.options.interval).await;
         let (running, _) = self.cold(&site, "few", Asks::External, n_managed).await;
         // What is needed to begin is given back.
@@ -262,6 +294,87 @@ impl Bench<'_> {
         let after = floor::measure(&site, Asks::Static, n).await;
         figures.push((Figure::StaticAgainst, self.against("static", before, after, n, cold.took)));
         Some(())
+    }
+
+    /// Secrets that workloads reload for: one that changes, all at once, again and again, while nobody looks.
+    async fn reload(&self, figures: &mut Figures) -> Option<()> {
+        let n = self.options.n_objects.div_ceil(5);
+        let site = self.site(0).await?;
+        let reloads = Reloads::furnish(&site, "reloads", n).await;
+        // Ours waits for further changes: what it takes beyond that is measured with its window closed.
+        let closed: &[&str] = if self.program.is_ours { &["--reload-window=0s"] } else { &[] };
+        let running = self.program.start_with(&site.plane, closed).await;
+        self.be_known(&site, &reloads, n).await;
+        let mut each = Vec::new();
+        for round in 0..20 {
+            each.push(reloads.one(round % n, &format!("single-{round}")).await.as_secs_f64() * 1000.0);
+        }
+        each.sort_by(f64::total_cmp);
+        figures.extend([(Figure::Reload, each[each.len() / 2]), (Figure::ReloadWorst, each[each.len() - 1])]);
+        let asked = self.settle(&site, is_event).await;
+        let took = reloads.many(n, "burst").await;
+        let (api, _) = self.settle(&site, is_event).await.since(&asked);
+        self.say("burst", &format!("API: {}", api.each(n)));
+        let is_list = |it: &str| it.starts_with("LIST ") && WORKLOADS.iter().any(|kind| it.contains(kind));
+        figures.extend([
+            (Figure::Burst, took.as_secs_f64()),
+            // Without the change itself, and what the controller of Deployments does then.
+            (
+                Figure::BurstApi,
+                api.count(|it| CONTROLLERS.iter().all(|other| !it.contains(other))) as f64 / n as f64 - 1.0,
+            ),
+            (Figure::BurstLists, api.count(is_list) as f64),
+        ]);
+        drop(running);
+
+        let running = self.program.start(&site.plane).await;
+        self.be_known(&site, &reloads, n).await;
+        let before = reloads.generation(0);
+        for round in 0..3 {
+            reloads.change(0, &format!("quick-{round}")).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        tokio::time::sleep(AFTER_RESTART).await;
+        figures.push((Figure::Thrice, (reloads.generation(0) - before) as f64));
+        drop(running);
+
+        // The API server tells times by the second.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let before: Vec<i64> = (0..n).map(|it| reloads.generation(it)).collect();
+        let n_missed = n.min(10);
+        for it in 0..n_missed {
+            reloads.change(it, "missed").await;
+        }
+        let running = self.program.start(&site.plane).await;
+        tokio::time::sleep(AFTER_RESTART).await;
+        let rolls = |it: usize| (reloads.generation(it) - before[it]) as f64;
+        figures.extend([
+            (Figure::Missed, (0..n_missed).map(rolls).sum()),
+            (Figure::Needless, (n_missed..n).map(rolls).sum()),
+        ]);
+        self.settle(&site, is_write).await;
+        drop(running);
+
+        let asked = Counts::of(&site).await;
+        let mut running = self.program.start(&site.plane).await;
+        tokio::time::sleep(AFTER_RESTART).await;
+        running.check();
+        let (api, _) = Counts::of(&site).await.since(&asked);
+        self.say("restart", &format!("API: {}", api.each(n)));
+        figures.extend([
+            (Figure::ReloadRestartWrites, api.count(is_write) as f64),
+            (Figure::ReloadMemory, memory(running.pid).0),
+        ]);
+        Some(())
+    }
+
+    /// Waits until the operator knows what all workloads have.
+    async fn be_known(&self, site: &Site, reloads: &Reloads, n: usize) {
+        if self.program.is_ours {
+            reloads.wait_until_known(n).await;
+        }
+        // What it does at its start is over.
+        self.settle(site, is_write).await;
     }
 
     async fn site(&self, n: usize) -> Option<Site> {

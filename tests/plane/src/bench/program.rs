@@ -16,6 +16,8 @@ pub(super) struct Program {
     pub(super) name: String,
     pub(super) path: PathBuf,
     args: Vec<String>,
+    /// Whether it is ours: then it has a window, which can be closed, and a memory.
+    pub(super) is_ours: bool,
 }
 
 /// One that runs. Dropping it ends it with SIGTERM and waits.
@@ -39,15 +41,22 @@ impl Program {
             return Err(format!("{} is not there", path.display()));
         }
         let mut args: Vec<String> = words.map(str::to_owned).collect();
-        if args.is_empty() {
+        let is_ours = args.is_empty();
+        if is_ours {
             args = OURS.iter().map(|&it| it.to_owned()).collect();
         }
-        Ok(Self { name, path, args })
+        Ok(Self { name, path, args, is_ours })
     }
 
     /// Starts it beside a plane.
     pub(super) async fn start(&self, plane: &ControlPlane) -> Running {
-        let args = self.args.iter().map(|it| match it.contains("{port}") {
+        self.start_with(plane, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub(super) async fn start_with(&self, plane: &ControlPlane, more: &[&str]) -> Running {
+        let more: Vec<String> = more.iter().map(|&it| it.to_owned()).collect();
+        let args = self.args.iter().chain(&more).map(|it| match it.contains("{port}") {
             true => it.replace("{port}", &ports::free::<1>()[0].to_string()),
             false => it.clone(),
         });

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{ControlPlane, OpenBao};
 
 /// How many requests prepare things at once.
-const AT_ONCE: usize = 32;
+pub(super) const AT_ONCE: usize = 32;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -195,7 +195,7 @@ impl Site {
         self.create(Some(NAMESPACE), (0..n).map(secret)).await;
     }
 
-    async fn create(&self, namespace: Option<&str>, objects: impl IntoIterator<Item = Value>) {
+    pub(super) async fn create(&self, namespace: Option<&str>, objects: impl IntoIterator<Item = Value>) {
         let each = objects.into_iter().map(|object| async move {
             let text = |field: &str| object[field].as_str().expect("it has one");
             let at = resource(text("apiVersion"), text("kind"));
@@ -278,7 +278,7 @@ fn is(status: &Value, condition: &str) -> bool {
     conditions.into_iter().any(|it| it["type"] == condition && it["status"] == "True")
 }
 
-fn resource(version: &str, kind: &str) -> ApiResource {
+pub(super) fn resource(version: &str, kind: &str) -> ApiResource {
     let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }

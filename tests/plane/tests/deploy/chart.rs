@@ -65,7 +65,7 @@ const RELOAD: &str = "
     apps/controllerrevisions get list
     batch/cronjobs get list watch patch
     batch/jobs get list watch patch create delete
-    argoproj.io/rollouts get list watch patch
+    argoproj.io/rollouts get list watch patch update
 ";
 
 /// What it may do for every family.
