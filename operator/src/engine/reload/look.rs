@@ -354,7 +354,8 @@ fn report(world: &Reload, consumer: &Consumer, causes: &[Cause], asks: &[Ask]) {
 
 /// Says, once for each change, that a workload would be restarted if it were not for the settings.
 fn would(world: &Reload, who: &Part, consumer: &Consumer, causes: &[Cause]) {
-    let is_news = is_news(world, who, causes.iter().map(|it| (it.source, &it.name, &it.marker)).collect::<Vec<_>>());
+    let is_news =
+        is_news(world, who, WOULD, causes.iter().map(|it| (it.source, &it.name, &it.marker)).collect::<Vec<_>>());
     for cause in causes.iter().filter(|_| is_news) {
         tell(world, component(cause.source), consumer, false, WOULD, cause.message(consumer));
         let Part { kind, namespace, name } = who;
@@ -364,7 +365,7 @@ fn would(world: &Reload, who: &Part, consumer: &Consumer, causes: &[Cause]) {
 
 /// Says, once, what of the annotations of a workload cannot be read.
 fn complain(world: &Reload, who: &Part, consumer: &Consumer) {
-    if consumer.complaints.is_empty() || !is_news(world, who, &consumer.complaints) {
+    if consumer.complaints.is_empty() || !is_news(world, who, FAILED, &consumer.complaints) {
         return;
     }
     consumer.complaints.iter().for_each(|it| warn(world, consumer, it));
@@ -377,11 +378,11 @@ pub(super) fn warn(world: &Reload, consumer: &Consumer, text: &str) {
     tell(world, COMPONENT, consumer, true, FAILED, text.to_owned());
 }
 
-/// True once for the same of one workload.
-fn is_news(world: &Reload, who: &Part, what: impl Hash) -> bool {
+/// True once for the same of one workload, told for the same reason.
+fn is_news(world: &Reload, who: &Part, reason: &'static str, what: impl Hash) -> bool {
     let mut told = lock(&world.told);
     let digest = told.hasher().hash_one(what);
-    told.insert(who.clone(), digest) != Some(digest)
+    told.insert((who.clone(), reason), digest) != Some(digest)
 }
 
 fn tell(world: &Reload, component: &str, consumer: &Consumer, warning: bool, reason: &'static str, text: String) {

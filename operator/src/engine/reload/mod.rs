@@ -89,8 +89,8 @@ pub(super) struct Reload {
     waves: Waves,
     /// What workloads remember that cannot be told to remember it themselves.
     memories: Memories,
-    /// What was told of workloads that are not restarted because nothing is to be changed.
-    told: Mutex<HashMap<Part, u64>>,
+    /// What was last told of workloads and is told once, by reason.
+    told: Mutex<HashMap<(Part, &'static str), u64>>,
     /// How many watches have told all that they can at first.
     n_whole: watch::Sender<usize>,
     /// Everything that there was at the start is known.
@@ -214,7 +214,7 @@ impl Reload {
         self.windows.close(who);
         self.waves.leave(who);
         self.tries.worked(who);
-        super::lock::lock(&self.told).remove(who);
+        super::lock::lock(&self.told).retain(|told, _| told.0 != *who);
         // Who wanted it restarted does that alone.
         drop(self.context.coordinator.take(who));
     }
