@@ -17,6 +17,7 @@ pub mod interests;
 mod later;
 mod lock;
 pub mod mirrors;
+mod others;
 mod own_key;
 pub mod queue;
 mod reconcile;
@@ -33,12 +34,11 @@ pub mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, join_all};
-use futures::{FutureExt as _, StreamExt as _};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
-use kube::api::{ApiResource, PartialObjectMeta};
+use kube::api::ApiResource;
 use kube::core::DynamicResourceScope;
-use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource};
 use tokio::task::JoinSet;
 
@@ -60,7 +60,7 @@ use coordinator::Coordinator;
 use mirrors::Mirrored;
 use queue::{Job, Queue};
 use turns::{Turn, Turns};
-use watch::{News, Place};
+use watch::Place;
 use work::{Again, Work};
 use world::World;
 
@@ -139,10 +139,10 @@ pub async fn run(context: Context) -> Result<(), Trouble> {
     watches.spawn(follow_secrets(world.clone()));
     watches.spawn(later::tell(world.clone()));
     if *family == Family::ExternalSecrets {
-        watches.spawn(follow_others::<ConfigMap>(world.clone(), "ConfigMap", api::Scope::Namespaced));
+        watches.spawn(others::follow::<ConfigMap>(world.clone(), "ConfigMap", api::Scope::Namespaced));
         // Rights in some namespaces are none to namespaces.
         if settings.namespaces.is_empty() {
-            watches.spawn(follow_others::<Namespace>(world.clone(), "Namespace", api::Scope::Cluster));
+            watches.spawn(others::follow::<Namespace>(world.clone(), "Namespace", api::Scope::Cluster));
         }
     }
     for row in KINDS.iter().filter(|it| it.family == *family && world.context.served.other(it.kind).is_some()) {
@@ -243,23 +243,4 @@ async fn follow_secrets(world: Arc<World>) {
     let part = |at: &Place| Part { kind: "Secret", namespace: at.0.clone(), name: at.1.clone() };
     let is_wanted = |at: &Place| world.interests.is_wanted(&part(at));
     world.secrets.follow(apis, is_wanted, |at| world.tell(&part(at))).await;
-}
-
-/// Follows things of a kind of which nothing is kept: those that matter to somebody are told to have
-/// changed.
-async fn follow_others<K: Resource<DynamicType = ()>>(world: Arc<World>, kind: &'static str, scope: api::Scope) {
-    let apis = world.context.apis::<PartialObjectMeta>(scope, &ApiResource::erase::<K>(&()));
-    let each = apis.into_iter().map(async |(_, api)| {
-        let mut events = watch::events(api);
-        while let Some(news) = events.next().await {
-            if let News::Event(Event::Apply(object) | Event::Delete(object)) = news {
-                let (namespace, name) = watch::place(&object);
-                let part = Part { kind, namespace, name };
-                if world.interests.is_wanted(&part) {
-                    world.tell(&part);
-                }
-            }
-        }
-    });
-    join_all(each).await;
 }
