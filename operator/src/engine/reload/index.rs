@@ -38,6 +38,10 @@ pub(super) struct Entry {
     pub seen: Instant,
     /// When its spec was last seen to change.
     pub moved: Instant,
+    /// When it was last seen to have another template of pods, if its kind tells.
+    pub rolled: Option<Instant>,
+    /// Which template that is.
+    revision: Option<String>,
     /// Its `resourceVersion` when it last changed in a way that matters.
     version: String,
     /// What tells a change of its spec or its annotations from one of its status.
@@ -59,6 +63,9 @@ impl Entry {
         self.is_surveyed.store(true, Ordering::Relaxed);
     }
 }
+
+/// Where controllers count the templates of pods that a workload has had: scaling is none.
+const REVISIONS: [&str; 2] = ["deployment.kubernetes.io/revision", "rollout.argoproj.io/revision"];
 
 /// What became known of a workload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -95,6 +102,7 @@ impl Index {
         if metadata.deletion_timestamp.is_some() {
             return self.remove(&who);
         }
+        let revision = REVISIONS.iter().find_map(|it| metadata.annotations.as_ref()?.get(*it)).cloned();
         let digest = self.read().hasher.hash_one((&metadata.uid, metadata.generation, &metadata.annotations));
         if before.as_ref().is_some_and(|it| it.digest == digest) {
             return News::Nothing;
@@ -111,8 +119,10 @@ impl Index {
         let seen = before.as_ref().map_or(now, |it| it.seen);
         let is_surveyed = before.as_ref().is_some_and(|it| it.wish == wish && it.is_surveyed()).into();
         let has_moved = before.as_ref().is_none_or(|it| it.consumer.generation != consumer.generation);
+        let rolled = before.as_ref().and_then(|it| if it.revision == revision { it.rolled } else { Some(now) });
         let moved = before.filter(|_| !has_moved).map_or(now, |it| it.moved);
-        self.put(who, Entry { consumer, seen, moved, version, digest, wish, is_surveyed }, rules);
+        let entry = Entry { consumer, seen, moved, rolled, revision, version, digest, wish, is_surveyed };
+        self.put(who, entry, rules);
         if is_same { News::Nothing } else { News::Changed }
     }
 

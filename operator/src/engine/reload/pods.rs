@@ -58,8 +58,10 @@ pub(super) async fn born(world: &Reload, entry: &Entry) -> Result<Option<Timesta
 /// True if pods of a template that was `born` then have what the source holds.
 pub(super) fn has_seen(entry: &Entry, source: &Seen, born: Option<Timestamp>) -> bool {
     let (Some(written), Some(born)) = (source.written, born) else { return false };
-    // Both are cut to seconds. What happened in the same one is told apart by what was seen first.
-    born > written || (born == written && source.changed.is_some_and(|changed| changed <= entry.moved))
+    // Both are cut to seconds. What happened in the same one is told apart by what was seen first; in doubt the
+    // pods are older.
+    let is_after = |changed| changed <= entry.moved && entry.rolled.is_some_and(|rolled| changed <= rolled);
+    born > written || (born == written && source.changed.is_some_and(is_after))
 }
 
 /// True if a source was seen to change after all that is known to have happened to the workload: then no pods can
