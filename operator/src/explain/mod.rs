@@ -3,6 +3,8 @@
 
 mod story;
 
+use std::sync::Arc;
+
 use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
@@ -210,12 +212,12 @@ fn tell(
     now: Now,
 ) -> Part {
     let (marks, content) = match &now {
-        Now::There(marks, content) => (*marks, Some(content.clone())),
+        Now::There(marks, content) => (*marks, Some(Arc::new(content.clone()))),
         Now::Gone | Now::Unread(_) => (Marks::default(), None),
     };
     let wants = consumer.map(|it| it.wants(rules, source, &name, marks));
     let is_read = !matches!(now, Now::Unread(_));
-    let seen = Seen { source, name: &name, marks, content, is_new: false, changed_keys: Vec::new() };
+    let seen = Seen { source, name: &name, marks, content, before: None, is_new: false };
     let is_owed = consumer.is_some_and(|it| is_read && !judge(it, rules, key, &[seen]).causes.is_empty());
     let memory = consumer.map(|it| Memory::read(it.consumed.as_ref(), key));
     let is_remembered = memory.is_some_and(|it| it.digest(source, &name).is_some());

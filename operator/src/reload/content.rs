@@ -93,7 +93,7 @@ impl Content {
     /// The names of the keys that came, went or changed since `before`.
     pub fn changed_keys(&self, before: &Self) -> Vec<String> {
         let differs = |one: &Self, other: &Self| {
-            let differing = one.keys.iter().filter(|it| !other.keys.contains(it));
+            let differing = one.keys.iter().filter(|it| other.keys.binary_search(it).is_err());
             differing.map(|it| it.0.to_string()).collect::<Vec<_>>()
         };
         let mut names = differs(self, before);

@@ -1,5 +1,7 @@
 //! What a workload has not seen yet, by what it remembers.
 
+use std::sync::Arc;
+
 use super::content::GONE;
 use super::roll::{LastReload, marker_name};
 use super::{Consumer, Content, Hit, Key, Marker, Marks, Memory, Rules, Source, Strategy};
@@ -14,11 +16,11 @@ pub struct Seen<'a> {
     /// What it says of itself.
     pub marks: Marks,
     /// What it holds; `None` if it is not there.
-    pub content: Option<Content>,
+    pub content: Option<Arc<Content>>,
+    /// What it held before, if that is known.
+    pub before: Option<Arc<Content>>,
     /// It came while it was watched for.
     pub is_new: bool,
-    /// The names of its keys that changed, as far as that is known.
-    pub changed_keys: Vec<String>,
 }
 
 /// A source that a workload has not seen as it is now.
@@ -83,7 +85,7 @@ pub fn judge(consumer: &Consumer, rules: &Rules, key: &Key, seen: &[Seen<'_>]) -
     let mut memory = Memory::read(consumer.consumed.as_ref(), key);
     memory.retain(|source, name| consumer.knows(rules, source, name));
     let (mut causes, mut is_recording) = (Vec::new(), false);
-    for Seen { source, name, marks, content, is_new, changed_keys } in seen {
+    for Seen { source, name, marks, content, before, is_new } in seen {
         let (source, name) = (*source, *name);
         let Ok(hit) = consumer.wants(rules, source, name, *marks) else { continue };
         let marker = consumer.marker(source, name);
@@ -92,7 +94,7 @@ pub fn judge(consumer: &Consumer, rules: &Rules, key: &Key, seen: &[Seen<'_>]) -
             name: name.to_owned(),
             hit: hit.clone(),
             marker: marker.map(str::to_owned),
-            changed_keys: changed_keys.clone(),
+            changed_keys: content.as_ref().zip(before.as_ref()).map_or(Vec::new(), |(now, it)| now.changed_keys(it)),
         };
         let Some(content) = content else {
             let saw = match rules.strategy {

@@ -1,6 +1,7 @@
 //! The decisions of spec section E.8, row by row, and what a reload changes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -211,8 +212,8 @@ fn content(value: &str) -> Content {
 }
 
 fn seen(name: &str, content: Option<Content>) -> Seen<'_> {
-    let changed_keys = vec!["k".to_owned()];
-    Seen { source: Source::Secret, name, marks: Marks::default(), content, is_new: false, changed_keys }
+    let (content, before) = (content.map(Arc::new), Some(Arc::new(self::content("old"))));
+    Seen { source: Source::Secret, name, marks: Marks::default(), content, before, is_new: false }
 }
 
 #[test]

@@ -111,9 +111,9 @@ impl Used {
             source: self.source,
             name: &self.name,
             marks: seen.map_or(Marks::default(), |it| it.marks),
-            content: seen.and_then(|it| it.content()).map(|it| (**it).clone()),
+            content: seen.and_then(|it| it.content()).cloned(),
+            before: seen.and_then(|it| it.before()).cloned(),
             is_new: seen.and_then(|it| it.came).is_some_and(|came| came >= entry.seen),
-            changed_keys: seen.map_or(Vec::new(), |it| it.changed_keys()),
         }
     }
 }

@@ -55,12 +55,9 @@ impl Seen {
         self.content.as_ref().filter(|it| !is_later(&self.version, &it.0)).map(|it| &it.1)
     }
 
-    /// The names of its keys that changed lately, as far as that is known.
-    pub(super) fn changed_keys(&self) -> Vec<String> {
-        match (self.content(), &self.before) {
-            (Some(now), Some(before)) => now.changed_keys(before),
-            _ => Vec::new(),
-        }
+    /// What it held before that, if it was read.
+    pub(super) fn before(&self) -> Option<&Arc<Content>> {
+        self.before.as_ref()
     }
 }
 
@@ -195,6 +192,11 @@ mod tests {
         }
     }
 
+    fn changed_keys(sources: &Sources) -> Vec<String> {
+        let seen = seen(sources);
+        seen.content().zip(seen.before()).map_or(Vec::new(), |(now, before)| now.changed_keys(before))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_was_read_counts_for_the_version_that_was_read() {
         let (sources, keys) = (Sources::default(), Keys::default());
@@ -206,7 +208,7 @@ mod tests {
         assert!(sources.apply(&at("a"), &metadata("1", "11"), &keys, By::Change));
         assert!(seen(&sources).content().is_none() && seen(&sources).changed.is_some());
         sources.put(&at("a"), "11", content("2"));
-        assert_eq!(seen(&sources).changed_keys(), ["b"]);
+        assert_eq!(changed_keys(&sources), ["b"]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -218,7 +220,7 @@ mod tests {
         assert!(!sources.delete(&at("a"), Some("1")), "the deletion is told later");
         sources.put(&at("a"), "12", content("2"));
         assert!(seen(&sources).came.is_some());
-        assert_eq!(seen(&sources).changed_keys(), ["b"]);
+        assert_eq!(changed_keys(&sources), ["b"]);
         assert!(sources.delete(&at("a"), Some("2")));
         assert!(!sources.delete(&at("a"), None));
         assert!(matches!(sources.find(&at("a")), Some(Sight::Absent)));
