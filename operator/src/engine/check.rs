@@ -13,7 +13,7 @@ use super::mirrors::Mirrored;
 use super::queue::Job;
 use super::reconcile::owner_of;
 use super::turns::Turn;
-use super::work::Again;
+use super::work::{Again, Work as _};
 use super::world::{World, named, part};
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore, SecretStoreSpec, SecretStoreStatus};
 use crate::api::vault_secrets::{SecretTransformation, VaultAuth, VaultAuthGlobal, VaultConnection};

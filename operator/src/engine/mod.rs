@@ -56,9 +56,11 @@ use crate::settings::Settings;
 use crate::sinks::Sinks;
 use crate::stop::Stop;
 use crate::store::Part;
+use backoff::BackOff;
 use coordinator::Coordinator;
 use mirrors::Mirrored;
 use queue::{Job, Queue};
+use tries::Tries;
 use turns::{Turn, Turns};
 use watch::Place;
 use work::{Again, Work};
@@ -159,6 +161,20 @@ pub async fn run(context: Context) -> Result<(), Trouble> {
 }
 
 impl Context {
+    /// How long what failed waits in this family.
+    fn backoff(&self) -> BackOff {
+        match self.family {
+            // External Secrets, spec section 2.11: doubled each time.
+            Family::ExternalSecrets | Family::Reload => {
+                BackOff { first: self.settings.backoff, factor: 2.0, longest: self.settings.backoff_limit }
+            }
+            // Vault Secrets, spec section A.4.2, step 6.
+            Family::VaultSecrets => {
+                BackOff { first: Duration::from_secs(5), factor: 1.5, longest: Duration::from_secs(60) }
+            }
+        }
+    }
+
     /// The objects of a kind in one namespace, or in the whole cluster.
     pub fn api_in<K>(&self, namespace: Option<&str>, at: &ApiResource) -> Api<K>
     where
@@ -210,8 +226,8 @@ impl Work for World {
         (row.look)(self, job, turn)
     }
 
-    fn failed(&self, who: &Part) -> Duration {
-        World::failed(self, who)
+    fn tries(&self) -> &Tries {
+        &self.tries
     }
 
     /// Looks after those who stand in line for a store.

@@ -21,7 +21,7 @@ use super::restart;
 use super::secrets::Sight;
 use super::turns::Turn;
 use super::watch::Place;
-use super::work::Again;
+use super::work::{Again, Work as _};
 use super::world::{Kept, World, log, named, part};
 use crate::adapter::{self, Adapter, Around, AroundRef, Done, Found, Identity, Outcome};
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore};

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::Context;
 use super::queue::{Job, Queue};
+use super::tries::Tries;
 use super::turns::{Turn, Turns};
 use crate::error::Trouble;
 use crate::store::Part;
@@ -31,8 +32,13 @@ pub(super) trait Work: Send + Sync + 'static {
     /// Looks at one object and does what is to be done.
     fn look<'a>(&'a self, job: &'a Job<Part>, turn: &'a mut Turn) -> BoxFuture<'a, Again>;
 
+    /// What could not be done at once.
+    fn tries(&self) -> &Tries;
+
     /// Remembers that an object could not be served. Returns how long it waits.
-    fn failed(&self, who: &Part) -> Duration;
+    fn failed(&self, who: &Part) -> Duration {
+        self.tries().failed(who, self.context().backoff())
+    }
 
     /// Called every few seconds.
     fn tick(&self) {}

@@ -11,7 +11,7 @@ use leafseal::provider::{Observer, ProviderError};
 
 use super::Context;
 use super::apply::Writer;
-use super::backoff::{BackOff, chance};
+use super::backoff::chance;
 use super::cluster::Live;
 use super::fetch::Readings;
 use super::interests::Interests;
@@ -309,25 +309,6 @@ impl World {
     pub fn call(&self) {
         for who in self.lanes.called() {
             self.queue.push(who);
-        }
-    }
-
-    /// Remembers that `who` could not be served. Returns how long it waits.
-    pub fn failed(&self, who: &Part) -> Duration {
-        self.tries.failed(who, self.backoff())
-    }
-
-    fn backoff(&self) -> BackOff {
-        let settings = &self.context.settings;
-        match self.context.family {
-            // Spec section 2.11: doubled each time.
-            Family::ExternalSecrets | Family::Reload => {
-                BackOff { first: settings.backoff, factor: 2.0, longest: settings.backoff_limit }
-            }
-            // Spec section A.4.2, step 6.
-            Family::VaultSecrets => {
-                BackOff { first: Duration::from_secs(5), factor: 1.5, longest: Duration::from_secs(60) }
-            }
         }
     }
 }

@@ -28,7 +28,6 @@ pub use memories::{NAME as MEMORIES, key_of as memory_of};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -41,7 +40,6 @@ use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use super::apply::Writer;
-use super::backoff::BackOff;
 use super::queue::{Job, Queue};
 use super::tries::Tries;
 use super::turns::{Turn, Turns};
@@ -271,9 +269,8 @@ impl Work for Reload {
         if job.key.kind == NAMESPACE { lists::look(self, &job.key).boxed() } else { look::look(self, job).boxed() }
     }
 
-    fn failed(&self, who: &Part) -> Duration {
-        let settings = &self.context.settings;
-        self.tries.failed(who, BackOff { first: settings.backoff, factor: 2.0, longest: settings.backoff_limit })
+    fn tries(&self) -> &Tries {
+        &self.tries
     }
 
     /// Counts, and forgets sources that nobody uses any more.

@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -15,7 +14,6 @@ use super::index::of;
 use super::namespaces::Namespaces;
 use super::{follow, whole};
 use crate::engine::Context;
-use crate::engine::backoff::BackOff;
 use crate::engine::lock::lock;
 use crate::engine::queue::{Job, Queue};
 use crate::engine::tries::Tries;
@@ -188,8 +186,7 @@ impl Work for Telling {
         .boxed()
     }
 
-    fn failed(&self, who: &Part) -> Duration {
-        let settings = &self.context.settings;
-        self.tries.failed(who, BackOff { first: settings.backoff, factor: 2.0, longest: settings.backoff_limit })
+    fn tries(&self) -> &Tries {
+        &self.tries
     }
 }
