@@ -2,10 +2,13 @@
 //! (spec sections B.2 and B.3).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use jiff::Timestamp;
 use kube::api::ObjectMeta;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::annotations::{Auto, Wish};
 use super::memory::CONSUMED;
@@ -31,7 +34,7 @@ dynamic_resource!([] Held);
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct HeldSpec {
-    template: Option<Template>,
+    template: Option<Whole>,
     job_template: Option<JobTemplate>,
     paused: Option<bool>,
     suspend: Option<bool>,
@@ -47,7 +50,24 @@ struct JobTemplate {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 struct JobSpec {
-    template: Option<Template>,
+    template: Option<Whole>,
+}
+
+/// A template of pods, with a digest of all of it.
+#[derive(Clone, Debug, Default)]
+struct Whole {
+    digest: u64,
+    template: Template,
+}
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(from)?;
+        let mut hasher = DefaultHasher::new();
+        text.get().hash(&mut hasher);
+        let template = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+        Ok(Self { digest: hasher.finish(), template })
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -75,6 +95,8 @@ pub struct Consumer {
     pub uid: String,
     /// Its generation.
     pub generation: i64,
+    /// A digest of the template of its pods.
+    pub shape: u64,
     /// When it was made.
     pub made: Option<Timestamp>,
     /// The labels of its pods; empty if its selector says more than labels.
@@ -155,7 +177,8 @@ impl Consumer {
         if rules.ignored_kinds.contains(&kind.kind) || (kind.how == How::Remake && is_made) {
             return None;
         }
-        let template = spec.template.or(spec.job_template.and_then(|it| it.spec.template)).unwrap_or_default();
+        let template = spec.template.or(spec.job_template.and_then(|it| it.spec.template));
+        let Whole { digest, template } = template.unwrap_or_default();
         let own = metadata.annotations.unwrap_or_default();
         let mut complaints = Vec::new();
         let wishes =
@@ -169,6 +192,7 @@ impl Consumer {
             name: metadata.name.unwrap_or_default(),
             uid: metadata.uid.unwrap_or_default(),
             generation: metadata.generation.unwrap_or_default(),
+            shape: digest,
             made: metadata.creation_timestamp.map(|it| it.0),
             labels: spec.selector.and_then(|it| it.match_labels).unwrap_or_default(),
             is_paused: spec.paused == Some(true),

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Client;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use leafseal_plane::{ControlPlane, Operator, cluster};
@@ -140,11 +140,21 @@ impl Random {
 struct Source {
     value: String,
     since: Timestamp,
+    /// The version of the object then.
+    version: u64,
     before: Vec<(Timestamp, String)>,
     n_changes: u64,
 }
 
-type Templates = BTreeMap<String, BTreeMap<i64, (Timestamp, Value)>>;
+type Templates = BTreeMap<String, BTreeMap<i64, Template>>;
+
+/// A template of pods: since when, the version of the workload then, its marks.
+#[derive(Clone)]
+struct Template {
+    since: Timestamp,
+    version: u64,
+    env: Value,
+}
 
 /// Workloads, each with a Secret of its own and every second one with a ConfigMap that others use too.
 struct Site {
@@ -155,7 +165,7 @@ struct Site {
     revisions: Api<ReplicaSet>,
     /// By the name of the marker.
     sources: BTreeMap<String, Source>,
-    /// By the name of the workload, every template that it had: when it came, its generation, its marks.
+    /// By the name of the workload and its generation, every template that it had.
     templates: Arc<Mutex<Templates>>,
     n_values: u64,
 }
@@ -244,8 +254,7 @@ impl Site {
         let (name, data) = (format!("s-{n}"), json!({"password": value}));
         let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
         let done = self.secrets.patch(&name, &PatchParams::apply("soak").force(), &Patch::Apply(object)).await;
-        done.expect("the plane takes it");
-        self.note(secret_marker(n), value);
+        self.note(secret_marker(n), value, version(&done.expect("the plane takes it").metadata));
     }
 
     async fn set_config(&mut self, n: usize) {
@@ -253,8 +262,7 @@ impl Site {
         let (name, data) = (format!("m-{n}"), json!({"password": value}));
         let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
         let done = self.configs.patch(&name, &PatchParams::apply("soak").force(), &Patch::Apply(object)).await;
-        done.expect("the plane takes it");
-        self.note(config_marker(n), value);
+        self.note(config_marker(n), value, version(&done.expect("the plane takes it").metadata));
     }
 
     fn new_value(&mut self) -> String {
@@ -262,10 +270,11 @@ impl Site {
         format!("value-{}-of-the-soak", self.n_values)
     }
 
-    fn note(&mut self, marker: String, value: String) {
+    fn note(&mut self, marker: String, value: String, version: u64) {
         let since = Timestamp::now();
-        let new = Source { value: value.clone(), since, before: Vec::new(), n_changes: 0 };
+        let new = Source { value: value.clone(), since, version, before: Vec::new(), n_changes: 0 };
         let source = self.sources.entry(marker).or_insert(new);
+        source.version = version;
         let before = std::mem::replace(&mut source.value, value);
         source.before.push((std::mem::replace(&mut source.since, since), before));
         source.n_changes += 1;
@@ -280,7 +289,8 @@ impl Site {
         std::iter::once(secret_marker(n)).chain(config).collect()
     }
 
-    /// Which workloads do not have which last values: neither do their pods say so, nor are they younger.
+    /// Which workloads do not have which last values: neither do their pods say so, nor are they younger, nor was
+    /// their template written later.
     async fn what_is_missing(&self) -> Vec<String> {
         let workloads = self.workloads.list(&ListParams::default()).await.expect("the plane answers").items;
         let revisions = self.revisions.list(&ListParams::default()).await.expect("the plane answers").items;
@@ -298,7 +308,8 @@ impl Site {
             }
             for marker in Self::markers_of(n) {
                 let source = &self.sources[&marker];
-                let is_younger = born.is_some_and(|it| it > source.since.as_second());
+                let is_younger = born.is_some_and(|it| it > source.since.as_second())
+                    || self.last_template(&name).is_some_and(|it| it.version > source.version);
                 if source.n_changes > 0 && !is_younger && mark(&workload, &marker) != Some(&*hash(&source.value)) {
                     missing.push(format!("{name} has another {marker}\n{}", self.story(&name, n)));
                 }
@@ -307,11 +318,21 @@ impl Site {
         missing
     }
 
-    /// How often a workload got another template. Its generation tells of annotations too.
-    fn restarts(&self, name: &str) -> u64 {
+    /// The templates that a workload had, one after the other. Its generation tells of annotations too.
+    fn templates_of(&self, name: &str) -> Vec<Template> {
         let templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: Vec<&Value> = templates[name].values().map(|it| &it.1).collect();
-        all.windows(2).filter(|it| it[0] != it[1]).count() as u64
+        let mut all: Vec<Template> = templates.get(name).into_iter().flat_map(BTreeMap::values).cloned().collect();
+        all.dedup_by(|next, it| next.env == it.env);
+        all
+    }
+
+    fn last_template(&self, name: &str) -> Option<Template> {
+        self.templates_of(name).pop()
+    }
+
+    /// How often a workload got another template.
+    fn restarts(&self, name: &str) -> u64 {
+        self.templates_of(name).len().saturating_sub(1) as u64
     }
 
     async fn restarted_no_more_than_changed(&self) {
@@ -343,12 +364,12 @@ impl Site {
             }
         }
         let templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
-        for (generation, (at, env)) in templates.get(name).into_iter().flatten() {
+        for (generation, Template { since, env, .. }) in templates.get(name).into_iter().flatten() {
             let marks = env.as_array().into_iter().flatten().map(|it| {
                 let hash = it["value"].as_str().unwrap_or_default();
                 format!("{} {}", it["name"], values.get(hash).map_or(hash, String::as_str))
             });
-            story.push((*at, format!("generation {generation} with {:?}", marks.collect::<Vec<_>>())));
+            story.push((*since, format!("generation {generation} with {:?}", marks.collect::<Vec<_>>())));
         }
         story.sort();
         story.into_iter().map(|(at, what)| format!("{at} {what}")).collect::<Vec<_>>().join("\n")
@@ -366,11 +387,21 @@ async fn follow(workloads: Api<Deployment>, templates: Arc<Mutex<Templates>>) {
         if let Ok(Event::Apply(it) | Event::InitApply(it)) = event {
             let workload = serde_json::to_value(&it).expect("an object is JSON");
             let env = workload["spec"]["template"]["spec"]["containers"][0]["env"].clone();
+            let version = version(&it.metadata);
             let (name, generation) = (it.metadata.name.unwrap_or_default(), it.metadata.generation.unwrap_or(0));
             let mut templates = templates.lock().unwrap_or_else(PoisonError::into_inner);
-            templates.entry(name).or_default().entry(generation).or_insert((Timestamp::now(), env));
+            templates.entry(name).or_default().entry(generation).or_insert(Template {
+                since: Timestamp::now(),
+                version,
+                env,
+            });
         }
     }
+}
+
+/// The number of the write that made an object what it is.
+fn version(metadata: &ObjectMeta) -> u64 {
+    metadata.resource_version.as_deref().and_then(|it| it.parse().ok()).expect("versions are numbers")
 }
 
 fn is_finished(workload: &Value) -> bool {

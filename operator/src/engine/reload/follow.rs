@@ -103,9 +103,9 @@ struct Workloads<'a> {
 }
 
 impl Follow<Held> for Workloads<'_> {
-    fn apply(&self, held: Held, _: bool) -> bool {
+    fn apply(&self, held: Held, is_listed: bool) -> bool {
         let who = index::part(self.kind, &place(&held));
-        let news = self.world.index.apply(self.kind, held, &self.world.rules);
+        let news = self.world.index.apply(self.kind, held, is_listed, &self.world.rules);
         let is_kept = self.world.index.find(&who).is_some();
         self.world.heed(who, news);
         is_kept

@@ -36,12 +36,8 @@ pub(super) struct Entry {
     pub consumer: Consumer,
     /// Since when it is known.
     pub seen: Instant,
-    /// When its spec was last seen to change.
-    pub moved: Instant,
-    /// When it was last seen to have another template of pods, if its kind tells.
-    pub rolled: Option<Instant>,
-    /// Which template that is.
-    revision: Option<String>,
+    /// Since when it has its template of pods.
+    pub shaped: Shaped,
     /// Its `resourceVersion` when it last changed in a way that matters.
     version: String,
     /// What tells a change of its spec or its annotations from one of its status.
@@ -50,6 +46,15 @@ pub(super) struct Entry {
     wish: u64,
     /// All that its patterns match is known.
     is_surveyed: AtomicBool,
+}
+
+/// Since when a workload has its template of pods.
+#[derive(Clone, Debug)]
+pub(super) struct Shaped {
+    /// When it was seen first.
+    pub at: Instant,
+    /// The `resourceVersion` of the write that brought it, if it was told of by itself.
+    pub version: Option<String>,
 }
 
 impl Entry {
@@ -63,9 +68,6 @@ impl Entry {
         self.is_surveyed.store(true, Ordering::Relaxed);
     }
 }
-
-/// Where controllers count the templates of pods that a workload has had: scaling is none.
-const REVISIONS: [&str; 2] = ["deployment.kubernetes.io/revision", "rollout.argoproj.io/revision"];
 
 /// What became known of a workload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -89,8 +91,8 @@ impl Index {
         self.read().entries.get(who).cloned()
     }
 
-    /// Learns of a workload.
-    pub(super) fn apply(&self, kind: &'static Workload, held: Held, rules: &Rules) -> News {
+    /// Learns of a workload, from a list or by what just happened to it.
+    pub(super) fn apply(&self, kind: &'static Workload, held: Held, is_listed: bool, rules: &Rules) -> News {
         let metadata = &held.metadata;
         let who = part(kind, &place(&held));
         let before = self.find(&who);
@@ -102,7 +104,6 @@ impl Index {
         if metadata.deletion_timestamp.is_some() {
             return self.remove(&who);
         }
-        let revision = REVISIONS.iter().find_map(|it| metadata.annotations.as_ref()?.get(*it)).cloned();
         let digest = self.read().hasher.hash_one((&metadata.uid, metadata.generation, &metadata.annotations));
         if before.as_ref().is_some_and(|it| it.digest == digest) {
             return News::Nothing;
@@ -118,10 +119,11 @@ impl Index {
         let before = before.filter(|it| it.consumer.uid == consumer.uid);
         let seen = before.as_ref().map_or(now, |it| it.seen);
         let is_surveyed = before.as_ref().is_some_and(|it| it.wish == wish && it.is_surveyed()).into();
-        let has_moved = before.as_ref().is_none_or(|it| it.consumer.generation != consumer.generation);
-        let rolled = before.as_ref().and_then(|it| if it.revision == revision { it.rolled } else { Some(now) });
-        let moved = before.filter(|_| !has_moved).map_or(now, |it| it.moved);
-        let entry = Entry { consumer, seen, moved, rolled, revision, version, digest, wish, is_surveyed };
+        let shaped = match before {
+            Some(before) if before.consumer.shape == consumer.shape => before.shaped.clone(),
+            _ => Shaped { at: now, version: (!is_listed).then(|| version.clone()) },
+        };
+        let entry = Entry { consumer, seen, shaped, version, digest, wish, is_surveyed };
         self.put(who, entry, rules);
         if is_same { News::Nothing } else { News::Changed }
     }
@@ -273,30 +275,37 @@ mod tests {
     async fn who_uses_what_is_known() {
         let (index, rules) = (Index::default(), Rules::default());
         let kind = of_target("Deployment").expect("it is in the table");
+        let apply = |held| index.apply(kind, held, false, &rules);
         let auto = json!({ "reloader.stakater.com/auto": "true" });
-        assert_eq!(index.apply(kind, held("quiet", "5", 1, json!({}), "db"), &rules), News::Nothing);
-        assert_eq!(index.apply(kind, held("web", "10", 1, auto.clone(), "db"), &rules), News::Changed);
-        assert_eq!(index.apply(kind, held("web", "11", 1, auto.clone(), "db"), &rules), News::Nothing, "a status");
+        assert_eq!(apply(held("quiet", "5", 1, json!({}), "db")), News::Nothing);
+        assert_eq!(apply(held("web", "10", 1, auto.clone(), "db")), News::Changed);
+        assert_eq!(apply(held("web", "11", 1, auto.clone(), "db")), News::Nothing, "a status");
         let web = part(kind, &at("web"));
         assert_eq!(index.users(Source::Secret, &at("db"), &rules), std::slice::from_ref(&web));
         assert!(!index.is_wanted(Source::ConfigMap, &at("db"), &rules));
         assert!(!index.is_wanted(Source::Secret, &("other".to_owned(), "db".to_owned()), &rules));
 
-        let began = index.find(&web).expect("it is there").moved;
+        let began = index.find(&web).expect("it is there").shaped.at;
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
         let noted = json!({ "reloader.stakater.com/auto": "true", "note": "1" });
-        assert_eq!(index.apply(kind, held("web", "12", 1, noted, "db"), &rules), News::Nothing, "a note");
+        assert_eq!(apply(held("web", "12", 1, noted, "db")), News::Nothing, "a note");
         let searching = json!({ "reloader.stakater.com/auto": "true", "reloader.stakater.com/search": "true" });
-        assert_eq!(index.apply(kind, held("web", "13", 1, searching, "db"), &rules), News::Changed);
-        assert_eq!(index.find(&web).expect("it is there").moved, began, "its spec did not change");
-        assert_eq!(index.apply(kind, held("web", "14", 2, auto.clone(), "cache"), &rules), News::Changed);
-        assert!(index.find(&web).expect("it is there").moved > began);
+        assert_eq!(apply(held("web", "13", 1, searching, "db")), News::Changed);
+        assert_eq!(index.find(&web).expect("it is there").shaped.at, began, "its template did not change");
+        assert_eq!(apply(held("web", "14", 2, auto.clone(), "cache")), News::Changed);
+        let shaped = index.find(&web).expect("it is there").shaped.clone();
+        assert!(shaped.at > began && shaped.version.as_deref() == Some("14"));
+        assert_eq!(apply(held("web", "16", 3, auto.clone(), "cache")), News::Changed, "it was scaled");
+        assert_eq!(index.find(&web).expect("it is there").shaped.at, shaped.at);
         assert!(!index.is_wanted(Source::Secret, &at("db"), &rules));
 
-        assert_eq!(index.apply(kind, held("web", "13", 1, auto, "db"), &rules), News::Nothing, "a watch that lags");
+        assert_eq!(apply(held("web", "13", 1, auto.clone(), "db")), News::Nothing, "a watch that lags");
 
-        assert_eq!(index.apply(kind, held("web", "15", 2, json!({}), "cache"), &rules), News::Gone);
+        assert_eq!(apply(held("web", "17", 3, json!({}), "cache")), News::Gone);
         assert!(!index.is_wanted(Source::Secret, &at("cache"), &rules));
+
+        index.apply(kind, held("web", "20", 1, auto, "db"), true, &rules);
+        assert_eq!(index.find(&web).expect("it is there").shaped.version, None, "a list tells no single write");
     }
 
     #[test]
@@ -304,7 +313,7 @@ mod tests {
         let (index, rules) = (Index::default(), Rules::default());
         let kind = of_target("Deployment").expect("it is in the table");
         let list = json!({ "secret.reloader.stakater.com/reload": "app-.*, db" });
-        index.apply(kind, held("web", "10", 1, list, "other"), &rules);
+        index.apply(kind, held("web", "10", 1, list, "other"), false, &rules);
         let web = part(kind, &at("web"));
         for (name, is_used) in [("app-1", true), ("db", true), ("my-app-1", false), ("other", false)] {
             assert_eq!(index.is_wanted(Source::Secret, &at(name), &rules), is_used, "{name}");

@@ -139,7 +139,7 @@ async fn list(world: &Reload, what: &Unwatched, namespace: Option<&str>) -> Resu
         let page = api.list(&params).await?;
         for held in page.items {
             let at = place(&held);
-            world.heed(index::part(what.kind, &at), world.index.apply(what.kind, held, &world.rules));
+            world.heed(index::part(what.kind, &at), world.index.apply(what.kind, held, true, &world.rules));
             there.insert(at);
         }
         match page.metadata.continue_.filter(|it| !it.is_empty()) {

@@ -320,7 +320,7 @@ async fn write(world: &Reload, consumer: &Consumer, change: Change) -> Result<()
     let held = world.writer.roll(&api, name, uid, change).await.map_err(refused)?;
     if is_own {
         let who = Part { kind: kind.kind, namespace: namespace.clone(), name: name.clone() };
-        world.heed(who, world.index.apply(kind, held, &world.rules));
+        world.heed(who, world.index.apply(kind, held, false, &world.rules));
     }
     Ok(())
 }

@@ -1,13 +1,16 @@
 //! Since when the pods of a workload can be what they are: whether they have seen a source as it is now.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use kube::api::{ApiResource, ListParams, PartialObjectMeta};
 use kube::core::GroupVersionKind;
 use kube::{Api, Error, ResourceExt as _};
 
 use super::Reload;
-use super::index::Entry;
+use super::index::{Entry, Shaped};
 use super::sources::Seen;
+use crate::engine::watch::is_later;
 use crate::reload::Consumer;
 use crate::rollout::How;
 
@@ -55,17 +58,26 @@ pub(super) async fn born(world: &Reload, entry: &Entry) -> Result<Option<Timesta
     Ok(born.chain(entry.consumer.made).max())
 }
 
+/// How much later one watch may tell of what happened than another.
+const LAG: Duration = Duration::from_millis(500);
+
 /// True if pods of a template that was `born` then have what the source holds.
 pub(super) fn has_seen(entry: &Entry, source: &Seen, born: Option<Timestamp>) -> bool {
     let (Some(written), Some(born)) = (source.written, born) else { return false };
-    // Both are cut to seconds. What happened in the same one is told apart by what was seen first; in doubt the
-    // pods are older.
-    let is_after = |changed| changed <= entry.moved && entry.rolled.is_some_and(|rolled| changed <= rolled);
-    born > written || (born == written && source.changed.is_some_and(is_after))
+    born > written || (born == written && is_before(source, &entry.shaped))
 }
 
-/// True if a source was seen to change after all that is known to have happened to the workload: then no pods can
-/// have seen it.
+/// True if a source was written before a template of pods. Their times are cut to seconds, so this is told by their
+/// versions, which count the writes of a cluster; where they do not, the watches must have told so too. In doubt it
+/// was written later.
+fn is_before(source: &Seen, template: &Shaped) -> bool {
+    let is_earlier = template.version.as_ref().is_some_and(|it| is_later(it, &source.version));
+    is_earlier && source.changed.is_some_and(|changed| changed <= template.at + LAG)
+}
+
+/// True if what a source holds was written after all that is known to have happened to the template of the pods:
+/// then none can have seen it.
 pub(super) fn is_surely_new(entry: &Entry, source: &Seen) -> bool {
-    source.changed.is_some_and(|changed| changed > entry.moved)
+    let is_later = entry.shaped.version.as_ref().is_some_and(|it| is_later(&source.begun, it));
+    is_later && source.changed.is_some_and(|changed| changed > entry.shaped.at)
 }

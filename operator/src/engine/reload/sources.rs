@@ -32,7 +32,9 @@ pub(super) enum Sight {
 pub(super) struct Seen {
     uid: Box<str>,
     /// Its `resourceVersion`.
-    version: Box<str>,
+    pub version: Box<str>,
+    /// The first one that was seen with what it holds written when it was.
+    pub begun: Box<str>,
     /// What it says of itself.
     pub marks: Marks,
     /// When what it holds was last written, by the API server's clock, in whole seconds.
@@ -91,6 +93,9 @@ impl Sources {
                 if !is_later(&version, &held.version) {
                     return false;
                 }
+                if written.is_none() || held.written != written {
+                    held.begun = version.clone();
+                }
                 (held.version, held.marks, held.written) = (version, marks, written);
                 (held.changed, held.noted) = (changed, now);
                 return true;
@@ -101,8 +106,8 @@ impl Sources {
             Some(Sight::Absent) | None => None,
         };
         let came = (by != By::List).then_some(now);
-        let uid = uid.into();
-        let seen = Seen { uid, version, marks, written, came, changed, noted: now, content: None, before };
+        let (uid, begun) = (uid.into(), version.clone());
+        let seen = Seen { uid, version, begun, marks, written, came, changed, noted: now, content: None, before };
         state.insert(at.clone(), Sight::There(Box::new(seen)));
         true
     }
