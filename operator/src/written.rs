@@ -12,6 +12,12 @@ pub fn content_written(metadata: &ObjectMeta) -> Option<Timestamp> {
     content_fields(metadata).filter_map(|it| it.time.as_ref().map(|time| time.0)).max()
 }
 
+/// False if what was written last, as far as that is recorded, is something else than content.
+pub fn is_content_last(metadata: &ObjectMeta) -> bool {
+    let times = metadata.managed_fields.iter().flatten().filter_map(|it| it.time.as_ref().map(|time| time.0));
+    content_written(metadata).is_none_or(|written| times.max() <= Some(written))
+}
+
 /// What is recorded of those who wrote content that is still there.
 pub fn content_fields(metadata: &ObjectMeta) -> impl Iterator<Item = &ManagedFieldsEntry> {
     let entries = metadata.managed_fields.iter().flatten();

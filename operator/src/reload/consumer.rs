@@ -217,6 +217,11 @@ impl Consumer {
         Source::ALL.iter().any(|&it| rules.follows(it) && (self.has_patterns(it) || !self.names(rules, it).is_empty()))
     }
 
+    /// True if both ask for reloads for the same.
+    pub fn asks_as(&self, other: &Self) -> bool {
+        self.wishes == other.wishes && self.uses == other.uses
+    }
+
     /// The names of the sources that it may reload for, without those that only [patterns](Self::has_patterns)
     /// have.
     pub fn names(&self, rules: &Rules, source: Source) -> BTreeSet<&str> {

@@ -103,7 +103,7 @@ impl Inner {
         if self.sources.find(at).is_none() {
             self.sources.apply(at, metadata, &self.keys, By::List);
         }
-        self.sources.put(at, metadata.resource_version.as_deref().unwrap_or_default(), content);
+        self.sources.put(at, metadata, &self.keys, content);
     }
 
     async fn find<K>(&self, at: &Part) -> Result<Option<K>, Error>

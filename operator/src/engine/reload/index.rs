@@ -34,7 +34,7 @@ struct State {
 pub(super) struct Entry {
     /// What is kept of it.
     pub consumer: Consumer,
-    /// Since when it is known.
+    /// Since when it is known to ask for what it asks.
     pub seen: Instant,
     /// Since when it has its template of pods.
     pub shaped: Shaped,
@@ -53,8 +53,10 @@ pub(super) struct Entry {
 pub(super) struct Shaped {
     /// When it was seen first.
     pub at: Instant,
-    /// The `resourceVersion` of the write that brought it, if it was told of by itself.
-    pub version: Option<String>,
+    /// The `resourceVersion` of the write that brought it; from a list, of a later one.
+    pub version: String,
+    /// That was a list.
+    pub is_listed: bool,
 }
 
 impl Entry {
@@ -117,11 +119,11 @@ impl Index {
         let is_same = before.as_ref().is_some_and(|it| it.consumer == consumer);
         // One that was made anew is another one.
         let before = before.filter(|it| it.consumer.uid == consumer.uid);
-        let seen = before.as_ref().map_or(now, |it| it.seen);
+        let seen = before.as_ref().filter(|it| it.consumer.asks_as(&consumer)).map_or(now, |it| it.seen);
         let is_surveyed = before.as_ref().is_some_and(|it| it.wish == wish && it.is_surveyed()).into();
         let shaped = match before {
             Some(before) if before.consumer.shape == consumer.shape => before.shaped.clone(),
-            _ => Shaped { at: now, version: (!is_listed).then(|| version.clone()) },
+            _ => Shaped { at: now, version: version.clone(), is_listed },
         };
         let entry = Entry { consumer, seen, shaped, version, digest, wish, is_surveyed };
         self.put(who, entry, rules);
@@ -294,7 +296,7 @@ mod tests {
         assert_eq!(index.find(&web).expect("it is there").shaped.at, began, "its template did not change");
         assert_eq!(apply(held("web", "14", 2, auto.clone(), "cache")), News::Changed);
         let shaped = index.find(&web).expect("it is there").shaped.clone();
-        assert!(shaped.at > began && shaped.version.as_deref() == Some("14"));
+        assert!(shaped.at > began && shaped.version == "14" && !shaped.is_listed);
         assert_eq!(apply(held("web", "16", 3, auto.clone(), "cache")), News::Changed, "it was scaled");
         assert_eq!(index.find(&web).expect("it is there").shaped.at, shaped.at);
         assert!(!index.is_wanted(Source::Secret, &at("db"), &rules));
@@ -305,7 +307,7 @@ mod tests {
         assert!(!index.is_wanted(Source::Secret, &at("cache"), &rules));
 
         index.apply(kind, held("web", "20", 1, auto, "db"), true, &rules);
-        assert_eq!(index.find(&web).expect("it is there").shaped.version, None, "a list tells no single write");
+        assert!(index.find(&web).expect("it is there").shaped.is_listed, "a list tells no single write");
     }
 
     #[test]

@@ -160,10 +160,14 @@ fn remembering<'a>(world: &Reload, who: &Part, entry: &'a Entry, used: &[Used]) 
     Cow::Owned(remembering)
 }
 
-/// True if a source changed after the workload was made, and before we were to know of the workload: one that is
-/// not watched becomes known when something that it uses changes.
+/// True if a source changed after the workload got its pods, and before what they have was remembered. A workload
+/// that is not watched becomes known when something that it uses changes.
 fn has_missed(world: &Reload, who: &Part, entry: &Entry, used: &Used) -> bool {
     let Some(seen) = &used.seen else { return false };
+    let since = world.namespaces.served_since(&who.namespace).map_or(entry.seen, |it| it.max(entry.seen));
+    if seen.changed.as_ref().is_some_and(|it| !it.is_coming && it.at >= since) && pods::is_surely_new(entry, seen) {
+        return true;
+    }
     let is_younger = seen.written.is_some_and(|written| entry.consumer.made.is_some_and(|made| written > made));
     is_younger && world.is_unwatched(who) && world.recent.has(&index::of(used.source, &who.namespace, &used.name))
 }

@@ -1,7 +1,9 @@
 //! Which namespaces are served: all but those that are left alone, or those with certain labels.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
+
+use tokio::time::Instant;
 
 use crate::engine::lock::lock;
 use crate::settings::Settings;
@@ -9,9 +11,10 @@ use crate::settings::Settings;
 /// The namespaces that are served.
 #[derive(Debug)]
 pub(super) struct Namespaces {
+    began: Instant,
     ignored: HashSet<String>,
-    /// Those with the labels that are asked for, as a watch tells; `None` if none are asked for.
-    selected: Option<Mutex<HashSet<String>>>,
+    /// Those with the labels that are asked for, as a watch tells, and since when; `None` if none are asked for.
+    selected: Option<Mutex<HashMap<String, Instant>>>,
 }
 
 impl Namespaces {
@@ -21,13 +24,21 @@ impl Namespaces {
         let ignored =
             settings.reload.ignored_namespaces().into_iter().filter(|_| everywhere).map(str::to_owned).collect();
         let selected = settings.reload.namespace_labels().filter(|_| everywhere).map(|_| Mutex::default());
-        Self { ignored, selected }
+        Self { began: Instant::now(), ignored, selected }
     }
 
     /// True if a namespace is served.
     pub(super) fn serve(&self, namespace: &str) -> bool {
-        let is_selected = self.selected.as_ref().is_none_or(|it| lock(it).contains(namespace));
-        is_selected && !self.ignored.contains(namespace)
+        self.served_since(namespace).is_some()
+    }
+
+    /// Since when a namespace is served, if it is.
+    pub(super) fn served_since(&self, namespace: &str) -> Option<Instant> {
+        let since = match &self.selected {
+            Some(selected) => lock(selected).get(namespace).copied(),
+            None => Some(self.began),
+        };
+        since.filter(|_| !self.ignored.contains(namespace))
     }
 
     /// True if labels say which are served.
@@ -39,13 +50,18 @@ impl Namespaces {
     pub(super) fn select(&self, namespace: &str, is_selected: bool) -> bool {
         let Some(selected) = &self.selected else { return false };
         let mut selected = lock(selected);
-        if is_selected { selected.insert(namespace.to_owned()) } else { selected.remove(namespace) }
+        if !is_selected {
+            return selected.remove(namespace).is_some();
+        }
+        let is_news = !selected.contains_key(namespace);
+        selected.entry(namespace.to_owned()).or_insert_with(Instant::now);
+        is_news
     }
 
     /// Only these have the labels.
     pub(super) fn keep(&self, there: &HashSet<String>) {
         if let Some(selected) = &self.selected {
-            lock(selected).retain(|it| there.contains(it));
+            lock(selected).retain(|it, _| there.contains(it));
         }
     }
 }

@@ -9,7 +9,7 @@ use kube::{Api, Error, ResourceExt as _};
 
 use super::Reload;
 use super::index::{Entry, Shaped};
-use super::sources::Seen;
+use super::sources::{Changed, Seen};
 use crate::engine::watch::is_later;
 use crate::reload::Consumer;
 use crate::rollout::How;
@@ -71,13 +71,13 @@ pub(super) fn has_seen(entry: &Entry, source: &Seen, born: Option<Timestamp>) ->
 /// versions, which count the writes of a cluster; where they do not, the watches must have told so too. In doubt it
 /// was written later.
 fn is_before(source: &Seen, template: &Shaped) -> bool {
-    let is_earlier = template.version.as_ref().is_some_and(|it| is_later(it, &source.version));
-    is_earlier && source.changed.is_some_and(|changed| changed <= template.at + LAG)
+    let is_before = |it: &Changed| is_later(&template.version, &it.version) && it.at <= template.at + LAG;
+    !template.is_listed && source.changed.as_ref().is_some_and(is_before)
 }
 
-/// True if what a source holds was written after all that is known to have happened to the template of the pods:
-/// then none can have seen it.
+/// True if what a source holds was seen to change after all that is known to have happened to the template of the
+/// pods: then none can have seen it.
 pub(super) fn is_surely_new(entry: &Entry, source: &Seen) -> bool {
-    let is_later = entry.shaped.version.as_ref().is_some_and(|it| is_later(&source.begun, it));
-    is_later && source.changed.is_some_and(|changed| changed > entry.shaped.at)
+    let Shaped { at, version, .. } = &entry.shaped;
+    source.changed.as_ref().is_some_and(|it| is_later(&it.version, version) && it.at > *at)
 }

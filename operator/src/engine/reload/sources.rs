@@ -12,7 +12,7 @@ use crate::engine::lock::lock;
 use crate::engine::watch::{Place, Scope, is_later};
 use crate::reload::{Content, Keys, Marks};
 use crate::store::Part;
-use crate::written::content_written;
+use crate::written::{content_written, is_content_last};
 
 /// The sources that matter.
 #[derive(Debug, Default)]
@@ -32,23 +32,32 @@ pub(super) enum Sight {
 pub(super) struct Seen {
     uid: Box<str>,
     /// Its `resourceVersion`.
-    pub version: Box<str>,
-    /// The first one that was seen with what it holds written when it was.
-    pub begun: Box<str>,
+    version: Box<str>,
     /// What it says of itself.
     pub marks: Marks,
     /// When what it holds was last written, by the API server's clock, in whole seconds.
     pub written: Option<Timestamp>,
     /// When it was seen to come.
     pub came: Option<Instant>,
-    /// When it was seen to change.
-    pub changed: Option<Instant>,
+    /// When what it holds was last seen to change, if that is known of what it holds now.
+    pub changed: Option<Changed>,
     /// Since when this version is known.
     pub noted: Instant,
     /// What it held in some version, which may be a later one than watches told of.
     content: Option<(Box<str>, Arc<Content>)>,
     /// What it held before.
     before: Option<Arc<Content>>,
+}
+
+/// A change of what a source holds.
+#[derive(Clone, Debug)]
+pub(super) struct Changed {
+    /// When it was seen.
+    pub at: Instant,
+    /// The `resourceVersion` of its write.
+    pub version: Box<str>,
+    /// The source came with it.
+    pub is_coming: bool,
 }
 
 impl Seen {
@@ -86,18 +95,19 @@ impl Sources {
         let uid = metadata.uid.as_deref().unwrap_or_default();
         let version: Box<str> = metadata.resource_version.as_deref().unwrap_or_default().into();
         let (marks, written) = (Marks::of(metadata, keys), content_written(metadata));
-        let changed = (by == By::Change).then_some(now);
+        let is_coming = written.is_some() && written == metadata.creation_timestamp.as_ref().map(|it| it.0);
+        let changed = || Changed { at: now, version: version.clone(), is_coming };
+        let changed = (by == By::Change && is_content_last(metadata)).then(changed);
         let mut state = self.state();
         let before = match state.get_mut(at) {
             Some(Sight::There(held)) if *held.uid == *uid => {
                 if !is_later(&version, &held.version) {
                     return false;
                 }
-                if written.is_none() || held.written != written {
-                    held.begun = version.clone();
+                if by != By::Change || changed.is_some() {
+                    held.changed = changed;
                 }
-                (held.version, held.marks, held.written) = (version, marks, written);
-                (held.changed, held.noted) = (changed, now);
+                (held.version, held.marks, held.written, held.noted) = (version, marks, written, now);
                 return true;
             }
             // Another of the same name came after it.
@@ -106,8 +116,8 @@ impl Sources {
             Some(Sight::Absent) | None => None,
         };
         let came = (by != By::List).then_some(now);
-        let (uid, begun) = (uid.into(), version.clone());
-        let seen = Seen { uid, version, begun, marks, written, came, changed, noted: now, content: None, before };
+        let uid = uid.into();
+        let seen = Seen { uid, version, marks, written, came, changed, noted: now, content: None, before };
         state.insert(at.clone(), Sight::There(Box::new(seen)));
         true
     }
@@ -138,10 +148,14 @@ impl Sources {
         self.state().extract_if(|at, it| matches!(it, Sight::There(_)) && is_gone(at)).map(|it| it.0).collect()
     }
 
-    /// Remembers what a source held in a version.
-    pub(super) fn put(&self, at: &Part, version: &str, content: Content) {
+    /// Remembers what a source held when it was read, in a version that watches may not have told of yet.
+    pub(super) fn put(&self, at: &Part, metadata: &ObjectMeta, keys: &Keys, content: Content) {
+        let version = metadata.resource_version.as_deref().unwrap_or_default();
         let mut state = self.state();
         let Some(Sight::There(held)) = state.get_mut(at) else { return };
+        if is_later(version, &held.version) {
+            (held.marks, held.written, held.changed) = (Marks::of(metadata, keys), content_written(metadata), None);
+        }
         if let Some((_, old)) = held.content.take()
             && old.digest != content.digest
         {
@@ -170,6 +184,8 @@ impl Sources {
 mod tests {
     use k8s_openapi::ByteString;
     use k8s_openapi::api::core::v1::Secret;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, Time};
+    use serde_json::{Value, json};
     use zeroize::Zeroizing;
 
     use super::*;
@@ -207,23 +223,52 @@ mod tests {
         let (sources, keys) = (Sources::default(), Keys::default());
         assert!(sources.apply(&at("a"), &metadata("1", "10"), &keys, By::List));
         assert!(seen(&sources).came.is_none() && seen(&sources).changed.is_none());
-        sources.put(&at("a"), "10", content("1"));
+        sources.put(&at("a"), &metadata("1", "10"), &keys, content("1"));
         assert!(seen(&sources).content().is_some());
         assert!(!sources.apply(&at("a"), &metadata("1", "9"), &keys, By::Change), "a watch that lags");
         assert!(sources.apply(&at("a"), &metadata("1", "11"), &keys, By::Change));
         assert!(seen(&sources).content().is_none() && seen(&sources).changed.is_some());
-        sources.put(&at("a"), "11", content("2"));
+        sources.put(&at("a"), &metadata("1", "11"), &keys, content("2"));
         assert_eq!(changed_keys(&sources), ["b"]);
+    }
+
+    /// Metadata of an object whose data and whose labels were written at a second each.
+    fn written(version: &str, data: i64, labels: i64) -> ObjectMeta {
+        let entry = |fields: Value, second: i64| ManagedFieldsEntry {
+            fields_v1: Some(FieldsV1(fields)),
+            time: Timestamp::from_second(second).ok().map(Time),
+            ..ManagedFieldsEntry::default()
+        };
+        let (data, labels) = (entry(json!({ "f:data": {} }), data), entry(json!({ "f:metadata": {} }), labels));
+        ObjectMeta { managed_fields: Some(vec![data, labels]), ..metadata("1", version) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_it_was_written_belongs_to_what_was_read() {
+        let (sources, keys) = (Sources::default(), Keys::default());
+        let change = |sources: &Sources| seen(sources).changed.map(|it| it.version.to_string());
+        sources.apply(&at("a"), &written("10", 5, 5), &keys, By::Change);
+        sources.put(&at("a"), &written("10", 5, 5), &keys, content("1"));
+        assert_eq!(change(&sources).as_deref(), Some("10"));
+        sources.apply(&at("a"), &written("11", 5, 6), &keys, By::Change);
+        assert_eq!(change(&sources).as_deref(), Some("10"), "a label");
+
+        sources.put(&at("a"), &written("12", 9, 6), &keys, content("2"));
+        assert_eq!(seen(&sources).written.map(Timestamp::as_second), Some(9), "read before the watch told of it");
+        assert_eq!(change(&sources), None);
+        assert!(sources.apply(&at("a"), &written("12", 9, 6), &keys, By::Change), "others are to know");
+        assert_eq!(change(&sources).as_deref(), Some("12"));
+        assert!(seen(&sources).content().is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_again_is_compared_with_what_went() {
         let (sources, keys) = (Sources::default(), Keys::default());
         sources.apply(&at("a"), &metadata("1", "10"), &keys, By::List);
-        sources.put(&at("a"), "10", content("1"));
+        sources.put(&at("a"), &metadata("1", "10"), &keys, content("1"));
         assert!(sources.apply(&at("a"), &metadata("2", "12"), &keys, By::Change));
         assert!(!sources.delete(&at("a"), Some("1")), "the deletion is told later");
-        sources.put(&at("a"), "12", content("2"));
+        sources.put(&at("a"), &metadata("2", "12"), &keys, content("2"));
         assert!(seen(&sources).came.is_some());
         assert_eq!(changed_keys(&sources), ["b"]);
         assert!(sources.delete(&at("a"), Some("2")));

@@ -4,11 +4,51 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use kube::api::ListParams;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use leafseal_plane::{Operator, cluster};
-use serde_json::json;
+use serde_json::{Value, json};
+use sha1::{Digest as _, Sha1};
 
-use crate::world::{ES, VS, World, external_secret, static_secret, within};
+use crate::world::{ES, PATIENCE, VS, World, external_secret, static_secret, within};
+
+/// A Deployment that reloads for the Secret of its name.
+fn reloading(name: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "annotations": {"reloader.stakater.com/auto": "true"}},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}}, "replicas": 1, "revisionHistoryLimit": 50,
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "c", "image": "web", "envFrom": [{"secretRef": {"name": name}}]}]},
+            },
+        },
+    })
+}
+
+/// Waits until a [reloading] Deployment says that it knows what its Secret is to hold.
+async fn knows(world: &World, namespace: &str, name: &str, password: &str) {
+    let digest: String = Sha1::digest(format!("password={password}")).iter().map(|it| format!("{it:02x}")).collect();
+    let api = world.api(namespace, "apps/v1", "Deployment");
+    let knows = async || {
+        let Ok(held) = api.get(name).await else { return false };
+        let env = &held.data["spec"]["template"]["spec"]["containers"][0]["env"];
+        env.as_array().is_some_and(|it| it.iter().any(|it| it["value"] == digest))
+    };
+    if !within(PATIENCE, knows).await {
+        let held = api.get(name).await.map(|it| json!({"metadata": it.metadata, "spec": it.data["spec"]["template"]}));
+        let source = world.secrets(namespace).get(name).await.map(|it| json!(it.metadata));
+        panic!("{name} was not rolled: {held:?}\nof {source:?}\n{}", world.last_lines());
+    }
+}
+
+/// How many templates of pods a Deployment has had.
+async fn templates(world: &World, namespace: &str, name: &str) -> usize {
+    let labels = ListParams::default().labels(&format!("app={name}"));
+    let all = world.api(namespace, "apps/v1", "ReplicaSet").list(&labels).await.expect("the plane answers");
+    all.items.len()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_api_server_that_stands_still_or_starts_anew_loses_nothing() {
@@ -31,6 +71,21 @@ async fn an_api_server_that_stands_still_or_starts_anew_loses_nothing() {
     }
     let operator = Operator::start(&world.plane, &[]).await;
     arrive(&world, 0).await;
+    for n in (0..N).step_by(3) {
+        world.apply(&namespace, reloading(&format!("es-{n}"))).await;
+    }
+    let reloaded = async |world: &World, round: usize| {
+        for n in (0..N).step_by(3) {
+            let (name, password) = (format!("es-{n}"), format!("round-{round}-of-{n}"));
+            if round > 0 {
+                knows(world, &namespace, &name, &password).await;
+            }
+            let is_made = async || templates(world, &namespace, &name).await > round;
+            assert!(within(PATIENCE, is_made).await, "{name} has no pods");
+        }
+    };
+    reloaded(&world, 0).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
 
     // Its store stands still in the middle of writes, longer than a Lease lasts.
     write(&world, 1);
@@ -39,6 +94,7 @@ async fn an_api_server_that_stands_still_or_starts_anew_loses_nothing() {
     tokio::time::sleep(Duration::from_secs(18)).await;
     world.plane.pause_etcd(false);
     arrive(&world, 1).await;
+    reloaded(&world, 1).await;
 
     // It dies in the middle of writes.
     write(&world, 2);
@@ -47,11 +103,16 @@ async fn an_api_server_that_stands_still_or_starts_anew_loses_nothing() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     world.plane.restart_apiserver().await;
     arrive(&world, 2).await;
+    reloaded(&world, 2).await;
     // And it is followed again: what somebody does to a Secret is undone.
     let wrong = Patch::Merge(json!({"stringData": {"password": "wrong"}}));
     let patched = world.secrets(&namespace).patch("vss-0", &PatchParams::default(), &wrong).await;
     patched.expect("it is there");
     world.arrives(&namespace, "vss-0", "round-2-of-0").await;
+    for n in (0..N).step_by(3) {
+        let templates = templates(&world, &namespace, &format!("es-{n}")).await;
+        assert_eq!(templates, 3, "es-{n} was rolled once for each change");
+    }
     world.nothing_leaked(&[&namespace]).await;
     drop(operator);
 }
