@@ -1,5 +1,6 @@
-//! Operators that are killed at random while Secrets change: at the end every last value has reached every
-//! workload, none was restarted more often than its values changed, and memory is flat.
+//! Operators that are killed at random, and a cluster that stands still at times, while Secrets change: at the end
+//! every last value has reached every workload, none was restarted more often than its values changed, and memory is
+//! flat.
 //!
 //! It takes a minute, or `LEAFSEAL_SOAK_MINUTES`; with `--nocapture` it says what it saw. `LEAFSEAL_SOAK_LOG` names
 //! a file that gets the operators' log.
@@ -50,7 +51,7 @@ async fn killed_at_random_while_secrets_change() {
 
     // Two thirds with kills, one third without: what grows then grows in one process.
     let begun = Instant::now();
-    let (mut n_kills, mut resident) = (0, Vec::new());
+    let (mut n_kills, mut n_pauses, mut resident) = (0, 0, Vec::new());
     let mut next_kill = Duration::from_secs(random.below(10));
     while begun.elapsed() < whole {
         site.change(&mut random).await;
@@ -72,6 +73,13 @@ async fn killed_at_random_while_secrets_change() {
                 next_kill = begun.elapsed() + Duration::from_millis(1_000 + random.below(14_000));
             }
         }
+        if may_kill && !plane.is_given() && random.below(40) == 0 {
+            // Longer than a Lease lasts, or not.
+            n_pauses += 1;
+            plane.pause_etcd(true);
+            tokio::time::sleep(Duration::from_millis(500 + random.below(5_000))).await;
+            plane.pause_etcd(false);
+        }
         if !may_kill {
             if operator.is_none() {
                 operator = Some(start(&plane).await);
@@ -92,7 +100,8 @@ async fn killed_at_random_while_secrets_change() {
             }
         }
     }
-    eprintln!("soak: {n_kills} kills, {} changes, all arrived after {:?}", site.n_changes(), begun.elapsed());
+    let (n_changes, arrived) = (site.n_changes(), begun.elapsed());
+    eprintln!("soak: {n_kills} kills, {n_pauses} pauses, {n_changes} changes, all arrived after {arrived:?}");
     let log = operator.as_ref().map(|it| fs::read_to_string(it.log()).unwrap_or_default()).unwrap_or_default();
     site.restarted_no_more_than_changed().await;
 
