@@ -16,7 +16,9 @@ shift
 child=$!
 echo $child >"$pid"
 { cat <&3 >/dev/null; kill -CONT $child; kill $child; sleep 5; kill -9 $child; } 2>/dev/null &
+ender=$!
 wait $child
+kill $ender 2>/dev/null
 "#;
 
 /// A running program. Dropping it ends it.
