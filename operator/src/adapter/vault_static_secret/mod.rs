@@ -89,8 +89,9 @@ impl Adapter for StaticSecret {
         terms: &Terms,
         surroundings: &mut Surroundings<'_>,
     ) -> Result<(Composed, Vec<Note>), Trouble> {
-        let desired = compose::compose(spec(object)?, intent, answers, around, terms, surroundings)?;
-        Ok((Composed::Data(desired), Vec::new()))
+        let spec = spec(object)?;
+        let desired = compose::compose(spec, intent, answers, around, terms, surroundings)?;
+        Ok((Composed::Data(desired), unheard(object, spec, intent).into_iter().collect()))
     }
 
     fn status(
@@ -159,6 +160,21 @@ impl Adapter for StaticSecret {
 fn spec(object: &Object<VaultStaticSecret>) -> Result<&StaticSecretSpec, Trouble> {
     object.spec.as_ref().map_err(|malformed| {
         Trouble::new("VaultStaticSecretError", "cannot be understood", malformed.to_string()).retried(Retry::OnChange)
+    })
+}
+
+/// That changes are not told by Vault, for whoever asked for it: once for each generation, where the original
+/// complains at every attempt (spec section A.4.6).
+fn unheard(object: &Object<VaultStaticSecret>, spec: &StaticSecretSpec, intent: &Intent) -> Option<Note> {
+    let is_news = spec.sync_config.instant_updates && object.status.last_generation != object.generation();
+    let looks = match intent.refresh {
+        Refresh::Every(period) => format!("it is read every {period:?}"),
+        _ => "it is read when the object changes".to_owned(),
+    };
+    is_news.then(|| Note {
+        warning: true,
+        reason: "EventWatcherError",
+        text: format!("syncConfig.instantUpdates: the events of a Vault are not followed; {looks}"),
     })
 }
 
