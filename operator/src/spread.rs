@@ -163,7 +163,8 @@ pub fn status(
         None => "one or more namespaces failed",
     };
     let said = if message.is_empty() { "True" } else { "False" };
-    let is_said = before.conditions.iter().any(|it| (it.kind.as_str(), &*it.status, &*it.message) == ("Ready", said, message));
+    let is_said =
+        before.conditions.iter().any(|it| (it.kind.as_str(), &*it.status, &*it.message) == ("Ready", said, message));
     let is_same = is_said
         && before.external_secret_name == name
         && before.failed_namespaces == failed_namespaces

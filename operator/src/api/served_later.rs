@@ -151,10 +151,7 @@ pub static SERVED_LATER: &[ServedLater] = &[
         message: "CSISecrets is served by a CSI driver, which is not part of this operator",
     },
     generator("ACRAccessToken", "acraccesstokens"),
-    generator(
-        "BeyondtrustWorkloadCredentialsDynamicSecret",
-        "beyondtrustworkloadcredentialsdynamicsecrets",
-    ),
+    generator("BeyondtrustWorkloadCredentialsDynamicSecret", "beyondtrustworkloadcredentialsdynamicsecrets"),
     generator("CloudsmithAccessToken", "cloudsmithaccesstokens"),
     generator("ECRAuthorizationToken", "ecrauthorizationtokens"),
     generator("GCRAccessToken", "gcraccesstokens"),

@@ -70,7 +70,8 @@ pub(super) async fn spread(world: &World, job: &Job<Part>, turn: &mut Turn) -> A
             }
         }
     };
-    let children = wanted.iter().map(|it| Part { kind: ExternalSecret::KIND, namespace: it.clone(), name: name.into() });
+    let children =
+        wanted.iter().map(|it| Part { kind: ExternalSecret::KIND, namespace: it.clone(), name: name.into() });
     world.interests.set(who, children.chain([others::any(Namespace::KIND)]).collect());
     let is_ok = failed.is_empty() && trouble.is_none();
     if let Some(change) = spread::status(&object.status, name, &wanted, &failed, trouble.as_deref()) {

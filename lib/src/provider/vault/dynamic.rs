@@ -58,13 +58,21 @@ pub enum Part {
 
 /// The members that Go's client knows of `auth`, and those it leaves out where they are empty.
 const AUTH: &[&str] = &[
-    "accessor", "client_token", "entity_id", "identity_policies", "lease_duration", "metadata",
-    "mfa_requirement", "orphan", "policies", "renewable", "token_policies",
+    "accessor",
+    "client_token",
+    "entity_id",
+    "identity_policies",
+    "lease_duration",
+    "metadata",
+    "mfa_requirement",
+    "orphan",
+    "policies",
+    "renewable",
+    "token_policies",
 ];
 /// The same of a whole answer.
-const RAW: &[&str] = &[
-    "auth", "data", "lease_duration", "lease_id", "mount_type", "renewable", "request_id", "warnings", "wrap_info",
-];
+const RAW: &[&str] =
+    &["auth", "data", "lease_duration", "lease_id", "mount_type", "renewable", "request_id", "warnings", "wrap_info"];
 const LEFT_OUT: &[&str] = &["auth", "wrap_info"];
 
 /// A place in a Vault where each reading makes something new. What is made ends with the token that it was made
@@ -111,7 +119,9 @@ impl Dynamic {
             return Ok(Content::Fields(BTreeMap::new()));
         }
         if is_empty {
-            return Err(ProviderError::invalid(format!("unable to get dynamic secret: empty response from Vault ({path})")));
+            return Err(ProviderError::invalid(format!(
+                "unable to get dynamic secret: empty response from Vault ({path})"
+            )));
         }
         let parts: Parts<'_> = answer.json()?;
         let text = match part {

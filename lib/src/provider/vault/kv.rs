@@ -245,11 +245,8 @@ async fn names(session: &Session, place: &Place, top: &str) -> Result<Vec<String
 /// What lies in a folder; `None` if there is no such folder.
 async fn list(session: &Session, place: &Place, folder: String) -> Result<Option<Vec<String>>, ProviderError> {
     let path = path::folder(place, &folder)?;
-    let request = Request {
-        query: LIST,
-        namespace: place.namespace.as_deref(),
-        ..Request::read("ListSecrets", &path.metadata)
-    };
+    let request =
+        Request { query: LIST, namespace: place.namespace.as_deref(), ..Request::read("ListSecrets", &path.metadata) };
     let answer = session.send(request).await.map_err(|it| failed("list secrets in Vault", it))?;
     if answer.is_missing() {
         return Ok(None);

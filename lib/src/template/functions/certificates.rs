@@ -124,11 +124,13 @@ fn names(der: &[u8]) -> Result<Vec<String>, Fault> {
     for name in names.map(|it| it.1.0).into_iter().flatten() {
         match name {
             GeneralName::DnsName(it) => sorted[0].push(it.to_string()),
-            GeneralName::IpAddress(it) => match (<[u8; 4]>::try_from(it.as_bytes()), <[u8; 16]>::try_from(it.as_bytes())) {
-                (Ok(it), _) => sorted[1].push(Ipv4Addr::from(it).to_string()),
-                (_, Ok(it)) => sorted[1].push(Ipv6Addr::from(it).to_string()),
-                _ => return Err(Fault::new("failed to parse certificate")),
-            },
+            GeneralName::IpAddress(it) => {
+                match (<[u8; 4]>::try_from(it.as_bytes()), <[u8; 16]>::try_from(it.as_bytes())) {
+                    (Ok(it), _) => sorted[1].push(Ipv4Addr::from(it).to_string()),
+                    (_, Ok(it)) => sorted[1].push(Ipv6Addr::from(it).to_string()),
+                    _ => return Err(Fault::new("failed to parse certificate")),
+                }
+            }
             GeneralName::Rfc822Name(it) => sorted[2].push(it.to_string()),
             GeneralName::UniformResourceIdentifier(it) => sorted[3].push(it.to_string()),
             _ => {}

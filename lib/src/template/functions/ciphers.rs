@@ -54,7 +54,8 @@ fn encrypt(call: &mut Call<'_, '_>) -> Answer {
     }
     call.allocate((text.len() + 2 * BLOCK) * 2)?;
     let iv = call.random(BLOCK)?;
-    let cipher = cbc::Encryptor::<aes_08::Aes256>::new_from_slices(&*key(&password), &iv).expect("their lengths are right");
+    let cipher =
+        cbc::Encryptor::<aes_08::Aes256>::new_from_slices(&*key(&password), &iv).expect("their lengths are right");
     let sealed = [&iv[..], &cipher.encrypt_padded_vec_mut::<Pkcs7>(&text)].concat();
     Ok(Value::text(base64_simd::STANDARD.encode_to_string(sealed)))
 }
@@ -67,7 +68,8 @@ fn decrypt(call: &mut Call<'_, '_>) -> Answer {
     let broken = || Fault::new("what is decrypted is not what encryptAES made with this password");
     let sealed = decode_base64(&text).map_err(|at| Fault::new(format!("illegal base64 data at input byte {at}")))?;
     let (iv, sealed) = sealed.split_at_checked(BLOCK).ok_or_else(broken)?;
-    let cipher = cbc::Decryptor::<aes_08::Aes256>::new_from_slices(&*key(&password), iv).expect("their lengths are right");
+    let cipher =
+        cbc::Decryptor::<aes_08::Aes256>::new_from_slices(&*key(&password), iv).expect("their lengths are right");
     let mut plain = Zeroizing::new(cipher.decrypt_padded_vec_mut::<NoPadding>(sealed).map_err(|_| broken())?);
     // As sprig: how much is padding is what the last byte says.
     let n = plain.last().map(|it| usize::from(*it)).ok_or_else(broken)?;
@@ -84,10 +86,26 @@ const PATTERNS: &[(&str, &[&str])] = &[
     (
         "long",
         &[
-            "CvcvnoCvcvCvcv", "CvcvCvcvnoCvcv", "CvcvCvcvCvcvno", "CvccnoCvcvCvcv", "CvccCvcvnoCvcv",
-            "CvccCvcvCvcvno", "CvcvnoCvccCvcv", "CvcvCvccnoCvcv", "CvcvCvccCvcvno", "CvcvnoCvcvCvcc",
-            "CvcvCvcvnoCvcc", "CvcvCvcvCvccno", "CvccnoCvccCvcv", "CvccCvccnoCvcv", "CvccCvccCvcvno",
-            "CvcvnoCvccCvcc", "CvcvCvccnoCvcc", "CvcvCvccCvccno", "CvccnoCvcvCvcc", "CvccCvcvnoCvcc",
+            "CvcvnoCvcvCvcv",
+            "CvcvCvcvnoCvcv",
+            "CvcvCvcvCvcvno",
+            "CvccnoCvcvCvcv",
+            "CvccCvcvnoCvcv",
+            "CvccCvcvCvcvno",
+            "CvcvnoCvccCvcv",
+            "CvcvCvccnoCvcv",
+            "CvcvCvccCvcvno",
+            "CvcvnoCvcvCvcc",
+            "CvcvCvcvnoCvcc",
+            "CvcvCvcvCvccno",
+            "CvccnoCvccCvcv",
+            "CvccCvccnoCvcv",
+            "CvccCvccCvcvno",
+            "CvcvnoCvccCvcc",
+            "CvcvCvccnoCvcc",
+            "CvcvCvccCvccno",
+            "CvccnoCvcvCvcc",
+            "CvccCvcvnoCvcc",
             "CvccCvcvCvccno",
         ],
     ),
@@ -133,4 +151,38 @@ fn derive(call: &mut Call<'_, '_>) -> Answer {
         characters[usize::from(*byte) % characters.len()]
     });
     Ok(Value::bytes(made.collect::<Vec<u8>>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::edge::Rng;
+    use crate::template::{EXTERNAL_SECRETS, Input, Surroundings, render};
+
+    struct Zeros;
+
+    impl Rng for Zeros {
+        fn fill(&mut self, buf: &mut [u8]) {
+            buf.fill(0);
+        }
+    }
+
+    #[test]
+    fn it_is_as_sprig_does_it() {
+        for (text, expected) in [
+            (r#"{{ derivePassword 1 "long" "password" "user" "example.com" }}"#, "ZedaFaxcZaso9*"),
+            (r#"{{ derivePassword 1 "maximum" "password" "user" "example.com" }}"#, "pf4zS1LjCg&LjhsZ7T2~"),
+            (r#"{{ derivePassword 1 "pin" "password" "user" "example.com" }}"#, "6685"),
+            (r#"{{ derivePassword 1 "none" "password" "user" "example.com" }}"#, "cannot find password template none"),
+            (r#"{{ encryptAES "secretkey" "plaintext" | decryptAES "secretkey" }}"#, "plaintext"),
+            (r#"{{ "30tEfhuJSVRhpG97XCuWgz2okj7L8vQ1s6V9zVUPeDQ=" | decryptAES "secretkey" }}"#, "plaintext"),
+            (r#"{{ rsaDecrypt "None" "SHA1" "as it is" "" }}"#, "as it is"),
+        ] {
+            let mut surroundings = Surroundings { now: 0, rng: &mut Zeros };
+            let made = render(&EXTERNAL_SECRETS, "t", text, Input::Texts(&BTreeMap::new()), &mut surroundings);
+            let made = made.map(|it| String::from_utf8_lossy(it.expose()).into_owned());
+            assert_eq!(made.as_deref(), Ok(expected), "{text}");
+        }
+    }
 }

@@ -3,8 +3,8 @@
 //! What is read may be from anywhere, so that counts of rounds are limited before anything is computed.
 
 use cbc::cipher::block_padding::Pkcs7;
-use cbc::cipher::{BlockCipher, BlockDecryptMut, BlockDecrypt, KeyInit, KeyIvInit as _};
-use hmac_12::{Hmac, Mac as _};
+use cbc::cipher::{BlockCipher, BlockDecrypt, BlockDecryptMut as _, InnerIvInit as _, KeyInit};
+use hmac_12::{Hmac, Mac};
 use pkcs5::EncryptionScheme;
 use pkcs5::pbes2::Parameters;
 use pkcs12::kdf::{Pkcs12KeyType, derive_key};
@@ -15,9 +15,7 @@ use x509_cert::der::{Decode as _, Encode as _};
 use zeroize::Zeroizing;
 
 use super::certificates::{self, Parsed};
-use super::der::{
-    Der, Elements, INTEGER, NULL, OCTETS, OID, SEQUENCE, SET, context, integer, sequence, small, tag,
-};
+use super::der::{Der, Elements, INTEGER, NULL, OCTETS, OID, SEQUENCE, SET, context, integer, sequence, small, tag};
 use super::pem::{self, Block};
 use super::{Answer, Call, Fault, Function, exactly, keys};
 use crate::template::value::{Text, Value};
@@ -211,7 +209,7 @@ fn is_authentic(mac: &[u8], content: &[u8], password: &[u8]) -> Result<bool, Fau
     macro_rules! computed {
         ($hash:ty, $length:literal) => {{
             let key = Zeroizing::new(derive_key::<$hash>(password, salt, Pkcs12KeyType::Mac, rounds, $length));
-            let mac = Hmac::<$hash>::new_from_slice(&key).expect("HMAC takes keys of every length");
+            let mac = <Hmac<$hash> as Mac>::new_from_slice(&key).expect("HMAC takes keys of every length");
             mac.chain_update(content).finalize().into_bytes().to_vec()
         }};
     }
@@ -256,9 +254,8 @@ fn unchain<C>(cipher: Option<C>, iv: &[u8], content: &[u8]) -> Option<Vec<u8>>
 where
     C: BlockDecrypt + BlockCipher,
 {
-    use cbc::cipher::InnerIvInit as _;
-    let iv = iv.try_into().ok().filter(|it: &cbc::cipher::Block<C>| it.len() == iv.len())?;
-    cbc::Decryptor::inner_iv_init(cipher?, &iv).decrypt_padded_vec_mut::<Pkcs7>(content).ok()
+    let chain = cbc::Decryptor::inner_iv_slice_init(cipher?, iv).ok()?;
+    chain.decrypt_padded_vec_mut::<Pkcs7>(content).ok()
 }
 
 /// A certificate, its key and, with `is_full`, the certificates that follow it, as base64.
@@ -339,7 +336,7 @@ fn finish(call: &mut Call<'_, '_>, safes: &[u8], password: &Password) -> Answer 
     call.budget.one_of(MOST_FILES)?;
     let salt = call.random(16)?;
     let key = derive_key::<Sha256>(password.wide(), &salt, Pkcs12KeyType::Mac, ROUNDS as i32, 32);
-    let mac = Hmac::<Sha256>::new_from_slice(&Zeroizing::new(key)).expect("HMAC takes keys of every length");
+    let mac = <Hmac<Sha256> as Mac>::new_from_slice(&Zeroizing::new(key)).expect("HMAC takes keys of every length");
     let mac = mac.chain_update(safes).finalize().into_bytes();
     let digest = sequence(&[&sequence(&[&tag(OID, SHA256), &tag(NULL, &[])]), &tag(OCTETS, &mac)]);
     let mac = sequence(&[&digest, &tag(OCTETS, &salt), &integer(&ROUNDS.to_be_bytes())]);
@@ -347,4 +344,92 @@ fn finish(call: &mut Call<'_, '_>, safes: &[u8], password: &Password) -> Answer 
     let file = sequence(&[&integer(&[3]), &content, &mac]);
     call.allocate(file.len() * 2)?;
     Ok(Value::Text(Text::from(base64_simd::STANDARD.encode_to_string(&*file))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::edge::Rng;
+    use crate::secret::SecretText;
+    use crate::template::{EXTERNAL_SECRETS, Input, Surroundings, render};
+
+    const FILES: &[(&str, &[u8])] = &[
+        ("legacy", include_bytes!("../../../testdata/pkcs12/legacy.p12")),
+        ("modern", include_bytes!("../../../testdata/pkcs12/modern.p12")),
+        ("empty", include_bytes!("../../../testdata/pkcs12/empty.p12")),
+        ("key", include_bytes!("../../../testdata/pkcs12/leaf.key")),
+        ("chain", include_bytes!("../../../testdata/pkcs12/chain.crt")),
+        ("broken", b"0\x84\xff\xff\xff\xff\x02\x01\x03"),
+    ];
+    const KEY: &str = include_str!("../../../testdata/pkcs12/leaf.p8");
+    const CHAIN: &str = include_str!("../../../testdata/pkcs12/chain.crt");
+
+    struct Zeros;
+
+    impl Rng for Zeros {
+        fn fill(&mut self, buf: &mut [u8]) {
+            buf.fill(0);
+        }
+    }
+
+    fn rendered(text: &str) -> Result<String, String> {
+        let files: BTreeMap<String, SecretText> =
+            FILES.iter().map(|(name, file)| ((*name).to_owned(), SecretText::new(*file))).collect();
+        let mut surroundings = Surroundings { now: 0, rng: &mut Zeros };
+        render(&EXTERNAL_SECRETS, "t", text, Input::Texts(&files), &mut surroundings)
+            .map(|it| String::from_utf8_lossy(it.expose()).into_owned())
+            .map_err(|it| it.to_string())
+    }
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(rendered(text).as_deref(), Ok(expected), "{text}");
+    }
+
+    #[test]
+    fn what_openssl_wrote_is_read() {
+        for (opens, shows) in [
+            ("pkcs12keyPass \"changeit\" .legacy", KEY),
+            ("pkcs12keyPass \"changeit\" .modern", KEY),
+            ("pkcs12key .empty", KEY),
+            ("pkcs12certPass \"changeit\" .legacy", CHAIN),
+            ("pkcs12certPass \"changeit\" .modern", CHAIN),
+            ("pkcs12cert .empty", CHAIN),
+        ] {
+            check(&format!("{{{{ {opens} }}}}"), shows);
+        }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        for (writes, opens) in [
+            ("fullPemToPkcs12Pass .chain .key \"pass\"", "pkcs12certPass \"pass\""),
+            ("fullPemToPkcs12 .chain .key", "pkcs12cert"),
+        ] {
+            check(&format!("{{{{ {writes} | b64dec | {opens} }}}}"), CHAIN);
+        }
+        check("{{ pemToPkcs12Pass .chain .key \"pass\" | b64dec | pkcs12keyPass \"pass\" }}", KEY);
+        check(
+            "{{ pemToPkcs12 .chain .key | b64dec | pkcs12cert }}",
+            &CHAIN[..CHAIN.find("\n-----BEGIN").unwrap_or(0) + 1],
+        );
+        assert!(rendered("{{ pemTruststoreToPKCS12Pass .chain \"pass\" | b64dec | len }}").is_ok());
+    }
+
+    #[test]
+    fn what_is_no_such_file_is_refused_without_saying_what_it_is() {
+        for wrong in ["pkcs12key .modern", "pkcs12keyPass \"x\" .legacy", "pkcs12cert .broken", "pkcs12cert .key"] {
+            let error = rendered(&format!("{{{{ {wrong} }}}}")).expect_err("it is refused");
+            assert!(error.contains("PKCS #12") || error.contains("cannot be read"), "{error}");
+        }
+    }
+
+    #[test]
+    fn chains_are_taken_apart() {
+        let certificates: Vec<&str> = CHAIN.split_inclusive("-----END CERTIFICATE-----\n").collect();
+        for (kind, n) in [("leaf", 0), ("intermediate", 1), ("root", 2)] {
+            check(&format!("{{{{ filterCertChain \"{kind}\" .chain }}}}"), certificates[n]);
+        }
+        check("{{ certSANs .chain | join \" \" }}", "a.test 10.0.0.1 m@a.test https://a.test/x");
+    }
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use leafseal::provider::{Address, Query};
 
 use super::{invalid, readable, validate};
-use crate::api::{Object, Scope};
 use crate::api::external_secrets::{
     COULD_NOT_READ, CreationPolicy, DeletionPolicy, ExternalSecret, ExternalSecretSpec, Find, GENERATORS_GROUP,
     GeneratorKind, GeneratorRef, MetadataPolicy, RefreshPolicy, RemoteRef, SourceRef, StoreName, UPDATE_FAILED,
 };
 use crate::api::served_later;
+use crate::api::{Object, Scope};
 use crate::error::{Retry, Trouble};
 use crate::go::GoDuration;
 use crate::intent::{Ask, Family, Intent, Owner, Ownership, Read, Refresh, StoreRef, Target, WhenMissing};

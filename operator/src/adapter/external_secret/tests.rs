@@ -353,7 +353,8 @@ fn what_cannot_be_understood_is_told_and_not_tried_again() {
              this kind of generator is not served yet",
         ),
         (
-            "data: [{secretKey: a, remoteRef: {key: k}, sourceRef: {generatorRef: {kind: Password, name: p}}}]".to_owned(),
+            "data: [{secretKey: a, remoteRef: {key: k}, sourceRef: {generatorRef: {kind: Password, name: p}}}]"
+                .to_owned(),
             "invalid ExternalSecret: spec.data[0].sourceRef.generatorRef: what generators make is taken by spec.dataFrom",
         ),
         (

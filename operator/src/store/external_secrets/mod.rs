@@ -18,7 +18,8 @@ use serde_json::Value;
 use self::opening::{Failure, Opening};
 use super::{Attempt, Cluster, Opened, Part};
 use crate::api::external_secrets::{
-    COULD_NOT_READ, FakeProvider, FakeValidation, GeneratorKind, SecretStoreSpec, SecretStoreStatus, UPDATE_FAILED, ready,
+    COULD_NOT_READ, FakeProvider, FakeValidation, GeneratorKind, SecretStoreSpec, SecretStoreStatus, UPDATE_FAILED,
+    ready,
 };
 use crate::api::{Malformed, read};
 use crate::error::Trouble;
