@@ -35,6 +35,10 @@ const USUAL: Duration = Duration::from_secs(3600);
 /// Looks at one ClusterExternalSecret.
 pub(super) async fn spread(world: &World, job: &Job<Part>, turn: &mut Turn) -> Again {
     let who = &job.key;
+    // Who serves some namespaces has no say in the others.
+    if !world.context.settings.namespaces.is_empty() {
+        return None;
+    }
     let Some(object) = ClusterExternalSecret::of(&world.mirrors).find("", &who.name) else {
         world.forget(who);
         return None;

@@ -8,7 +8,7 @@ use hmac_12::{Hmac, Mac};
 use pkcs5::EncryptionScheme;
 use pkcs5::pbes2::Parameters;
 use pkcs12::kdf::{Pkcs12KeyType, derive_key};
-use sha1::Sha1;
+use sha1::{Digest as _, Sha1};
 use sha2_10::Sha256;
 use subtle::ConstantTimeEq as _;
 use x509_cert::der::{Decode as _, Encode as _};
@@ -264,7 +264,6 @@ fn spell(call: &mut Call<'_, '_>, is_full: bool, pass: Option<usize>) -> Answer 
     let mut found = certificates::read(&certificate)?;
     found.truncate(if is_full { usize::MAX } else { 1 });
     let leaf = found.first().ok_or_else(|| Fault::new("failed to decode PEM block of the certificate"))?;
-    use sha1::Digest as _;
     let id = Sha1::digest(leaf.der());
     let mark = attribute(LOCAL_KEY_ID, &tag(OCTETS, &id));
     let key = keys::read(&key)?;

@@ -35,7 +35,7 @@ pub(super) fn intent(object: &Object<ExternalSecret>, owner: Owner) -> Result<In
     let target = &spec.target;
     let name = if target.name.is_empty() { object.name() } else { &target.name };
     Ok(Intent {
-        reads: reads(spec, &owner)?,
+        reads: reads(spec, object.namespace(), &owner.uid)?,
         target: Target {
             namespace: object.namespace().to_owned(),
             name: name.to_owned(),
@@ -95,8 +95,7 @@ pub(super) fn store(named: &StoreName, reader: &str) -> Option<StoreRef> {
     })
 }
 
-fn reads(spec: &ExternalSecretSpec, owner: &Owner) -> Result<Vec<Read>, Trouble> {
-    let namespace = owner.namespace.as_str();
+fn reads(spec: &ExternalSecretSpec, namespace: &str, uid: &str) -> Result<Vec<Read>, Trouble> {
     let read = |place: String, source: Option<&SourceRef>, ask: Ask| {
         let store = named_store(spec, source).and_then(|it| store(it, namespace));
         let store = store.ok_or_else(|| {
@@ -111,7 +110,8 @@ fn reads(spec: &ExternalSecretSpec, owner: &Owner) -> Result<Vec<Read>, Trouble>
     for (n, entry) in spec.data_from.iter().enumerate() {
         let source = entry.source_ref.as_ref();
         if let Some(named) = source.and_then(|it| it.generator_ref.as_ref()) {
-            reads.push(making(named, format!("spec.dataFrom[{n}].sourceRef.generatorRef"), owner)?);
+            let place = format!("spec.dataFrom[{n}].sourceRef.generatorRef");
+            reads.push(making(named, place, namespace, uid)?);
             continue;
         }
         reads.push(match (&entry.extract, &entry.find) {
@@ -164,18 +164,18 @@ pub(super) fn interval(spec: &ExternalSecretSpec) -> Result<Option<Duration>, St
 }
 
 /// What a generator makes for one entry.
-fn making(named: &GeneratorRef, place: String, owner: &Owner) -> Result<Read, Trouble> {
+fn making(named: &GeneratorRef, place: String, namespace: &str, uid: &str) -> Result<Read, Trouble> {
     let kind = GeneratorKind::find(&named.kind).ok_or_else(|| not_served(&place, &named.kind))?;
     let store = StoreRef {
         family: Family::ExternalSecrets,
         kind: kind.kind,
-        namespace: if kind.scope == Scope::Namespaced { owner.namespace.clone() } else { String::new() },
+        namespace: if kind.scope == Scope::Namespaced { namespace.to_owned() } else { String::new() },
         name: named.name.clone(),
-        reader: owner.namespace.clone(),
+        reader: namespace.to_owned(),
         place: None,
     };
     // Nobody shares what is made, not even two entries of one object.
-    let ask = Ask::One(Address { key: format!("{} {place}", owner.uid), ..Address::default() });
+    let ask = Ask::One(Address { key: format!("{uid} {place}"), ..Address::default() });
     Ok(Read { place, store, ask })
 }
 
