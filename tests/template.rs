@@ -288,7 +288,7 @@ fn what_a_dialect_does_not_have_is_refused_when_parsed() {
         (&VAULT_SECRETS, "{{ now }}"),
         (&VAULT_SECRETS, "{{ toYaml . }}"),
         (&VAULT_SECRETS, "{{ uuidv4 }}"),
-        (&EXTERNAL_SECRETS, "{{ pkcs12key .x }}"),
+        (&EXTERNAL_SECRETS, "{{ genPrivateKey \"rsa\" }}"),
     ] {
         let refused = template::Set::new(dialect).add("it", text);
         assert!(matches!(refused, Err(template::TemplateError::UnknownFunction { .. })), "{text}: {refused:?}");
@@ -342,5 +342,43 @@ fn keys_and_certificates_are_spelt_as_pem() {
         let mut surroundings = Surroundings { now: 0, rng: &mut rng };
         let rendered = template::render(&EXTERNAL_SECRETS, "it", text, Input::Texts(&texts), &mut surroundings);
         assert_eq!(rendered.expect(text).expose_str(), Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn openssl_reads_the_pkcs12_that_templates_write() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        leafseal_tests::not_run("there is no openssl");
+        return;
+    }
+    let text = |name: &str| {
+        let file = leafseal_tests::workspace().join("lib/testdata/pkcs12").join(name);
+        SecretText::new(std::fs::read(file).expect("it is there"))
+    };
+    let texts = BTreeMap::from([("chain".to_owned(), text("chain.crt")), ("key".to_owned(), text("leaf.key"))]);
+    for (written, n_certificates, n_keys) in [
+        ("fullPemToPkcs12Pass .chain .key \"pass\"", 3, 1),
+        ("pemToPkcs12Pass .chain .key \"pass\"", 1, 1),
+        ("pemTruststoreToPKCS12Pass .chain \"pass\"", 3, 0),
+    ] {
+        let mut rng = Numbers(1);
+        let mut surroundings = Surroundings { now: 0, rng: &mut rng };
+        let template = format!("{{{{ {written} | b64dec }}}}");
+        let made = template::render(&EXTERNAL_SECRETS, "it", &template, Input::Texts(&texts), &mut surroundings);
+        let mut openssl = Command::new("openssl")
+            .args(["pkcs12", "-nodes", "-passin", "pass:pass"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it was there a moment ago");
+        let mut to = openssl.stdin.take().expect("it is piped");
+        to.write_all(made.expect(written).expose()).expect("it reads");
+        drop(to);
+        let read = openssl.wait_with_output().expect("it ends");
+        let shown = String::from_utf8_lossy(&read.stdout);
+        assert!(read.status.success(), "{written}: {}", String::from_utf8_lossy(&read.stderr));
+        let count = |what: &str| shown.matches(&format!("-----BEGIN {what}-----")).count();
+        assert_eq!((count("CERTIFICATE"), count("PRIVATE KEY")), (n_certificates, n_keys), "{written}");
     }
 }

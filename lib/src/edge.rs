@@ -76,6 +76,30 @@ pub trait Rng {
     fn fill(&mut self, buf: &mut [u8]);
 }
 
+/// The same randomness for crates that make keys.
+pub struct KeyRng<'a>(pub &'a mut dyn Rng);
+
+impl rand_core::RngCore for KeyRng<'_> {
+    fn next_u32(&mut self) -> u32 {
+        rand_core::impls::next_u32_via_fill(self)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        rand_core::impls::next_u64_via_fill(self)
+    }
+
+    fn fill_bytes(&mut self, buf: &mut [u8]) {
+        self.0.fill(buf);
+    }
+
+    fn try_fill_bytes(&mut self, buf: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.0.fill(buf);
+        Ok(())
+    }
+}
+
+impl rand_core::CryptoRng for KeyRng<'_> {}
+
 /// How long somebody may be waited for.
 pub trait Deadline: Send + Sync {
     /// Begins to wait; ends when it has been long enough.

@@ -10,7 +10,7 @@ use kube::core::GroupVersionKind;
 use kube::{Client, Error};
 
 use crate::api::Kind;
-use crate::api::external_secrets::{ClusterSecretStore, ExternalSecret, SecretStore};
+use crate::api::external_secrets::{ClusterExternalSecret, ClusterSecretStore, ExternalSecret, SecretStore};
 use crate::api::vault_secrets::{SecretTransformation, VaultAuth, VaultAuthGlobal, VaultConnection, VaultStaticSecret};
 use crate::intent::Family;
 use crate::settings::Settings;
@@ -47,6 +47,7 @@ pub const FAMILIES: &[Row] = &[
             kind::<ExternalSecret>(Need::Must),
             kind::<SecretStore>(Need::May),
             kind::<ClusterSecretStore>(Need::May),
+            kind::<ClusterExternalSecret>(Need::May),
         ],
         rights: &[
             right(ExternalSecret::GROUP, "externalsecrets", &["get", "list", "watch"], Need::Must),
@@ -55,6 +56,9 @@ pub const FAMILIES: &[Row] = &[
             right(ExternalSecret::GROUP, "secretstores/status", &["patch"], Need::May),
             right(ExternalSecret::GROUP, "clustersecretstores", &["list", "watch"], Need::Everywhere),
             right(ExternalSecret::GROUP, "clustersecretstores/status", &["patch"], Need::Everywhere),
+            right(ExternalSecret::GROUP, "clusterexternalsecrets", &["list", "watch"], Need::Everywhere),
+            right(ExternalSecret::GROUP, "clusterexternalsecrets/status", &["patch"], Need::Everywhere),
+            right(ExternalSecret::GROUP, "externalsecrets", &["create", "update", "delete"], Need::Everywhere),
             right("", "secrets", &["get", "create", "update"], Need::Must),
             right("", "secrets", &["list", "watch", "delete"], Need::May),
             right("", "configmaps", &["get", "list", "watch"], Need::May),

@@ -34,6 +34,7 @@ pub mod rollout;
 pub mod settings;
 pub mod shell;
 pub mod sinks;
+pub mod spread;
 pub mod stop;
 pub mod store;
 pub mod telemetry;

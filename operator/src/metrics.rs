@@ -32,6 +32,7 @@ const PREFIXES: &[(&str, &str)] = &[
     ("ExternalSecret", "externalsecret"),
     ("SecretStore", "secretstore"),
     ("ClusterSecretStore", "clustersecretstore"),
+    ("ClusterExternalSecret", "clusterexternalsecret"),
 ];
 
 /// An object, as metrics name it.

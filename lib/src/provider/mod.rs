@@ -5,6 +5,7 @@
 
 mod content;
 pub mod fake;
+pub mod generator;
 pub mod go_json;
 pub mod kubernetes;
 pub mod sops;

@@ -5,7 +5,7 @@
 //! execution has a [budget](TemplateError::Exhausted) of steps and of bytes.
 //!
 //! Everything is computed from arguments: the time is [`Surroundings::now`], chance is
-//! [`Surroundings::rng`], zones other than UTC are unknown.
+//! [`Surroundings::rng`]. Only zones other than UTC are those that the system knows.
 //!
 //! Functions of the two dialects that are refused when a template is parsed, as functions that do not
 //! exist are: see [`NOT_BUILT`].

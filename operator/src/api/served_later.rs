@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
 
 use super::Scope;
-use super::external_secrets::{Condition, with_ready};
+use super::external_secrets::{Condition, GENERATORS_GROUP, with_ready};
 
 /// A kind that is not served yet.
 #[derive(Debug)]
@@ -48,13 +48,12 @@ pub enum Told {
 }
 
 const EXTERNAL_SECRETS: &str = "external-secrets.io";
-const GENERATORS: &str = "generators.external-secrets.io";
 const VAULT_SECRETS: &str = "secrets.hashicorp.com";
 
 const NOT_SERVED: &str = "NotServed";
 const DISCONTINUED: &str = "Discontinued";
 
-/// All of them. Generators do nothing by themselves: who uses one is told.
+/// All of them. Generators do nothing by themselves: who uses one that is not served is told.
 pub static SERVED_LATER: &[ServedLater] = &[
     ServedLater {
         group: EXTERNAL_SECRETS,
@@ -81,19 +80,6 @@ pub static SERVED_LATER: &[ServedLater] = &[
         required: &[],
         reason: NOT_SERVED,
         message: "ClusterPushSecret is not served yet: no PushSecret is made or changed",
-    },
-    ServedLater {
-        group: EXTERNAL_SECRETS,
-        versions: &["v1", "v1beta1"],
-        kind: "ClusterExternalSecret",
-        plural: "clusterexternalsecrets",
-        scope: Scope::Cluster,
-        finalizer: Some("externalsecrets.external-secrets.io/clusterexternalsecret-cleanup"),
-        told: Told::Object,
-        is_released: false,
-        required: &[],
-        reason: NOT_SERVED,
-        message: "ClusterExternalSecret is not served yet: the ExternalSecrets it made are served, and no others are made",
     },
     ServedLater {
         group: VAULT_SECRETS,
@@ -164,43 +150,33 @@ pub static SERVED_LATER: &[ServedLater] = &[
         reason: NOT_SERVED,
         message: "CSISecrets is served by a CSI driver, which is not part of this operator",
     },
-    generator("ACRAccessToken", "acraccesstokens", Scope::Namespaced),
-    generator(
-        "BeyondtrustWorkloadCredentialsDynamicSecret",
-        "beyondtrustworkloadcredentialsdynamicsecrets",
-        Scope::Namespaced,
-    ),
-    generator("CloudsmithAccessToken", "cloudsmithaccesstokens", Scope::Namespaced),
-    generator("ECRAuthorizationToken", "ecrauthorizationtokens", Scope::Namespaced),
-    generator("Fake", "fakes", Scope::Namespaced),
-    generator("GCRAccessToken", "gcraccesstokens", Scope::Namespaced),
-    generator("GithubAccessToken", "githubaccesstokens", Scope::Namespaced),
-    generator("GitlabDeployToken", "gitlabdeploytokens", Scope::Namespaced),
-    generator("Grafana", "grafanas", Scope::Namespaced),
-    generator("MFA", "mfas", Scope::Namespaced),
-    generator("Password", "passwords", Scope::Namespaced),
-    generator("QuayAccessToken", "quayaccesstokens", Scope::Namespaced),
-    generator("SSHKey", "sshkeys", Scope::Namespaced),
-    generator("STSSessionToken", "stssessiontokens", Scope::Namespaced),
-    generator("UUID", "uuids", Scope::Namespaced),
-    generator("VaultDynamicSecret", "vaultdynamicsecrets", Scope::Namespaced),
-    generator("Webhook", "webhooks", Scope::Namespaced),
-    generator("ClusterGenerator", "clustergenerators", Scope::Cluster),
+    generator("ACRAccessToken", "acraccesstokens"),
+    generator("BeyondtrustWorkloadCredentialsDynamicSecret", "beyondtrustworkloadcredentialsdynamicsecrets"),
+    generator("CloudsmithAccessToken", "cloudsmithaccesstokens"),
+    generator("ECRAuthorizationToken", "ecrauthorizationtokens"),
+    generator("GCRAccessToken", "gcraccesstokens"),
+    generator("GithubAccessToken", "githubaccesstokens"),
+    generator("GitlabDeployToken", "gitlabdeploytokens"),
+    generator("Grafana", "grafanas"),
+    generator("MFA", "mfas"),
+    generator("QuayAccessToken", "quayaccesstokens"),
+    generator("STSSessionToken", "stssessiontokens"),
+    generator("Webhook", "webhooks"),
 ];
 
-const fn generator(kind: &'static str, plural: &'static str, scope: Scope) -> ServedLater {
+const fn generator(kind: &'static str, plural: &'static str) -> ServedLater {
     ServedLater {
-        group: GENERATORS,
+        group: GENERATORS_GROUP,
         versions: &["v1alpha1"],
         kind,
         plural,
-        scope,
+        scope: Scope::Namespaced,
         told: Told::User,
         finalizer: None,
         is_released: false,
         required: &[],
         reason: NOT_SERVED,
-        message: "generators are not served yet",
+        message: "this kind of generator is not served yet",
     }
 }
 

@@ -150,6 +150,33 @@ impl Writer {
         gone_is_fine(api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(change)).await).map(drop)
     }
 
+    /// Makes an object of ours, or replaces the version that was read.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses.
+    pub async fn put(&self, api: &Api<DynamicObject>, name: &str, object: &DynamicObject) -> Result<(), Refused> {
+        self.check()?;
+        match &object.metadata.resource_version {
+            Some(_) => api.replace(name, &PostParams::default(), object).await,
+            None => api.create(&PostParams::default(), object).await,
+        }
+        .map(drop)
+        .map_err(Refused::from)
+    }
+
+    /// Deletes an object of ours if it is still the one that is meant.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses. One that is gone is fine.
+    pub async fn take_away(&self, api: &Api<DynamicObject>, name: &str, uid: String) -> Result<(), Refused> {
+        self.check()?;
+        let only = Preconditions { uid: Some(uid), resource_version: None };
+        let params = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
+        gone_is_fine(api.delete(name, &params).await).map(drop)
+    }
+
     /// Makes a Secret of the operator's own; `None` if it is there already.
     ///
     /// # Errors

@@ -7,11 +7,12 @@ use std::{fmt, io};
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
-use kube::api::{ObjectMeta, PartialObjectMeta, PostParams};
+use kube::api::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta, PostParams};
 use kube::{Api, Client};
 use leafseal::provider::vault::JwtSource;
 use leafseal::provider::{Answer, ProviderError, ProviderErrorKind};
 use leafseal::secret::SecretText;
+use serde_json::{Value, json};
 
 use crate::api::Object;
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
@@ -123,6 +124,23 @@ impl Cluster for Live {
             let read = tokio::task::spawn_blocking(move || read_folder(&folder));
             let read = read.await.map_err(|error| no(error.to_string()))?;
             read.map_err(|error| no(format!("the folder {path:?} cannot be read: {error}")))
+        })
+    }
+
+    fn custom<'a>(
+        &'a self,
+        at: &'a ApiResource,
+        namespace: Option<&'a str>,
+        name: &'a str,
+    ) -> Reading<'a, Option<Value>> {
+        Box::pin(async move {
+            let client = self.client.clone();
+            let api: Api<DynamicObject> = match namespace {
+                Some(namespace) => Api::namespaced_with(client, namespace, at),
+                None => Api::all_with(client, at),
+            };
+            let found = api.get_opt(name).await.map_err(|error| unreadable(&at.kind, name, &error))?;
+            Ok(found.map(|mut it| it.data.get_mut("spec").map_or_else(|| json!({}), Value::take)))
         })
     }
 

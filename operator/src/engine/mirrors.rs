@@ -1,6 +1,6 @@
 //! The objects of all kinds that are served, as watches last told.
 
-use crate::api::external_secrets::{ClusterSecretStore, ExternalSecret, SecretStore};
+use crate::api::external_secrets::{ClusterExternalSecret, ClusterSecretStore, ExternalSecret, SecretStore};
 use crate::api::vault_secrets::{SecretTransformation, VaultAuth, VaultAuthGlobal, VaultConnection, VaultStaticSecret};
 use crate::api::{Kind, Object};
 use crate::engine::watch::Mirror;
@@ -42,6 +42,7 @@ mirrors! {
     external_secrets: ExternalSecret,
     secret_stores: SecretStore,
     cluster_secret_stores: ClusterSecretStore,
+    cluster_external_secrets: ClusterExternalSecret,
     vault_static_secrets: VaultStaticSecret,
     vault_connections: VaultConnection,
     vault_auths: VaultAuth,

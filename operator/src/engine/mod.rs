@@ -24,6 +24,7 @@ mod reconcile;
 pub mod reload;
 mod restart;
 pub mod secrets;
+mod spread;
 pub mod stores;
 mod tries;
 pub mod turns;
@@ -43,7 +44,7 @@ use kube::{Api, Client, Resource};
 use tokio::task::JoinSet;
 
 use crate::adapter::vault_static_secret::StaticSecret;
-use crate::api::external_secrets::{ClusterSecretStore, ExternalSecret, SecretStore};
+use crate::api::external_secrets::{ClusterExternalSecret, ClusterSecretStore, ExternalSecret, SecretStore};
 use crate::api::vault_secrets::{SecretTransformation, VaultAuth, VaultAuthGlobal, VaultConnection, VaultStaticSecret};
 use crate::api::{self, Kind, Object};
 use crate::error::Trouble;
@@ -115,6 +116,7 @@ const KINDS: &[Row] = &[
     row!(ExternalSecrets, ExternalSecret, reconcile::sync::<ExternalSecret>),
     row!(ExternalSecrets, SecretStore, check::check::<SecretStore>),
     row!(ExternalSecrets, ClusterSecretStore, check::check::<ClusterSecretStore>),
+    row!(ExternalSecrets, ClusterExternalSecret, spread::spread),
     row!(VaultSecrets, VaultStaticSecret, reconcile::sync::<StaticSecret>),
     row!(VaultSecrets, VaultConnection, check::check::<VaultConnection>),
     row!(VaultSecrets, VaultAuth, check::check::<VaultAuth>),

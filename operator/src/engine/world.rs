@@ -186,6 +186,9 @@ impl World {
     pub async fn open(&self, at: &StoreRef) -> Attempt {
         let (cluster, surroundings) = (&self.cluster, &self.surroundings);
         match (at.family, external_secrets::shared(cluster, at)) {
+            (Family::ExternalSecrets, None) if external_secrets::is_generator(at) => {
+                external_secrets::open(cluster, at, surroundings).await
+            }
             (Family::ExternalSecrets, None) => {
                 self.stores.open(at, external_secrets::open(cluster, at, surroundings)).await
             }

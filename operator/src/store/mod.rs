@@ -11,9 +11,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use kube::api::ApiResource;
 use leafseal::provider::SecretProvider;
 use leafseal::provider::vault::JwtSource;
 use leafseal::secret::SecretText;
+use serde_json::Value;
 
 use crate::api::Object;
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
@@ -57,6 +59,16 @@ pub trait Cluster: Send + Sync {
     fn folder<'a>(&'a self, path: &'a str) -> Reading<'a, BTreeMap<String, Vec<u8>>> {
         let refused = format!("no folder of documents is mounted, and {path:?} is asked for");
         Box::pin(async { Err(Trouble::new("InvalidProviderConfig", "unable to create client", refused)) })
+    }
+    /// The spec of a custom resource that no watch tells of; `None` if there is none of that name.
+    fn custom<'a>(
+        &'a self,
+        at: &'a ApiResource,
+        namespace: Option<&'a str>,
+        name: &'a str,
+    ) -> Reading<'a, Option<Value>> {
+        let refused = format!("could not read {} {name:?} of {namespace:?}", at.kind);
+        Box::pin(async { Err(Trouble::new("K8sClientError", "", refused)) })
     }
     /// A client for the API server that the operator itself uses.
     fn client(&self) -> kube::Client;

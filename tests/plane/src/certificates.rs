@@ -19,6 +19,8 @@ pub struct Identity {
     pub certificate: String,
     /// Its private key, PKCS #8.
     pub key: String,
+    /// The certificate of the authority.
+    pub authority: String,
 }
 
 impl Authority {
@@ -53,7 +55,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let key = key();
         let certificate = params.signed_by(&key, &self.0).expect("the parameters are right");
-        Identity { certificate: certificate.pem(), key: key.serialize_pem() }
+        Identity { certificate: certificate.pem(), key: key.serialize_pem(), authority: self.certificate() }
     }
 }
 

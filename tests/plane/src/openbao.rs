@@ -22,6 +22,7 @@ pub struct OpenBao {
     program: PathBuf,
     port: u16,
     tls_port: u16,
+    mtls_port: u16,
     agent: ureq::Agent,
     dir: TempDir,
 }
@@ -40,7 +41,8 @@ impl OpenBao {
         Self::start_as(None)
     }
 
-    /// The same, and listens with TLS too, as `identity`.
+    /// The same, and listens with TLS too, as `identity`: at one address for everybody, at another for those who
+    /// have a certificate of the same authority.
     ///
     /// # Panics
     ///
@@ -52,21 +54,26 @@ impl OpenBao {
     fn start_as(identity: Option<&Identity>) -> Option<Self> {
         let program = peer("bao")?;
         let dir = tempfile::Builder::new().prefix("leafseal-bao-").tempdir().expect("there is a temporary folder");
-        let [port, tls_port] = ports::free();
+        let [port, tls_port, mtls_port] = ports::free();
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
         let agent = ureq::Agent::new_with_config(config.build());
-        let mut bao = Self { server: None, program, port, tls_port, agent, dir };
+        let mut bao = Self { server: None, program, port, tls_port, mtls_port, agent, dir };
         let write = |name: &str, text: &str| {
             fs::write(bao.dir.path().join(name), text).expect("temporary folders can be written to");
         };
         let mut config =
             json!({"audit": [{"type": "file", "path": "requests", "options": {"file_path": bao.audit()}}]});
-        if let Some(Identity { certificate, key }) = identity {
+        if let Some(Identity { certificate, key, authority }) = identity {
             write("tls.crt", certificate);
             write("tls.key", key);
-            let address = format!("127.0.0.1:{tls_port}");
-            config["listener"] =
-                json!([{"tcp": {"address": address, "tls_cert_file": "tls.crt", "tls_key_file": "tls.key"}}]);
+            write("ca.crt", authority);
+            let listener = |port, is_closed: bool| {
+                json!({"tcp": {
+                    "address": format!("127.0.0.1:{port}"), "tls_cert_file": "tls.crt", "tls_key_file": "tls.key",
+                    "tls_client_ca_file": "ca.crt", "tls_require_and_verify_client_cert": is_closed,
+                }})
+            };
+            config["listener"] = json!([listener(tls_port, false), listener(mtls_port, true)]);
         }
         write("config.json", &config.to_string());
         bao.restart();
@@ -126,6 +133,11 @@ impl OpenBao {
     /// The address with TLS, without a path, at which a server of this name is expected.
     pub fn tls_address(&self, name: &str) -> String {
         format!("https://{name}:{}", self.tls_port)
+    }
+
+    /// The address with TLS for those who have a certificate, without a path.
+    pub fn mtls_address(&self, name: &str) -> String {
+        format!("https://{name}:{}", self.mtls_port)
     }
 
     /// What it wrote down: one JSON object for each request and each answer, with values hashed.

@@ -53,7 +53,7 @@ pub(super) struct Request<'a> {
     pub(super) method: Method,
     /// Below `/v1/`, not percent-encoded.
     pub(super) path: &'a str,
-    pub(super) query: Option<(&'a str, &'a str)>,
+    pub(super) query: &'a [(&'a str, &'a str)],
     pub(super) namespace: Option<&'a str>,
     pub(super) token: Option<&'a SecretText>,
     /// JSON.
@@ -86,7 +86,7 @@ impl<'a> Request<'a> {
     /// A request for what lies at a path.
     pub(super) fn read(call: &'static str, path: &'a str) -> Self {
         let method = Method::GET;
-        Self { call, method, path, query: None, namespace: None, token: None, body: None, is_login: false }
+        Self { call, method, path, query: &[], namespace: None, token: None, body: None, is_login: false }
     }
 
     /// A request that changes something.
@@ -249,8 +249,8 @@ impl Connection {
             parts.push(part);
         }
         drop(parts);
-        if let Some((name, value)) = request.query {
-            url.query_pairs_mut().append_pair(name, value);
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(request.query);
         }
         Ok(url)
     }

@@ -17,6 +17,9 @@ use crate::secret::SecretText;
 /// How many requests one search has under way.
 const AT_ONCE: usize = 16;
 
+/// How a list is asked for.
+pub(super) const LIST: &[(&str, &str)] = &[("list", "true")];
+
 /// How many folders and secrets a search may come upon.
 const FIND_LIMIT: usize = 100_000;
 
@@ -74,9 +77,9 @@ async fn secret(
     path: &KvPath,
     version: Option<&str>,
 ) -> Result<Content, ProviderError> {
-    let version = version.filter(|it| !it.is_empty()).map(|it| ("version", it));
+    let version: Vec<_> = version.filter(|it| !it.is_empty()).map(|it| ("version", it)).into_iter().collect();
     let namespace = place.namespace.as_deref();
-    let request = Request { query: version, namespace, ..Request::read("ReadSecretData", &path.data) };
+    let request = Request { query: &version, namespace, ..Request::read("ReadSecretData", &path.data) };
     let answer = session.send(request).await.map_err(|it| failed("read secret data from Vault", it))?;
     understood(&answer, place.version).map(Content::Object)
 }
@@ -242,11 +245,8 @@ async fn names(session: &Session, place: &Place, top: &str) -> Result<Vec<String
 /// What lies in a folder; `None` if there is no such folder.
 async fn list(session: &Session, place: &Place, folder: String) -> Result<Option<Vec<String>>, ProviderError> {
     let path = path::folder(place, &folder)?;
-    let request = Request {
-        query: Some(("list", "true")),
-        namespace: place.namespace.as_deref(),
-        ..Request::read("ListSecrets", &path.metadata)
-    };
+    let request =
+        Request { query: LIST, namespace: place.namespace.as_deref(), ..Request::read("ListSecrets", &path.metadata) };
     let answer = session.send(request).await.map_err(|it| failed("list secrets in Vault", it))?;
     if answer.is_missing() {
         return Ok(None);
@@ -258,7 +258,7 @@ async fn list(session: &Session, place: &Place, folder: String) -> Result<Option
     Ok(Some(listed.keys))
 }
 
-fn failed(what: &str, error: ProviderError) -> ProviderError {
+pub(super) fn failed(what: &str, error: ProviderError) -> ProviderError {
     ProviderError { message: format!("cannot {what}: {}", error.message), ..error }
 }
 

@@ -10,6 +10,7 @@
 //! ```
 
 mod connection;
+mod dynamic;
 mod kv;
 mod limit;
 mod login;
@@ -26,6 +27,8 @@ use self::path::Keys;
 use self::session::Session;
 use super::{Address, Answer, Content, Observer, ProviderError, ProviderKind, Query, SecretProvider, Validity};
 use crate::secret::SecretText;
+
+pub use dynamic::{Dynamic, Method, Part, Request};
 
 /// Vault and OpenBao.
 pub const KIND: ProviderKind =
@@ -70,6 +73,12 @@ impl Vault {
     #[must_use]
     pub fn with_literal_keys(self) -> Self {
         Self { keys: Keys::Literal, ..self }
+    }
+
+    /// What is made when something is asked of this Vault.
+    #[must_use]
+    pub fn dynamic(self, request: Request) -> Dynamic {
+        Dynamic::new(self.session, self.place, request)
     }
 
     /// The accessor of the token that is used, which names it without being it. Logs in if that has

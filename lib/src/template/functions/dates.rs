@@ -1,9 +1,11 @@
-//! Times, laid out as Go lays them out. The only zone is UTC, which is the local one too.
+//! Times, laid out as Go lays them out. The local zone is UTC; others are those that the system knows.
 
 use std::fmt;
 use std::rc::Rc;
 
+use jiff::Timestamp;
 use jiff::civil::{DateTime, date};
+use jiff::tz::TimeZone;
 
 use super::{Answer, Call, Fault, Function, exactly};
 use crate::template::exec::Budget;
@@ -99,6 +101,10 @@ impl Time {
 
     /// As Go's `Time.Format`.
     fn format(&self, layout: &str) -> String {
+        self.format_in(layout, &self.zone_name())
+    }
+
+    fn format_in(&self, layout: &str, zone: &str) -> String {
         let at = self.civil();
         let mut out = String::new();
         let mut rest = layout;
@@ -141,7 +147,7 @@ impl Time {
                 Element::Second1 => out.push_str(&at.second().to_string()),
                 Element::Half => out.push_str(if at.hour() < 12 { "AM" } else { "PM" }),
                 Element::HalfLower => out.push_str(if at.hour() < 12 { "am" } else { "pm" }),
-                Element::ZoneName => out.push_str(&self.zone_name()),
+                Element::ZoneName => out.push_str(zone),
                 Element::OffsetZColon | Element::OffsetZ if self.offset == 0 => out.push('Z'),
                 Element::OffsetZColon | Element::OffsetColon => out.push_str(&self.spell_offset(":")),
                 Element::OffsetZ | Element::Offset => out.push_str(&self.spell_offset("")),
@@ -407,10 +413,23 @@ fn moment(call: &Call<'_, '_>, n: usize) -> Time {
 
 fn in_zone(layout: &str, time: Time, zone: &str) -> Answer {
     match zone {
-        "" | "UTC" | "Local" => Ok(Value::text(Time { offset: 0, ..time }.format(layout))),
-        // Go takes a zone that it does not know for UTC. This one may be known to Go.
-        _ => Err(Fault::new("UTC is the only time zone that is known here")),
+        "" | "UTC" | "Local" => {}
+        name => match TimeZone::get(name) {
+            Ok(zone) => {
+                let at =
+                    Timestamp::from_nanosecond(time.nanoseconds).map_err(|_| Fault::new("no such time is known"))?;
+                let there = zone.to_offset_info(at);
+                let time = Time { offset: there.offset().seconds(), ..time };
+                return Ok(Value::text(time.format_in(layout, there.abbreviation())));
+            }
+            Err(_) if jiff::tz::db().is_definitively_empty() => {
+                return Err(Fault::new("UTC is the only time zone that is known here: the system has no zoneinfo"));
+            }
+            // As Go takes a zone that it does not know.
+            Err(_) => {}
+        },
     }
+    Ok(Value::text(Time { offset: 0, ..time }.format(layout)))
 }
 
 fn modify(call: &mut Call<'_, '_>, must: bool) -> Answer {

@@ -3,6 +3,8 @@
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
+use super::der::{Der, bits, integer, sequence, tag};
+use super::keys::{EC, RSA};
 use super::pem::Block;
 use super::{Answer, Call, Fault, Function, exactly};
 use crate::template::value::Value;
@@ -12,8 +14,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     exactly("jwkPublicKeyPem", 1, |call| spell(call, false)),
 ];
 
-type Der = Zeroizing<Vec<u8>>;
-
 /// What a curve is called, its object identifier in DER, and the length of a coordinate.
 const CURVES: &[(&str, &[u8], usize)] = &[
     ("P-224", &[0x2b, 0x81, 0x04, 0x00, 0x21], 28),
@@ -21,8 +21,6 @@ const CURVES: &[(&str, &[u8], usize)] = &[
     ("P-384", &[0x2b, 0x81, 0x04, 0x00, 0x22], 48),
     ("P-521", &[0x2b, 0x81, 0x04, 0x00, 0x23], 66),
 ];
-const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
 fn spell(call: &mut Call<'_, '_>, private: bool) -> Answer {
@@ -85,34 +83,4 @@ fn spell(call: &mut Call<'_, '_>, private: bool) -> Answer {
         None => Block::new("PUBLIC KEY", sequence(&[&algorithm, &public])),
     };
     Ok(Value::bytes(block.spell()))
-}
-
-/// One element of DER.
-fn tag(tag: u8, content: &[u8]) -> Der {
-    let n = content.len();
-    let mut out = Zeroizing::new(vec![tag]);
-    match n {
-        0..0x80 => out.push(n as u8),
-        0x80..0x100 => out.extend([0x81, n as u8]),
-        _ => out.extend([0x82, (n >> 8) as u8, n as u8]),
-    }
-    out.extend_from_slice(content);
-    out
-}
-
-fn sequence(parts: &[&[u8]]) -> Der {
-    tag(0x30, &Zeroizing::new(parts.concat()))
-}
-
-fn integer(bytes: &[u8]) -> Der {
-    let start = bytes.iter().position(|it| *it != 0).unwrap_or(bytes.len().saturating_sub(1));
-    let bytes = &bytes[start..];
-    match bytes.first() {
-        Some(first) if *first >= 0x80 => tag(0x02, &Zeroizing::new([&[0], bytes].concat())),
-        _ => tag(0x02, bytes),
-    }
-}
-
-fn bits(content: &[u8]) -> Der {
-    tag(0x03, &Zeroizing::new([&[0], content].concat()))
 }

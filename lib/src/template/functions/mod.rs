@@ -1,11 +1,15 @@
 //! The functions that templates may call: a table, a file for each group of rows.
 
 mod builtins;
+mod certificates;
+mod ciphers;
 pub(super) mod dates;
+mod der;
 mod dicts;
 mod digests;
 mod encodings;
 mod jwk;
+mod keys;
 mod kinds;
 mod lists;
 mod logic;
@@ -13,6 +17,7 @@ mod names;
 mod numbers;
 mod paths;
 mod pem;
+mod pkcs12;
 pub(super) mod random;
 mod regexes;
 mod strings;
@@ -68,6 +73,8 @@ pub(super) struct Call<'a, 'b> {
 
 const GROUPS: &[&[Function]] = &[
     builtins::FUNCTIONS,
+    certificates::FUNCTIONS,
+    ciphers::FUNCTIONS,
     dates::FUNCTIONS,
     dicts::FUNCTIONS,
     digests::FUNCTIONS,
@@ -79,6 +86,7 @@ const GROUPS: &[&[Function]] = &[
     numbers::FUNCTIONS,
     paths::FUNCTIONS,
     pem::FUNCTIONS,
+    pkcs12::FUNCTIONS,
     random::FUNCTIONS,
     regexes::FUNCTIONS,
     strings::FUNCTIONS,

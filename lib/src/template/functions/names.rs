@@ -74,9 +74,6 @@ pub const VAULT_SECRETS: Dialect = Dialect {
 /// Functions of a dialect that do not exist here yet: calling them is an error when a template is parsed.
 #[rustfmt::skip]
 pub const NOT_BUILT: &[&str] = &[
-    "buildCustomCert", "certSANs", "decryptAES", "derivePassword", "encryptAES", "filterCertChain",
-    "fullPemToPkcs12", "fullPemToPkcs12Pass", "genCA", "genCAWithKey", "genPrivateKey", "genSelfSignedCert",
-    "genSelfSignedCertWithKey", "genSignedCert", "genSignedCertWithKey", "pemToPkcs12", "pemToPkcs12Pass",
-    "pemTruststoreToPKCS12", "pemTruststoreToPKCS12Pass", "pkcs12cert", "pkcs12certPass", "pkcs12key",
-    "pkcs12keyPass", "rsaDecrypt",
+    "buildCustomCert", "genCA", "genCAWithKey", "genPrivateKey", "genSelfSignedCert", "genSelfSignedCertWithKey",
+    "genSignedCert", "genSignedCertWithKey",
 ];

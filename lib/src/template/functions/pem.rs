@@ -28,6 +28,11 @@ impl Block {
         Self { label: label.into(), headers: Vec::new(), der }
     }
 
+    /// What the block holds.
+    pub(super) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
     /// As Go's `pem.Encode`.
     pub(super) fn spell(&self) -> Vec<u8> {
         let mut out = [b"-----BEGIN ", self.label.as_slice(), b"-----\n"].concat();

@@ -90,7 +90,9 @@ fn many(entry: &DataFromEntry, found: Found, surroundings: &mut Surroundings<'_>
         }
     };
     let shaped = (|| {
-        if entry.rewrite.is_empty() {
+        // What generators make has names of its own.
+        let is_made = entry.extract.is_none() && entry.find.is_none();
+        if entry.rewrite.is_empty() && !is_made {
             values = keys::convert(values, conversion)?;
         }
         for (n, step) in entry.rewrite.iter().enumerate() {

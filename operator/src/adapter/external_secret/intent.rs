@@ -5,12 +5,12 @@ use std::time::Duration;
 use leafseal::provider::{Address, Query};
 
 use super::{invalid, readable, validate};
-use crate::api::Object;
 use crate::api::external_secrets::{
-    COULD_NOT_READ, CreationPolicy, DeletionPolicy, ExternalSecret, ExternalSecretSpec, Find, MetadataPolicy,
-    RefreshPolicy, RemoteRef, SourceRef, StoreName, UPDATE_FAILED,
+    COULD_NOT_READ, CreationPolicy, DeletionPolicy, ExternalSecret, ExternalSecretSpec, Find, GENERATORS_GROUP,
+    GeneratorKind, GeneratorRef, MetadataPolicy, RefreshPolicy, RemoteRef, SourceRef, StoreName, UPDATE_FAILED,
 };
 use crate::api::served_later;
+use crate::api::{Object, Scope};
 use crate::error::{Retry, Trouble};
 use crate::go::GoDuration;
 use crate::intent::{Ask, Family, Intent, Owner, Ownership, Read, Refresh, StoreRef, Target, WhenMissing};
@@ -27,7 +27,7 @@ const STORE_KINDS: [&str; 2] = ["SecretStore", "ClusterSecretStore"];
 /// The reads of an intent are those of `spec.dataFrom`, then those of `spec.data`, each in order.
 pub(super) fn intent(object: &Object<ExternalSecret>, owner: Owner) -> Result<Intent, Trouble> {
     let spec = readable(object)?;
-    refuse_what_is_served_later(spec)?;
+    refuse_what_is_not_served(spec)?;
     match validate::complaints(spec) {
         complaints if complaints.is_empty() => {}
         complaints => return Err(invalid(complaints.join("; "))),
@@ -35,7 +35,7 @@ pub(super) fn intent(object: &Object<ExternalSecret>, owner: Owner) -> Result<In
     let target = &spec.target;
     let name = if target.name.is_empty() { object.name() } else { &target.name };
     Ok(Intent {
-        reads: reads(spec, object.namespace())?,
+        reads: reads(spec, object.namespace(), &owner.uid)?,
         target: Target {
             namespace: object.namespace().to_owned(),
             name: name.to_owned(),
@@ -95,7 +95,7 @@ pub(super) fn store(named: &StoreName, reader: &str) -> Option<StoreRef> {
     })
 }
 
-fn reads(spec: &ExternalSecretSpec, namespace: &str) -> Result<Vec<Read>, Trouble> {
+fn reads(spec: &ExternalSecretSpec, namespace: &str, uid: &str) -> Result<Vec<Read>, Trouble> {
     let read = |place: String, source: Option<&SourceRef>, ask: Ask| {
         let store = named_store(spec, source).and_then(|it| store(it, namespace));
         let store = store.ok_or_else(|| {
@@ -109,6 +109,11 @@ fn reads(spec: &ExternalSecretSpec, namespace: &str) -> Result<Vec<Read>, Troubl
     let mut reads = Vec::with_capacity(spec.data_from.len() + spec.data.len());
     for (n, entry) in spec.data_from.iter().enumerate() {
         let source = entry.source_ref.as_ref();
+        if let Some(named) = source.and_then(|it| it.generator_ref.as_ref()) {
+            let place = format!("spec.dataFrom[{n}].sourceRef.generatorRef");
+            reads.push(making(named, place, namespace, uid)?);
+            continue;
+        }
         reads.push(match (&entry.extract, &entry.find) {
             (Some(extract), _) => read(format!("spec.dataFrom[{n}].extract"), source, Ask::One(address(extract)))?,
             (None, Some(find)) => read(format!("spec.dataFrom[{n}].find"), source, Ask::Many(query(find)))?,
@@ -158,23 +163,41 @@ pub(super) fn interval(spec: &ExternalSecretSpec) -> Result<Option<Duration>, St
     }
 }
 
-/// What the original does and this operator does not do yet is said in words, and nothing else happens.
-fn refuse_what_is_served_later(spec: &ExternalSecretSpec) -> Result<(), Trouble> {
-    let later =
-        |message: &str, detail: String| Err(Trouble::new(UPDATE_FAILED, message, detail).retried(Retry::OnChange));
+/// What a generator makes for one entry.
+fn making(named: &GeneratorRef, place: String, namespace: &str, uid: &str) -> Result<Read, Trouble> {
+    let kind = GeneratorKind::find(&named.kind).ok_or_else(|| not_served(&place, &named.kind))?;
+    let store = StoreRef {
+        family: Family::ExternalSecrets,
+        kind: kind.kind,
+        namespace: if kind.scope == Scope::Namespaced { namespace.to_owned() } else { String::new() },
+        name: named.name.clone(),
+        reader: namespace.to_owned(),
+        place: None,
+    };
+    // Nobody shares what is made, not even two entries of one object.
+    let ask = Ask::One(Address { key: format!("{uid} {place}"), ..Address::default() });
+    Ok(Read { place, store, ask })
+}
+
+/// A kind of generator that is not served.
+fn not_served(place: &str, kind: &str) -> Trouble {
+    let what = served_later::find(GENERATORS_GROUP, kind).map_or("there is no such kind of generator", |it| it.message);
+    let detail = format!("error processing {place}, err: {what}");
+    Trouble::new(UPDATE_FAILED, COULD_NOT_READ, detail).retried(Retry::OnChange)
+}
+
+/// What is not done is said in words, and nothing else happens.
+fn refuse_what_is_not_served(spec: &ExternalSecretSpec) -> Result<(), Trouble> {
     if spec.target.manifest.is_some() {
-        return later(
-            "invalid generic target",
-            "spec.target.manifest: targets other than Secrets are not served yet".into(),
-        );
+        let detail = "spec.target.manifest: targets other than Secrets are not served yet";
+        return Err(Trouble::new(UPDATE_FAILED, "invalid generic target", detail).retried(Retry::OnChange));
     }
-    let of_data = spec.data.iter().enumerate().map(|(n, it)| (format!("spec.data[{n}]"), &it.source_ref));
-    let of_data_from = spec.data_from.iter().enumerate().map(|(n, it)| (format!("spec.dataFrom[{n}]"), &it.source_ref));
-    for (place, source) in of_data_from.chain(of_data) {
-        let Some(generator) = source.as_ref().and_then(|it| it.generator_ref.as_ref()) else { continue };
-        let what = served_later::find("generators.external-secrets.io", &generator.kind)
-            .map_or_else(|| "generators are not served yet".to_owned(), |it| it.message.to_owned());
-        return later(COULD_NOT_READ, format!("error processing {place}.sourceRef.generatorRef, err: {what}"));
+    // The original takes it and reads the store all the same.
+    let of_data = spec.data.iter().position(|it| it.source_ref.as_ref().is_some_and(|it| it.generator_ref.is_some()));
+    match of_data {
+        Some(n) => Err(invalid(format!(
+            "spec.data[{n}].sourceRef.generatorRef: what generators make is taken by spec.dataFrom"
+        ))),
+        None => Ok(()),
     }
-    Ok(())
 }

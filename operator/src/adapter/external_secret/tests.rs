@@ -348,9 +348,18 @@ fn what_cannot_be_understood_is_told_and_not_tried_again() {
             "invalid generic target: spec.target.manifest: targets other than Secrets are not served yet",
         ),
         (
-            "dataFrom: [{sourceRef: {generatorRef: {kind: Password, name: p}}}]".to_owned(),
+            "dataFrom: [{sourceRef: {generatorRef: {kind: Grafana, name: g}}}]".to_owned(),
             "could not get secret data from provider: error processing spec.dataFrom[0].sourceRef.generatorRef, err: \
-             generators are not served yet",
+             this kind of generator is not served yet",
+        ),
+        (
+            "data: [{secretKey: a, remoteRef: {key: k}, sourceRef: {generatorRef: {kind: Password, name: p}}}]"
+                .to_owned(),
+            "invalid ExternalSecret: spec.data[0].sourceRef.generatorRef: what generators make is taken by spec.dataFrom",
+        ),
+        (
+            "dataFrom: [{extract: {key: k}, sourceRef: {generatorRef: {kind: Password, name: p}}}]".to_owned(),
+            "invalid ExternalSecret: spec.dataFrom[0]: extract, find and sourceRef.generatorRef exclude each other",
         ),
     ] {
         let object = object(&spec);

@@ -74,7 +74,12 @@ fn data(spec: &ExternalSecretSpec, complaints: &mut Vec<String>) {
 }
 
 fn data_from(entry: &DataFromEntry, place: &str, complaints: &mut Vec<String>) {
+    let is_made = entry.source_ref.as_ref().is_some_and(|it| it.generator_ref.is_some());
     match (&entry.extract, &entry.find) {
+        (None, None) if is_made => {}
+        _ if is_made => {
+            complaints.push(format!("{place}: extract, find and sourceRef.generatorRef exclude each other"));
+        }
         (Some(_), Some(_)) => complaints.push(format!("{place}: extract and find exclude each other")),
         (None, None) => complaints.push(format!("{place}: extract, find or sourceRef.generatorRef is needed")),
         (Some(extract), None) if extract.key.is_empty() => complaints.push(format!("{place}.extract.key: is missing")),

@@ -187,6 +187,30 @@ fn objects_are_read_at_times_of_their_own() {
 }
 
 /// Spec section D.4.
+/// Spec, case S35: 300 objects that were made at once part company.
+#[test]
+fn no_second_has_more_than_three_times_its_share_of_reads() {
+    let object = static_secret(spec(json!({ "refreshAfter": "30s" })));
+    let mut synced = object.clone();
+    synced.status.last_generation = 1;
+    let mut n_reads = [0; 600];
+    for n in 0..300 {
+        let mut intent = asked(spec(json!({ "refreshAfter": "30s" }))).expect("it can be served");
+        intent.owner.uid = format!("0b9c1d3e-{n:04}-4c52-bac7-4120a5e4be2f");
+        let wait = |object| StaticSecret::next(object, &intent, at(0)).expect("it is read again").as_secs_f64();
+        let (mut now, period) = (wait(&object), wait(&synced));
+        // Late by a twentieth at most.
+        assert!(period >= 24.0 && period * 1.05 <= 27.1, "{period}");
+        while now < 600.0 {
+            n_reads[now as usize] += 1;
+            now += period;
+        }
+    }
+    let after = &n_reads[60..];
+    let share = after.iter().sum::<i32>() / 540;
+    assert!(after.iter().all(|it| *it <= 3 * share), "{share} {after:?}");
+}
+
 #[test]
 fn the_data_is_that_of_the_original_bit_for_bit() {
     let data = r#"{"z":"<a&b>","n":1.0,"big":12345678901234567890,"u":"é\u2028","o":{"b":1,"a":[true,null]}}"#;

@@ -4,15 +4,24 @@
 //! here; what an object may ask for is checked where it is understood, so that each mistake is told
 //! in words.
 
+mod cluster_external_secret;
 mod external_secret;
+mod generator;
 mod store;
 
+pub use cluster_external_secret::{
+    ChildMetadata, ClusterExternalSecretSpec, ClusterExternalSecretStatus, FailedNamespace,
+};
 pub use external_secret::{
     Binding, ConflictPolicy, ConversionStrategy, CreationPolicy, DataEntry, DataFromEntry, DecodingStrategy,
     DeletionPolicy, ExternalSecretSpec, ExternalSecretStatus, Extract, Find, FindName, GeneratorRef, MergeStrategy,
     MetadataPolicy, NullBytePolicy, PriorityPolicy, RefreshPolicy, RemoteRef, Rewrite, RewriteMerge, RewriteRegexp,
     RewriteTransform, SourceItem, SourceRef, StoreName, SyncWindow, SyncWindowKind, SyncWindows, TargetSpec,
     TargetTemplate, TemplateFrom, TemplateMergePolicy, TemplateMetadata, TemplateScope, TemplateSource, ValuesDecoding,
+};
+pub use generator::{
+    ClusterGeneratorSpec, FakeGeneratorSpec, GENERATORS, GENERATORS_GROUP, GeneratorKind, PasswordSpec, SshKeySpec,
+    VaultGeneratorSpec,
 };
 pub use store::{
     AppRoleAuth, CaProvider, CertAuth, DocumentFolder, DocumentItem, FakeItem, FakeProvider, FakeValidation, JwtAuth,
@@ -75,6 +84,20 @@ impl Kind for ClusterSecretStore {
     const SCOPE: Scope = Scope::Cluster;
     type Spec = SecretStoreSpec;
     type Status = SecretStoreStatus;
+}
+
+/// An ExternalSecret in every namespace that fits.
+#[derive(Clone, Debug)]
+pub struct ClusterExternalSecret;
+
+impl Kind for ClusterExternalSecret {
+    const GROUP: &'static str = "external-secrets.io";
+    const KIND: &'static str = "ClusterExternalSecret";
+    const PLURAL: &'static str = "clusterexternalsecrets";
+    const VERSIONS: &'static [&'static str] = &["v1", "v1beta1"];
+    const SCOPE: Scope = Scope::Cluster;
+    type Spec = ClusterExternalSecretSpec;
+    type Status = ClusterExternalSecretStatus;
 }
 
 /// One condition of a status. What it holds besides is kept.

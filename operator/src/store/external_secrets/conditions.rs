@@ -53,7 +53,11 @@ fn fits(condition: &StoreCondition, namespace: &str, labels: Option<&Labels>) ->
 }
 
 /// As Kubernetes selects by labels: all requirements have to fit, and none fits everything.
-fn selects(selector: &LabelSelector, labels: &Labels) -> Result<bool, String> {
+///
+/// # Errors
+///
+/// If a requirement cannot be understood.
+pub fn selects(selector: &LabelSelector, labels: &Labels) -> Result<bool, String> {
     let mut pairs = selector.match_labels.iter().flatten();
     let named = pairs.all(|(key, value)| labels.get(key) == Some(value));
     for requirement in selector.match_expressions.iter().flatten() {

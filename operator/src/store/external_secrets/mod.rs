@@ -1,6 +1,7 @@
 //! SecretStore and ClusterSecretStore (External Secrets, spec sections 1.3, 2.10, 3).
 
 mod conditions;
+mod generator;
 mod kubernetes;
 mod opening;
 mod sops;
@@ -17,16 +18,21 @@ use serde_json::Value;
 use self::opening::{Failure, Opening};
 use super::{Attempt, Cluster, Opened, Part};
 use crate::api::external_secrets::{
-    COULD_NOT_READ, FakeProvider, FakeValidation, SecretStoreSpec, SecretStoreStatus, UPDATE_FAILED, ready,
+    COULD_NOT_READ, FakeProvider, FakeValidation, GeneratorKind, SecretStoreSpec, SecretStoreStatus, UPDATE_FAILED,
+    ready,
 };
 use crate::api::{Malformed, read};
 use crate::error::Trouble;
 use crate::intent::StoreRef;
 
+pub use conditions::selects;
 pub use status::{Checked, check_interval, status};
 
 /// The kind of stores that one namespace has.
 pub(super) const NAMESPACED: &str = "SecretStore";
+
+/// The kind of stores that several namespaces read from.
+pub(super) const SHARED: &str = "ClusterSecretStore";
 
 /// What opening takes besides the store.
 #[derive(Clone)]
@@ -83,7 +89,10 @@ const PROVIDERS: &[ProviderKind] = &[
 /// ready is not.
 pub async fn open(cluster: &dyn Cluster, store: &StoreRef, surroundings: &Surroundings) -> Attempt {
     let mut opening = Opening::new(cluster, store, surroundings);
-    let opened = open_store(&mut opening).await;
+    let opened = match is_generator(store) {
+        true => generator::open(&mut opening).await,
+        false => open_store(&mut opening).await,
+    };
     let made_from = opening.into_parts();
     Attempt {
         opened: match opened {
@@ -94,9 +103,14 @@ pub async fn open(cluster: &dyn Cluster, store: &StoreRef, surroundings: &Surrou
     }
 }
 
+/// True if each reading of `store` makes something new, so that it is not kept open.
+pub fn is_generator(store: &StoreRef) -> bool {
+    GeneratorKind::find(store.kind).is_some()
+}
+
 /// The store that all readers of `store` share; `None` if each opens one of its own.
 pub fn shared(cluster: &dyn Cluster, store: &StoreRef) -> Option<StoreRef> {
-    let is_shared = store.kind != NAMESPACED
+    let is_shared = store.kind == SHARED
         && !store.reader.is_empty()
         && matches!(spec_of(cluster, store), Some(Ok(spec)) if !is_referent(&spec));
     is_shared.then(|| StoreRef { reader: String::new(), ..store.clone() })
@@ -159,7 +173,8 @@ fn unreadable(detail: String) -> Trouble {
 fn spec_of(cluster: &dyn Cluster, store: &StoreRef) -> Option<Result<SecretStoreSpec, Malformed>> {
     match store.kind {
         NAMESPACED => cluster.secret_store(&store.namespace, &store.name).map(|it| it.spec.clone()),
-        _ => cluster.cluster_secret_store(&store.name).map(|it| it.spec.clone()),
+        SHARED => cluster.cluster_secret_store(&store.name).map(|it| it.spec.clone()),
+        _ => None,
     }
 }
 
@@ -184,7 +199,7 @@ async fn open_store(opening: &mut Opening<'_>) -> Result<Arc<dyn SecretProvider>
     if !is_of_class(&spec, &opening.surroundings.controller_class) {
         return Err(Failure::settled("can not reference unmanaged store"));
     }
-    if store.kind != NAMESPACED && !store.reader.is_empty() {
+    if store.kind == SHARED && !store.reader.is_empty() {
         conditions::check(opening, &spec).await?;
     }
     let (kind, block) = kind_of(&spec).map_err(Failure::settled)?;

@@ -9,7 +9,7 @@ use leafseal::secret::SecretText;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::{NAMESPACED, Surroundings};
+use super::{SHARED, Surroundings};
 use crate::api::Malformed;
 use crate::api::external_secrets::{CaProvider, KeySelector, ServiceAccountSelector};
 use crate::error::{Retry, Trouble};
@@ -83,13 +83,16 @@ impl<'c> Opening<'c> {
         self.made_from.push(Part { kind, namespace: namespace.to_owned(), name: name.to_owned() });
     }
 
+    /// True if references lead nowhere but to the reader's own namespace.
     pub(super) fn is_namespaced(&self) -> bool {
-        self.store.kind == NAMESPACED
+        self.store.kind != SHARED
     }
 
     /// The namespace that a reference leads to. What a SecretStore names is not heard.
     pub(super) fn namespace(&self, named: &str, place: &str) -> Result<String, Failure> {
         let namespace = match self.is_namespaced() {
+            // A ClusterGenerator has no namespace, and lends no other.
+            true if self.store.namespace.is_empty() => &self.store.reader,
             true => &self.store.namespace,
             false if named.is_empty() => &self.store.reader,
             false => named,

@@ -22,17 +22,25 @@ const EXTERNAL_SECRETS: &str = "
     external-secrets.io/secretstores/status patch
     external-secrets.io/pushsecrets get list watch
     external-secrets.io/pushsecrets/status patch
+    external-secrets.io/clusterexternalsecrets/finalizers update
+    generators.external-secrets.io/fakes get
+    generators.external-secrets.io/passwords get
+    generators.external-secrets.io/sshkeys get
+    generators.external-secrets.io/uuids get
+    generators.external-secrets.io/vaultdynamicsecrets get
 ";
 
 /// What it may do to those of the whole cluster.
 const OF_THE_CLUSTER: &str = "
     external-secrets.io/clustersecretstores get list watch
     external-secrets.io/clustersecretstores/status patch
-    external-secrets.io/clusterexternalsecrets get list watch
+    external-secrets.io/externalsecrets create update delete
+    external-secrets.io/clusterexternalsecrets get list watch patch
     external-secrets.io/clusterexternalsecrets/status patch
     external-secrets.io/clusterpushsecrets get list watch
     external-secrets.io/clusterpushsecrets/status patch
-    namespaces get list watch
+    generators.external-secrets.io/clustergenerators get
+    namespaces get list watch patch
 ";
 
 /// What it may do to the objects of Vault Secrets and the workloads that they name.

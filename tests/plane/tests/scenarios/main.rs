@@ -6,6 +6,7 @@ mod hook;
 mod leaks;
 mod names;
 mod objects;
+mod proxy;
 mod run;
 mod scenario;
 mod world;

@@ -8,6 +8,8 @@ use serde_json::Value;
 /// Kind, group, version, plural, and whether it lies in namespaces. Where the version is missing, it is the
 /// one that the scenario runs in.
 const KINDS: &[(&str, &str, &str, &str, bool)] = &[
+    ("ClusterExternalSecret", "external-secrets.io", "", "clusterexternalsecrets", false),
+    ("ClusterGenerator", "generators.external-secrets.io", "v1alpha1", "clustergenerators", false),
     ("ClusterRole", "rbac.authorization.k8s.io", "v1", "clusterroles", false),
     ("ClusterRoleBinding", "rbac.authorization.k8s.io", "v1", "clusterrolebindings", false),
     ("ClusterSecretStore", "external-secrets.io", "", "clustersecretstores", false),
@@ -19,20 +21,24 @@ const KINDS: &[(&str, &str, &str, &str, bool)] = &[
     ("Deployment", "apps", "v1", "deployments", true),
     ("Event", "", "v1", "events", true),
     ("ExternalSecret", "external-secrets.io", "", "externalsecrets", true),
+    ("Fake", "generators.external-secrets.io", "v1alpha1", "fakes", true),
     ("HCPVaultSecretsApp", "secrets.hashicorp.com", "v1beta1", "hcpvaultsecretsapps", true),
     ("Job", "batch", "v1", "jobs", true),
     ("Lease", "coordination.k8s.io", "v1", "leases", true),
     ("Namespace", "", "v1", "namespaces", false),
+    ("Password", "generators.external-secrets.io", "v1alpha1", "passwords", true),
     ("PushSecret", "external-secrets.io", "v1alpha1", "pushsecrets", true),
     ("ReplicaSet", "apps", "v1", "replicasets", true),
     ("Role", "rbac.authorization.k8s.io", "v1", "roles", true),
     ("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings", true),
     ("Rollout", "argoproj.io", "v1alpha1", "rollouts", true),
     ("Secret", "", "v1", "secrets", true),
+    ("SSHKey", "generators.external-secrets.io", "v1alpha1", "sshkeys", true),
     ("SecretStore", "external-secrets.io", "", "secretstores", true),
     ("SecretTransformation", "secrets.hashicorp.com", "v1beta1", "secrettransformations", true),
     ("ServiceAccount", "", "v1", "serviceaccounts", true),
     ("StatefulSet", "apps", "v1", "statefulsets", true),
+    ("UUID", "generators.external-secrets.io", "v1alpha1", "uuids", true),
     ("ValidatingAdmissionPolicy", "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", false),
     (
         "ValidatingAdmissionPolicyBinding",

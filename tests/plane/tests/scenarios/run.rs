@@ -20,6 +20,7 @@ use crate::hook::Hook;
 use crate::leaks::Secrets;
 use crate::names::{Names, merge};
 use crate::objects::{Objects, SERVED};
+use crate::proxy::Proxy;
 use crate::scenario::{
     HelmStep, Object, OpenbaoStep, OperatorStep, PatchStep, RefusedStep, Repeat, Scenario, Server, Step, VaultStep,
     read_step, read_yaml,
@@ -96,6 +97,7 @@ struct Run {
     made: Vec<Object>,
     is_bao_touched: bool,
     hook: Option<Hook>,
+    proxy: Option<Proxy>,
 }
 
 struct Lengths {
@@ -129,14 +131,18 @@ pub(crate) async fn run(place: Place, scenario: &Scenario, version: &str, fixtur
     };
     let marks = BTreeMap::from([(String::new(), Lengths::of(&place))]);
     let (objects, mut names) = (world.objects(&namespace, version), world.names(&namespace, version));
-    let is_sent_to = scenario.steps.iter().any(|it| it.to_string().contains("$HOOK"));
-    let hook = is_sent_to.then(Hook::start);
+    let says = |name: &str| scenario.steps.iter().any(|it| it.to_string().contains(name));
+    let hook = says("$HOOK").then(Hook::start);
     if let Some(hook) = &hook {
         names.set("HOOK", hook.url());
     }
+    let proxy = says("$PROXY").then(|| Proxy::start(names.text("VAULT")));
+    if let Some(proxy) = &proxy {
+        names.set("PROXY", proxy.url());
+    }
     let fixtures = fixtures.to_owned();
     let (secrets, made) = (Secrets::default(), Vec::new());
-    let mut run = Run { place, fixtures, objects, names, secrets, marks, made, is_bao_touched: false, hook };
+    let mut run = Run { place, fixtures, objects, names, secrets, marks, made, is_bao_touched: false, hook, proxy };
     let mut done = Box::pin(run.steps(&scenario.steps)).await;
     if done.is_ok() {
         done = run.leaks().await;
@@ -231,6 +237,11 @@ impl Run {
             Step::Rolls(it) => self.rolls(&it).await,
             Step::Count(it) => self.number(&it).await,
             Step::Posted(it) => self.posted(&it).await,
+            Step::Proxy(it) => {
+                self.proxy.as_ref().ok_or("nobody goes over it: no step says $PROXY")?.fail(it.fail, &it.with);
+                Ok(())
+            }
+            Step::Forwarded(it) => self.forwarded(&it).await,
             Step::Helm(it) => self.helm(&it),
             Step::Token(it) => {
                 let got = token(&self.objects.client, &self.objects.namespace, &it.account, &it.audiences).await?;

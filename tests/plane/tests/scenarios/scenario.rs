@@ -56,6 +56,8 @@ pub(crate) enum Step {
     Rolls(Rolls),
     Count(Number),
     Posted(Posted),
+    Proxy(ProxyStep),
+    Forwarded(Forwarded),
     Helm(HelmStep),
     Token(Token),
     Log(Texts),
@@ -228,6 +230,24 @@ pub(crate) struct Posted {
     pub(crate) body: Option<String>,
     #[serde(default)]
     pub(crate) with: Vec<String>,
+    #[serde(flatten)]
+    pub(crate) count: Count,
+}
+
+/// What becomes of the next requests to `$PROXY`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProxyStep {
+    pub(crate) fail: u64,
+    pub(crate) with: String,
+}
+
+/// What went over `$PROXY`: requests by texts that all stand in their heads, in lower case.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Forwarded {
+    pub(crate) with: Vec<String>,
+    #[serde(default)]
+    pub(crate) without: Vec<String>,
     #[serde(flatten)]
     pub(crate) count: Count,
 }

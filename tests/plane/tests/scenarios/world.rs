@@ -8,7 +8,7 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Client;
 use kube::api::{Api, PostParams};
-use leafseal_plane::certificates::Authority;
+use leafseal_plane::certificates::{Authority, Identity};
 use leafseal_plane::{ControlPlane, OpenBao, Operator};
 use serde_json::{Value, json};
 
@@ -30,6 +30,8 @@ pub(crate) struct World {
     /// What tokens of ServiceAccounts are signed with.
     token_keys: Vec<String>,
     vault_authority: String,
+    /// Who may come to Vault with TLS.
+    visitor: Identity,
 }
 
 impl World {
@@ -50,7 +52,8 @@ impl World {
             operators.start(&plane, args).await;
         }
         let (token_keys, vault_authority) = (plane.token_keys().await, authority.certificate());
-        let world = Self { operators, bao, plane, client, reviewer, token_keys, vault_authority };
+        let visitor = authority.issue("visitor", &[]);
+        let world = Self { operators, bao, plane, client, reviewer, token_keys, vault_authority, visitor };
         world.furnish();
         Some(world)
     }
@@ -66,6 +69,9 @@ impl World {
         bao.write("sys/auth/userpass", &json!({"type": "userpass"}));
         bao.write("sys/auth/k8s", &json!({"type": "kubernetes"}));
         bao.write("auth/k8s/config", &self.kubernetes());
+        bao.write("sys/auth/cert", &json!({"type": "cert"}));
+        // OpenBao knows no directory. What it is asked is the same.
+        bao.write("sys/auth/ldap", &json!({"type": "userpass"}));
         bao.write("sys/auth/jwt", &json!({"type": "jwt"}));
         bao.write("auth/jwt/config", &json!({"jwt_validation_pubkeys": self.token_keys}));
         let read = "{ capabilities = [\"read\", \"list\"] }";
@@ -92,6 +98,9 @@ impl World {
         names.set("V", version);
         names.set("VAULT", self.bao.address());
         names.set("VAULT_TLS", self.bao.tls_address("localhost"));
+        names.set("VAULT_MTLS", self.bao.mtls_address("localhost"));
+        names.set("VISITOR_CERTIFICATE", self.visitor.certificate.clone());
+        names.set("VISITOR_KEY", self.visitor.key.clone());
         names.set("VAULT_CA", self.vault_authority.clone());
         names.set("VAULT_CA_BASE64", base64_simd::STANDARD.encode_to_string(&self.vault_authority));
         names.set("SYSTEM", Operator::NAMESPACE);

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::{PACE, Run, shortened};
 use crate::compare;
 use crate::objects::Objects;
-use crate::scenario::{Columns, Count, EventStep, Expect, Number, Object, Posted, Requests, Rolls, Server, Settle};
-use crate::scenario::{Texts, Time, Unchanged};
+use crate::scenario::{Columns, Count, EventStep, Expect, Forwarded, Number, Object, Posted, Requests, Rolls, Server};
+use crate::scenario::{Settle, Texts, Time, Unchanged};
 use crate::world::written_after;
 
 /// How much slower than a machine of one's own the machine of a test run may be, and what anything may take
@@ -165,6 +165,19 @@ impl Run {
             };
             let n = posts.iter().filter(fits).count() as u64;
             Ok((n, posts.join("\n")))
+        })
+        .await
+    }
+
+    pub(super) async fn forwarded(&self, step: &Forwarded) -> Result<(), String> {
+        let proxy = self.proxy.as_ref().ok_or("nobody goes over it: no step says $PROXY")?;
+        self.count(&step.count, async |_: &Self| {
+            let heads = proxy.heads();
+            let fits = |it: &&String| {
+                step.with.iter().all(|want| it.contains(&want.to_lowercase()))
+                    && !step.without.iter().any(|no| it.contains(&no.to_lowercase()))
+            };
+            Ok((heads.iter().filter(fits).count() as u64, heads.join("\n")))
         })
         .await
     }
