@@ -213,7 +213,7 @@ fn content(value: &str) -> Content {
 
 fn seen(name: &str, content: Option<Content>) -> Seen<'_> {
     let (content, before) = (content.map(Arc::new), Some(Arc::new(self::content("old"))));
-    Seen { source: Source::Secret, name, marks: Marks::default(), content, before, is_new: false }
+    Seen { source: Source::Secret, name, marks: Marks::default(), content, before, is_new: false, is_first: false }
 }
 
 #[test]

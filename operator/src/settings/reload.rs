@@ -87,6 +87,12 @@ pub struct Reload {
     #[arg(long, env = "LEAFSEAL_OPERATOR_RESOURCE_LABEL_SELECTOR", value_name = "LABELS")]
     pub resource_label_selector: Vec<List>,
 
+    /// What pods mount by the CSI driver for secrets reloads, too, when the driver brings them other versions
+    #[arg(long = "enable-csi-integration", env = "LEAFSEAL_OPERATOR_ENABLE_CSI_INTEGRATION", default_value = "false")]
+    #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
+    #[arg(value_name = "BOOL")]
+    pub csi_integration: bool,
+
     /// Rollouts of Argo are served too, where the cluster has them
     #[arg(long, env = "LEAFSEAL_OPERATOR_ARGO_ROLLOUTS", default_value = "true", value_parser = is_true)]
     #[arg(action = ArgAction::Set, value_name = "TEXT")]
@@ -379,11 +385,10 @@ impl Reload {
 
     /// What holds for every workload.
     pub(super) fn rules(&self) -> Rules {
-        // The last sort is not followed yet.
         let ignored = [
             (Source::ConfigMap, self.ignores_config_maps()),
             (Source::Secret, self.ignores_secrets()),
-            (Source::SecretProviderClass, true),
+            (Source::SecretProviderClass, !self.csi_integration),
         ];
         Rules {
             keys: self.annotations.keys(),
@@ -547,13 +552,11 @@ mod tests {
             "--ignored-workload-types=jobs,cronjobs",
             "--reload-on-create=true",
             "--reload-on-delete=1",
+            "--enable-csi-integration",
         ]);
         assert_eq!((set.keys.auto.as_str(), set.keys.secret.reload.as_str()), ("my/auto", "my/secret"));
         assert_eq!((set.strategy, set.on_create, set.on_delete), (Strategy::Annotations, true, false));
-        assert_eq!(
-            (set.ignored_sources, set.ignored_kinds),
-            (vec![Source::ConfigMap, Source::SecretProviderClass], vec!["Job", "CronJob"])
-        );
+        assert_eq!((set.ignored_sources, set.ignored_kinds), (vec![Source::ConfigMap], vec!["Job", "CronJob"]));
         assert!(rules(&["--ignored-workload-types=jobs,pods"]).ignored_kinds.is_empty());
     }
 

@@ -38,7 +38,7 @@ pub(super) fn workloads(world: &Arc<Reload>) -> Vec<BoxFuture<'static, ()>> {
     watches
 }
 
-/// The sorts of sources that are watched.
+/// The sorts of sources that are watched themselves: of classes, what pods mount is.
 pub(super) fn followed(rules: &Rules) -> impl Iterator<Item = Source> {
     [Source::Secret, Source::ConfigMap].into_iter().filter(|it| rules.follows(*it))
 }

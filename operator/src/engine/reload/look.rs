@@ -114,6 +114,7 @@ impl Used {
             content: seen.and_then(|it| it.content()).cloned(),
             before: seen.and_then(|it| it.before()).cloned(),
             is_new: seen.and_then(|it| it.came).is_some_and(|came| came >= entry.seen),
+            is_first: seen.is_some_and(|it| it.is_first),
         }
     }
 }
@@ -195,7 +196,11 @@ async fn gather(world: &Reload, entry: &Entry, asked: Instant) -> (Vec<Used>, Op
             continue;
         }
         let matches = |name: &String| consumer.wants(&world.rules, source, name, Marks::default()).is_ok();
-        for name in world.sources.names(source.kind(), &consumer.namespace).into_iter().filter(matches) {
+        let known = match source {
+            Source::SecretProviderClass => world.classes.names(&consumer.namespace),
+            Source::Secret | Source::ConfigMap => world.sources.names(source.kind(), &consumer.namespace),
+        };
+        for name in known.into_iter().filter(matches) {
             if !names.contains(&(source, name.clone())) {
                 names.push((source, name));
             }

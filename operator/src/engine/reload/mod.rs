@@ -10,6 +10,7 @@
 //! coordinator (restarts that Vault Secrets ask for)
 //! ```
 
+mod classes;
 mod contents;
 mod follow;
 mod index;
@@ -43,12 +44,14 @@ use super::apply::Writer;
 use super::queue::{Job, Queue};
 use super::tries::Tries;
 use super::turns::{Turn, Turns};
+use super::watch::Place;
 use super::work::{Again, Work, work};
 use super::{Context, own_key};
 use crate::error::Trouble;
 use crate::metrics::Happened;
 use crate::reload::{Key, Rules, Source};
 use crate::store::Part;
+use classes::Classes;
 use contents::Contents;
 use index::{Index, News};
 use memories::Memories;
@@ -74,6 +77,7 @@ pub(super) struct Reload {
     writer: Writer,
     index: Index,
     sources: Arc<Sources>,
+    classes: Arc<Classes>,
     contents: Contents,
     namespaces: Namespaces,
     /// Kinds of workloads that may be listed and not watched, and where.
@@ -122,6 +126,8 @@ pub(super) async fn run(context: Context) -> Result<(), Trouble> {
         watches.spawn(watch);
         n_first += 1;
     }
+    let sources = sources.into_iter().map(|it| follow::sources(world.clone(), it).boxed());
+    let sources: Vec<_> = sources.chain(classes::watches(&world)).collect();
     let n_sources = sources.len();
     for source in sources {
         let world = world.clone();
@@ -129,7 +135,7 @@ pub(super) async fn run(context: Context) -> Result<(), Trouble> {
             // Of those that nobody uses nothing is kept: first it must be known what is used.
             whole(&world.n_whole, n_first).await;
             lists::list_all(&world).await;
-            follow::sources(world, source).await;
+            source.await;
         });
     }
     if world.waves.are_limited() {
@@ -152,14 +158,15 @@ pub(super) async fn run(context: Context) -> Result<(), Trouble> {
 impl Reload {
     fn new(context: Context, key: Key) -> Self {
         let (settings, rules) = (&context.settings.reload, context.settings.reload_rules());
-        let sources = Arc::<Sources>::default();
+        let (sources, classes) = (Arc::<Sources>::default(), Arc::new(Classes::new(key.clone())));
         let (client, keys, labels) = (context.client.clone(), rules.keys.clone(), settings.resource_labels());
         Self {
-            contents: Contents::new(client, key.clone(), keys, labels, sources.clone()),
+            contents: Contents::new(client, key.clone(), keys, labels, (sources.clone(), classes.clone())),
             key,
             writer: Writer::new(context.client.clone(), context.gate.clone()),
             index: Index::default(),
             sources,
+            classes,
             namespaces: Namespaces::new(&context.settings),
             unwatched: lists::unwatched(&context, &rules),
             recent: lists::Recent::default(),
@@ -222,7 +229,7 @@ impl Reload {
         let metrics = self.context.metrics.reload();
         if self.has_begun() {
             metrics.received(source, what);
-            if what != Happened::Delete {
+            if what != Happened::Delete && source != Source::SecretProviderClass {
                 self.contents.read_ahead(source, at);
             }
         }
@@ -231,6 +238,13 @@ impl Reload {
             if !self.is_unwatched(&who) {
                 self.stir(&who);
             }
+        }
+    }
+
+    /// Those who reload for a source are looked at, to remember what it holds.
+    fn note(&self, source: Source, at: &Place) {
+        if self.has_begun() {
+            self.index.users(source, at, &self.rules).into_iter().for_each(|who| self.queue.push(who));
         }
     }
 

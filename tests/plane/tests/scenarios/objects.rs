@@ -29,6 +29,8 @@ const KINDS: &[(&str, &str, &str, &str, bool)] = &[
     ("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings", true),
     ("Rollout", "argoproj.io", "v1alpha1", "rollouts", true),
     ("Secret", "", "v1", "secrets", true),
+    ("SecretProviderClass", "secrets-store.csi.x-k8s.io", "v1", "secretproviderclasses", true),
+    ("SecretProviderClassPodStatus", "secrets-store.csi.x-k8s.io", "v1", "secretproviderclasspodstatuses", true),
     ("SecretStore", "external-secrets.io", "", "secretstores", true),
     ("SecretTransformation", "secrets.hashicorp.com", "v1beta1", "secrettransformations", true),
     ("ServiceAccount", "", "v1", "serviceaccounts", true),
