@@ -288,7 +288,8 @@ async fn targets_of(client: &Client, namespace: &str, kind: &Workload, name: &st
 }
 
 /// Reasons of events that tell of restarts.
-const REASONS: &[&str] = &["Reloaded", "ReloadFail", "WouldRestart", rollout::TRIGGERED, rollout::FAILED];
+const REASONS: &[&str] =
+    &["Reloaded", "ReloadFail", "TooManyReloads", "WouldRestart", rollout::TRIGGERED, rollout::FAILED];
 
 /// Annotations of pods that say when they were made new.
 const RESTARTED: &[&str] = &[rollout::RESTARTED_AT, "kubectl.kubernetes.io/restartedAt"];

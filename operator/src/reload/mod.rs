@@ -14,6 +14,7 @@ mod holding;
 mod judge;
 mod memory;
 mod mounted;
+mod order;
 mod pause;
 mod pods;
 mod roll;
@@ -25,6 +26,7 @@ pub use holding::{Holding, digest_of};
 pub use judge::{Cause, Seen, Verdict, judge};
 pub use memory::{CONSUMED, Memory};
 pub use mounted::{Mount, PodStatus};
+pub use order::{DEPENDS_ON, Neighbour, Order};
 pub use pause::Resume;
 pub use roll::{Change, LAST_RELOADED_FROM, Roll, marker_name, roll};
 

@@ -248,20 +248,28 @@ struct Marked<'a> {
     world: &'a Reload,
 }
 
+impl Marked<'_> {
+    /// Who reloads for a class that says something else is looked at: more may be to remember.
+    fn learn(&self, at: &Place, marks: Marks) {
+        let before = match marks == Marks::default() {
+            true => self.world.classes.state().marks.remove(at),
+            false => self.world.classes.state().marks.insert(at.clone(), marks),
+        };
+        if before.unwrap_or_default() != marks {
+            self.world.note(Source::SecretProviderClass, at);
+        }
+    }
+}
+
 impl Follow<PartialObjectMeta> for Marked<'_> {
     fn apply(&self, class: PartialObjectMeta, _: bool) -> bool {
         let marks = Marks::of(&class.metadata, &self.world.rules.keys);
-        let mut state = self.world.classes.state();
-        if marks == Marks::default() {
-            state.marks.remove(&place(&class));
-            return false;
-        }
-        state.marks.insert(place(&class), marks);
-        true
+        self.learn(&place(&class), marks);
+        marks != Marks::default()
     }
 
     fn delete(&self, class: PartialObjectMeta) {
-        self.world.classes.state().marks.remove(&place(&class));
+        self.learn(&place(&class), Marks::default());
     }
 
     fn keep(&self, scope: &Scope, there: HashSet<Place>) {

@@ -10,6 +10,7 @@
 //! coordinator (restarts that Vault Secrets ask for)
 //! ```
 
+mod breaker;
 mod classes;
 mod contents;
 mod follow;
@@ -18,8 +19,10 @@ mod lists;
 mod look;
 mod memories;
 mod namespaces;
+mod owed;
 mod pods;
 mod sources;
+mod turn;
 mod waves;
 mod webhook;
 mod windows;
@@ -51,11 +54,13 @@ use crate::error::Trouble;
 use crate::metrics::Happened;
 use crate::reload::{Key, Rules, Source};
 use crate::store::Part;
+use breaker::Breaker;
 use classes::Classes;
 use contents::Contents;
 use index::{Index, News};
 use memories::Memories;
 use namespaces::Namespaces;
+use owed::{OWED, Owed};
 use sources::Sources;
 use waves::Waves;
 use windows::Windows;
@@ -87,10 +92,14 @@ pub(super) struct Reload {
     queue: Queue<Part>,
     turns: Turns,
     tries: Tries,
-    /// How many workloads restart at once.
+    /// How many workloads restart at once, and in which order.
     waves: Waves,
+    /// How often one source restarts one workload.
+    breaker: Breaker,
     /// What workloads remember that cannot be told to remember it themselves.
     memories: Memories,
+    /// Jobs that are being made anew.
+    owed: Owed,
     /// What was last told of workloads and is told once, by reason.
     told: Mutex<HashMap<(Part, &'static str), u64>>,
     /// How many watches have told all that they can at first.
@@ -113,6 +122,7 @@ pub(super) async fn run(context: Context) -> Result<(), Trouble> {
     let key = take_key(&context).await?;
     let world = Arc::new(Reload::new(context, key));
     world.memories.load(&world.context).await?;
+    let owed = world.owed.load(&world).await?;
     let sources: Vec<_> = follow::followed(&world.rules).collect();
 
     // Dropped when the work ends: then nothing goes on.
@@ -138,9 +148,7 @@ pub(super) async fn run(context: Context) -> Result<(), Trouble> {
             source.await;
         });
     }
-    if world.waves.are_limited() {
-        watches.spawn(waves::look_after(world.clone()));
-    }
+    watches.spawn(waves::look_after(world.clone()));
     let asked = Arc::downgrade(&world);
     let _attached =
         world.context.coordinator.attach(move |workload| asked.upgrade().is_some_and(|it| it.takes(workload)));
@@ -148,7 +156,7 @@ pub(super) async fn run(context: Context) -> Result<(), Trouble> {
         whole(&world.n_whole, n_first + n_sources).await;
         world.index.survey();
         world.has_begun.store(true, Ordering::Release);
-        for who in world.index.list(None, |_| true) {
+        for who in world.index.list(None, |_| true).into_iter().chain(owed) {
             world.queue.push(who);
         }
     };
@@ -175,7 +183,9 @@ impl Reload {
             turns: Turns::new(context.settings.concurrency.get(), context.stop.clone()),
             tries: Tries::default(),
             waves: Waves::new(settings.max_parallel_restarts),
+            breaker: Breaker::new(settings.breaker_limit, settings.breaker_window, settings.breaker_wait),
             memories: Memories::default(),
+            owed: Owed::default(),
             told: Mutex::default(),
             n_whole: watch::Sender::new(0),
             has_begun: AtomicBool::new(false),
@@ -217,11 +227,23 @@ impl Reload {
     /// Forgets a workload that asks for no reload any more.
     fn forget(&self, who: &Part) {
         self.windows.close(who);
-        self.waves.leave(who);
+        self.leave(who);
+        self.breaker.forget(who);
         self.tries.worked(who);
         super::lock::lock(&self.told).retain(|told, _| told.0 != *who);
         // Who wanted it restarted does that alone.
         drop(self.context.coordinator.take(who));
+    }
+
+    /// A workload has its pods again, or does not restart after all.
+    fn leave(&self, who: &Part) {
+        self.waves.leave(who);
+        self.release(who);
+    }
+
+    /// Those that wait for a workload are looked at, unless it restarts.
+    fn release(&self, who: &Part) {
+        self.waves.waiting(who).into_iter().for_each(|it| self.queue.push(it));
     }
 
     /// A source changed: those who reload for it are looked at.
@@ -280,7 +302,11 @@ impl Work for Reload {
     }
 
     fn look<'a>(&'a self, job: &'a Job<Part>, _: &'a mut Turn) -> BoxFuture<'a, Again> {
-        if job.key.kind == NAMESPACE { lists::look(self, &job.key).boxed() } else { look::look(self, job).boxed() }
+        match job.key.kind {
+            NAMESPACE => lists::look(self, &job.key).boxed(),
+            OWED => owed::look(self, &job.key).boxed(),
+            _ => look::look(self, job).boxed(),
+        }
     }
 
     fn tries(&self) -> &Tries {
@@ -295,6 +321,7 @@ impl Work for Reload {
             metrics.followed(kind, n);
         }
         self.recent.tidy();
+        metrics.open(self.breaker.tidy());
         if self.is_stale.swap(false, Ordering::Relaxed) {
             self.memories.retain(&self.index.list(None, |_| true));
             let source = |at: &Part| Source::ALL.into_iter().find(|it| it.kind() == at.kind);

@@ -93,6 +93,7 @@ const OWN: &str = "
     secrets create
     secrets[vso-cc-storage-hmac-key] get
     secrets[leafseal-reload-key] get
+    secrets[leafseal-reload-owed] get update
     configmaps create
     configmaps[leafseal-reload-memory] get update
 ";
