@@ -179,15 +179,14 @@ pub(super) fn watches(world: &Arc<Reload>) -> Vec<BoxFuture<'static, ()>> {
     vec![statuses.boxed(), classes.boxed()]
 }
 
-/// The addresses of statuses and of classes; `None` if the cluster does not have both.
+/// The addresses of statuses and of classes; `None` if nobody asks for them, or the cluster does not have both.
 pub(super) fn resources(context: &Context) -> Option<(ApiResource, ApiResource)> {
-    // They are looked for only if they are asked for.
     let of = |kind: &str| context.served.other(kind).cloned();
     Some((of(STATUS)?, of(Source::SecretProviderClass.kind())?))
 }
 
 /// The watches of a kind, wherever it may be watched.
-pub(super) fn events_of<K>(
+fn events_of<K>(
     context: &Context,
     at: &ApiResource,
 ) -> Vec<(Scope, impl futures::Stream<Item = watch::News<K>> + Unpin + use<K>)>
@@ -208,7 +207,7 @@ struct Statuses<'a> {
 
 impl Statuses<'_> {
     /// Who reloads for a class is looked at: at once, where only something is to be remembered.
-    fn tell(&self, at: &Place, news: News) {
+    fn tell(&self, at: &Place, news: News, is_listed: bool) {
         let (world, source) = (self.world, Source::SecretProviderClass);
         let part = index::of(source, &at.0, &at.1);
         match news {
@@ -216,7 +215,9 @@ impl Statuses<'_> {
             News::Began => world.note(source, at),
             News::Changed => {
                 world.tell(source, &part, Happened::Update);
-                lists::stir(world, &part);
+                if !is_listed {
+                    lists::stir(world, &part);
+                }
             }
         }
     }
@@ -225,14 +226,14 @@ impl Statuses<'_> {
 impl Follow<PodStatus> for Statuses<'_> {
     fn apply(&self, status: PodStatus, is_listed: bool) -> bool {
         if let Some((at, news)) = self.world.classes.apply(&status, is_listed) {
-            self.tell(&at, news);
+            self.tell(&at, news, is_listed);
         }
         true
     }
 
     fn delete(&self, status: PodStatus) {
         if let Some(at) = self.world.classes.delete(&place(&status)) {
-            self.tell(&at, News::Began);
+            self.tell(&at, News::Began, false);
         }
     }
 

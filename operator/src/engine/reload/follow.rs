@@ -52,7 +52,7 @@ pub(super) fn resource(source: Source) -> ApiResource {
 }
 
 /// The watches of a sort of sources, of which nothing but metadata is told.
-pub(super) fn of_sources(
+fn of_sources(
     context: &Context,
     source: Source,
 ) -> Vec<(Scope, impl Stream<Item = News<PartialObjectMeta>> + Unpin + use<>)> {

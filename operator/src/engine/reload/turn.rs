@@ -56,8 +56,8 @@ fn open(world: &Reload, consumer: &Consumer, source: &Part, held: &breaker::Held
     world.context.metrics.reload().opened();
     let Part { kind, name, .. } = source;
     let text = format!(
-        "{kind} {name} restarted it {} times within {:?}: what it holds then is brought in {:?}, and as long as that goes \
-         on once in {:?} (--reload-breaker-limit)",
+        "{kind} {name} restarted it {} times within {:?}: what it holds by then is brought in {:?}, and once in {:?} as \
+         long as that goes on (--reload-breaker-limit)",
         settings.breaker_limit,
         settings.breaker_window,
         Duration::from_secs(held.left.as_secs().max(1)),
