@@ -69,7 +69,8 @@ pub fn make(config: Config, rate: Option<(u32, u32)>) -> Result<Clients, Error> 
 /// A client that makes requests as kube's own does, but all of them over one connection where the API server
 /// has HTTP/2: a connection for each request under way takes 30 kB and a handshake.
 fn client(config: &Config, pace: Option<Paced>, requests: &Requests) -> Result<Client, Error> {
-    let counted = Counted(requests.clone());
+    let host = config.cluster_url.authority().map_or("", |it| it.as_str());
+    let counted = Counted { requests: requests.clone(), host: host.into() };
     if config.proxy_url.is_some() {
         return Ok(ClientBuilder::try_from(config.clone())?.with_layer(&counted).build());
     }
@@ -185,13 +186,16 @@ where
 }
 
 /// Counts what is asked and how it is answered.
-struct Counted(Requests);
+struct Counted {
+    requests: Requests,
+    host: Arc<str>,
+}
 
 impl<S> Layer<S> for Counted {
     type Service = CountedService<S>;
 
     fn layer(&self, inner: S) -> CountedService<S> {
-        CountedService { inner, requests: self.0.clone() }
+        CountedService { inner, requests: self.requests.clone(), host: self.host.clone() }
     }
 }
 
@@ -199,6 +203,7 @@ impl<S> Layer<S> for Counted {
 struct CountedService<S> {
     inner: S,
     requests: Requests,
+    host: Arc<str>,
 }
 
 impl<Q, A, S: Service<Request<Q>, Response = Response<A>>> Service<Request<Q>> for CountedService<S>
@@ -215,8 +220,7 @@ where
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let method = request.method().clone();
-        let host = request.uri().authority().map(|it| it.as_str().to_owned()).unwrap_or_default();
-        let requests = self.requests.clone();
+        let (requests, host) = (self.requests.clone(), self.host.clone());
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
@@ -238,9 +242,9 @@ mod tests {
             "/missing" => Ok(Response::builder().status(404).body(()).expect("this is an answer")),
             _ => Ok(Response::new(())),
         });
-        let mut counted = Counted(requests.clone()).layer(answers);
+        let mut counted = Counted { requests: requests.clone(), host: "10.0.0.1:6443".into() }.layer(answers);
         for path in ["/", "/missing", "/broken"] {
-            let request = Request::get(format!("https://10.0.0.1:6443{path}")).body(()).expect("this is a request");
+            let request = Request::get(path).body(()).expect("this is a request");
             drop(counted.call(request).await);
         }
         let text = crate::metrics::Metrics::with_requests(&requests).text();
