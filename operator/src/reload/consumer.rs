@@ -236,6 +236,11 @@ impl Consumer {
         !self.wish(source).patterns.is_empty()
     }
 
+    /// True if reloads have left marks on its template.
+    pub fn is_marked(&self) -> bool {
+        !self.markers.is_empty() || self.last_reloaded_from.is_some()
+    }
+
     /// Everything that its containers refer to, with the container that a marker for it belongs to.
     pub fn uses(&self) -> impl Iterator<Item = (Source, &str, &str)> {
         self.uses.iter().map(|((source, name), container)| (*source, name.as_str(), container.as_str()))

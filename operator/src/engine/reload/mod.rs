@@ -155,6 +155,7 @@ pub(super) async fn run(context: Context) -> Result<(), Trouble> {
     let begin = async {
         whole(&world.n_whole, n_first + n_sources).await;
         world.index.survey();
+        waves::adopt(&world).await;
         world.has_begun.store(true, Ordering::Release);
         for who in world.index.list(None, |_| true).into_iter().chain(owed) {
             world.queue.push(who);

@@ -80,7 +80,9 @@ async fn waits(world: &Reload, who: &Part, consumer: &Consumer, asked: Instant) 
     for first in &order.before {
         // Known before it is asked: what it does meanwhile is told.
         world.waves.wait(who, first);
-        if world.waves.is_restarting(first) || is_due(world, first, asked).await? {
+        // One that begins while it is asked looks as if it had nothing to do.
+        let goes = || world.waves.is_restarting(first);
+        if goes() || is_due(world, first, asked).await? || goes() {
             tracing::debug!(kind = who.kind, namespace = who.namespace, name = who.name, first.name, "waits");
             return Ok(true);
         }

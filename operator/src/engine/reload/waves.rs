@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use jiff::Timestamp;
 use kube::Api;
 use kube::api::DynamicObject;
 use tokio::time::Instant;
 
-use super::Reload;
+use super::{Reload, index, pods};
 use crate::engine::lock::lock;
+use crate::reload::{Consumer, Source};
 use crate::rollout::{Progress, progress};
 use crate::store::Part;
 
@@ -19,6 +22,9 @@ const LOOKED_AT: Duration = Duration::from_secs(1);
 
 /// How long a restart may take that no controller gives up on: what Deployments have for that by themselves.
 const LONGEST: Duration = Duration::from_secs(600);
+
+/// How many workloads are asked at once at the start.
+const AT_ONCE: usize = 16;
 
 /// Who restarts, and who waits for that.
 #[derive(Debug)]
@@ -94,6 +100,15 @@ impl Waves {
         if let Some(it) = lock(&self.state).restarting.get_mut(who) {
             (it.stage, it.since) = (Stage::Goes, Instant::now());
         }
+    }
+
+    /// `who` was told to restart for `sources` by an operator that has ended.
+    fn adopt(&self, who: Part, sources: Vec<Part>) {
+        let mut state = lock(&self.state);
+        for source in &sources {
+            state.waves.entry(source.clone()).or_default().insert(who.clone());
+        }
+        state.restarting.insert(who, Restart { stage: Stage::Goes, sources, since: Instant::now() });
     }
 
     /// `who` does not restart any more, or never did.
@@ -201,6 +216,50 @@ pub(super) async fn look_after(world: Arc<Reload>) {
         let (n_waiting, n_stuck) = world.waves.count();
         world.context.metrics.reload().held(n_waiting, n_stuck);
     }
+}
+
+/// Learns, where it is limited how many restart at once, which do already: an operator that has ended may have told
+/// them to, in a wave that is not over.
+pub(super) async fn adopt(world: &Reload) {
+    if world.waves.most == 0 {
+        return;
+    }
+    let marked = world.index.list(None, Consumer::is_marked);
+    let each = futures::stream::iter(marked).map(async |who| {
+        let sources = unfinished(world, &who).await;
+        if !sources.is_empty() {
+            world.waves.adopt(who, sources);
+        }
+    });
+    each.buffer_unordered(AT_ONCE).collect::<()>().await;
+}
+
+/// What a workload was restarted for lately, if it does not have its pods again. What cannot be read counts as nothing.
+async fn unfinished(world: &Reload, who: &Part) -> Vec<Part> {
+    let Some(entry) = world.index.find(who) else { return Vec::new() };
+    let consumer = &entry.consumer;
+    let api: Api<DynamicObject> = world.context.api_in(Some(&who.namespace), &consumer.kind.resource());
+    let held = api.get_opt(&who.name).await.ok().flatten().and_then(|it| serde_json::to_value(it).ok());
+    if held.is_none_or(|it| progress(consumer.kind, &it) == Progress::Done) {
+        return Vec::new();
+    }
+    let since = Timestamp::now() - LONGEST;
+    if !pods::born(world, &entry).await.is_ok_and(|born| born.is_some_and(|it| it > since)) {
+        return Vec::new();
+    }
+    let mut sources = Vec::new();
+    for source in Source::ALL.into_iter().filter(|it| world.rules.follows(*it)) {
+        for name in consumer.names(&world.rules, source) {
+            let Some(marker) = consumer.marker(source, name) else { continue };
+            let at = index::of(source, &who.namespace, name);
+            let seen = world.contents.see(source, &at, Instant::now()).await.ok().flatten();
+            let content = seen.as_ref().and_then(|it| it.content());
+            if content.is_some_and(|it| it.marker == marker || it.digest == marker) {
+                sources.push(at);
+            }
+        }
+    }
+    sources
 }
 
 async fn look(world: &Reload, who: &Part, since: Instant) {
