@@ -7,17 +7,20 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::{Request, Response};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::retry::RetryPolicy;
-use kube::client::{Body, ConfigExt as _, RustlsTlsError};
+use kube::client::{Body, ClientBuilder, ConfigExt as _, RustlsTlsError};
 use kube::{Client, Config, Error};
 use tokio::time::Instant;
 use tower::retry::RetryLayer;
 use tower::{BoxError, Layer, Service, ServiceBuilder};
+
+use crate::metrics::Requests;
 
 /// How often a connection that somebody waits for is asked whether it lives, and how long the answer may take:
 /// client-go's numbers. Watches wait always.
@@ -36,6 +39,8 @@ pub struct Clients {
     pub work: Client,
     /// For what may not wait.
     pub urgent: Client,
+    /// What both have asked.
+    pub requests: Requests,
 }
 
 /// Makes clients from what the process finds: `KUBECONFIG`, `~/.kube/config`, or the ServiceAccount of its
@@ -57,14 +62,17 @@ pub async fn infer(rate: Option<(u32, u32)>) -> Result<Clients, String> {
 pub fn make(config: Config, rate: Option<(u32, u32)>) -> Result<Clients, Error> {
     // Requests that the API server turns away are sent again when it says so: that is the limit without one.
     let pace = rate.map(|(rate, burst)| Paced(Arc::new(Pace::new(rate, burst))));
-    Ok(Clients { work: client(&config, pace)?, urgent: client(&config, None)? })
+    let requests = Requests::default();
+    Ok(Clients { work: client(&config, pace, &requests)?, urgent: client(&config, None, &requests)?, requests })
 }
 
 /// A client that makes requests as kube's own does, but all of them over one connection where the API server
 /// has HTTP/2: a connection for each request under way takes 30 kB and a handshake.
-fn client(config: &Config, pace: Option<Paced>) -> Result<Client, Error> {
+fn client(config: &Config, pace: Option<Paced>, requests: &Requests) -> Result<Client, Error> {
+    let host = config.cluster_url.authority().map_or("", |it| it.as_str());
+    let counted = Counted { requests: requests.clone(), host: host.into() };
     if config.proxy_url.is_some() {
-        return Client::try_from(config.clone());
+        return Ok(ClientBuilder::try_from(config.clone())?.with_layer(&counted).build());
     }
     let connections = legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -81,6 +89,8 @@ fn client(config: &Config, pace: Option<Paced>) -> Result<Client, Error> {
         .option_layer(config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry())))
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
+        // Each attempt, as client-go counts them.
+        .layer(counted)
         .map_err(BoxError::from)
         .service(connections);
     Ok(Client::new(service, config.default_namespace.clone()))
@@ -175,9 +185,74 @@ where
     }
 }
 
+/// Counts what is asked and how it is answered.
+struct Counted {
+    requests: Requests,
+    host: Arc<str>,
+}
+
+impl<S> Layer<S> for Counted {
+    type Service = CountedService<S>;
+
+    fn layer(&self, inner: S) -> CountedService<S> {
+        CountedService { inner, requests: self.requests.clone(), host: self.host.clone() }
+    }
+}
+
+#[derive(Clone)]
+struct CountedService<S> {
+    inner: S,
+    requests: Requests,
+    host: Arc<str>,
+}
+
+impl<Q, A, S: Service<Request<Q>, Response = Response<A>>> Service<Request<Q>> for CountedService<S>
+where
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Q>) -> Self::Future {
+        let method = request.method().clone();
+        let (requests, host) = (self.requests.clone(), self.host.clone());
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            requests.count(method.as_str(), &host, answer.as_ref().ok().map(|it| it.status().as_u16()));
+            answer
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_asked_is_counted_as_it_is_answered() {
+        let requests = Requests::default();
+        let answers = tower::service_fn(async |request: Request<()>| match request.uri().path() {
+            "/broken" => Err("nobody answers"),
+            "/missing" => Ok(Response::builder().status(404).body(()).expect("this is an answer")),
+            _ => Ok(Response::new(())),
+        });
+        let mut counted = Counted { requests: requests.clone(), host: "10.0.0.1:6443".into() }.layer(answers);
+        for path in ["/", "/missing", "/broken"] {
+            let request = Request::get(path).body(()).expect("this is a request");
+            drop(counted.call(request).await);
+        }
+        let text = crate::metrics::Metrics::with_requests(&requests).text();
+        for code in ["200", "404", "<error>"] {
+            let line = format!("rest_client_requests_total{{code=\"{code}\",method=\"GET\",host=\"10.0.0.1:6443\"}} 1");
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
+    }
 
     #[test]
     fn a_pace_has_a_burst_and_a_rate() {

@@ -105,7 +105,11 @@ pub const FAMILIES: &[Row] = &[
         component: None,
         health_port: 9090,
         // Every cluster has the others.
-        kinds: &[other("argoproj.io", "Rollout", "rollouts", &["v1alpha1"])],
+        kinds: &[
+            other("argoproj.io", "Rollout", "rollouts", &["v1alpha1"]).when(|it| it.reload.argo_rollouts),
+            of_csi("SecretProviderClass", "secretproviderclasses"),
+            of_csi("SecretProviderClassPodStatus", "secretproviderclasspodstatuses"),
+        ],
         rights: &[
             right("", "secrets", &["get", "list", "watch"], Need::Must).when(|it| !it.reload.ignores_secrets()),
             right("", "configmaps", &["get", "list", "watch"], Need::Must).when(|it| !it.reload.ignores_config_maps()),
@@ -122,6 +126,8 @@ pub const FAMILIES: &[Row] = &[
                 .when(|it| !it.reload.ignored_kinds().contains(&"Job")),
             right("argoproj.io", "rollouts", &["get", "list", "watch", "patch", "update"], Need::May)
                 .when(|it| it.reload.argo_rollouts),
+            right(CSI, "secretproviderclasses", &["list", "watch"], Need::May),
+            right(CSI, "secretproviderclasspodstatuses", &["list", "watch"], Need::May),
         ],
     },
 ];
@@ -148,10 +154,19 @@ struct KindRow {
     plural: &'static str,
     versions: &'static [&'static str],
     need: Need,
+    /// Whether anybody asks for it.
+    when: fn(&Settings) -> bool,
 }
 
 const fn kind<K: Kind>(need: Need) -> KindRow {
-    KindRow { group: K::GROUP, kind: K::KIND, plural: K::PLURAL, versions: K::VERSIONS, need }
+    KindRow { group: K::GROUP, kind: K::KIND, plural: K::PLURAL, versions: K::VERSIONS, need, when: |_| true }
+}
+
+/// The group of the CSI driver for secrets.
+pub const CSI: &str = "secrets-store.csi.x-k8s.io";
+
+const fn of_csi(kind: &'static str, plural: &'static str) -> KindRow {
+    other(CSI, kind, plural, &["v1", "v1alpha1"]).when(|it| it.reload.csi_integration)
 }
 
 /// A kind that somebody else brought.
@@ -161,7 +176,13 @@ const fn other(
     plural: &'static str,
     versions: &'static [&'static str],
 ) -> KindRow {
-    KindRow { group, kind, plural, versions, need: Need::May }
+    KindRow { group, kind, plural, versions, need: Need::May, when: |_| true }
+}
+
+impl KindRow {
+    const fn when(self, asked: fn(&Settings) -> bool) -> Self {
+        Self { when: asked, ..self }
+    }
 }
 
 #[derive(Debug)]
@@ -295,7 +316,8 @@ impl fmt::Display for Finding {
 pub async fn survey(client: &Client, family: Family, settings: &Settings) -> Result<Finding, Error> {
     let row = row(family);
     let mut served = Served::default();
-    let mut groups: Vec<_> = row.kinds.iter().map(|it| it.group).collect();
+    // All kinds of a group are asked for, or none is.
+    let mut groups: Vec<_> = row.kinds.iter().filter(|it| (it.when)(settings)).map(|it| it.group).collect();
     groups.dedup();
     for group in groups {
         choose(row, group, &discover(client, group).await?, &mut served);

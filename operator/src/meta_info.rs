@@ -55,7 +55,7 @@ fn config_map(settings: &Settings) -> ConfigMap {
         "syncAfterRestart": it.sync_after_restart,
         "isArgoRollouts": it.argo_rollouts,
         "enableHA": settings.leader_elect,
-        "enableCSIIntegration": false,
+        "enableCSIIntegration": it.csi_integration,
         "namespaces": settings.namespaces,
         "namespacesToIgnore": it.ignored_namespaces(),
         "namespaceSelector": it.namespace_labels(),

@@ -4,6 +4,7 @@
 //! All series of an object vanish with it.
 
 mod reload;
+mod requests;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,6 +24,7 @@ use crate::families;
 use crate::intent::Family;
 
 pub use reload::{Happened, Reloads};
+pub use requests::Requests;
 
 /// What is served to scrapers.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -165,8 +167,14 @@ impl Default for Metrics {
 impl Metrics {
     /// Nothing counted yet.
     pub fn new() -> Self {
+        Self::with_requests(&Requests::default())
+    }
+
+    /// Nothing counted yet but requests.
+    pub fn with_requests(requests: &Requests) -> Self {
         let mut registry = Registry::default();
         let to = &mut registry;
+        requests.register(to);
         let build = Series::<Build, Gauge>::default();
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
         to.register("vso_build_info", "The version that runs", build.clone());

@@ -62,7 +62,7 @@ where
     E: Fn(Context) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<(), Trouble>> + Send + 'static,
 {
-    let metrics = Metrics::new();
+    let metrics = Metrics::with_requests(&clients.requests);
     let health = Health::default();
     if settings.reload.count_reloads_by_namespace {
         metrics.reload().count_by_namespace();

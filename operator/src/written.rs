@@ -19,7 +19,7 @@ pub fn is_content_last(metadata: &ObjectMeta) -> bool {
 }
 
 /// What is recorded of those who wrote content that is still there.
-pub fn content_fields(metadata: &ObjectMeta) -> impl Iterator<Item = &ManagedFieldsEntry> {
+fn content_fields(metadata: &ObjectMeta) -> impl Iterator<Item = &ManagedFieldsEntry> {
     let entries = metadata.managed_fields.iter().flatten();
     entries.filter(|it| it.subresource.as_deref().unwrap_or_default().is_empty()).filter(|it| {
         let fields = it.fields_v1.as_ref();

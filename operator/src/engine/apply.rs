@@ -3,13 +3,15 @@
 //! Every write is guarded: by the `resourceVersion` that was observed, by the UID of what is deleted,
 //! or by there being nothing yet. Who lost a race plans again.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Request;
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -248,16 +250,29 @@ impl Writer {
         self.client.request(request.map_err(kube::Error::BuildRequest)?).await
     }
 
-    /// Makes a ConfigMap of the operator's own, or replaces the version that was read.
+    /// Makes a Job that follows one that was deleted.
     ///
     /// # Errors
     ///
     /// If the API server refuses.
-    pub async fn keep(&self, api: &Api<ConfigMap>, map: &ConfigMap) -> kube::Result<()> {
-        let name = map.metadata.name.as_deref().unwrap_or_default();
-        match &map.metadata.resource_version {
-            Some(_) => api.replace(name, &PostParams::default(), map).await.map(drop),
-            None => api.create(&PostParams::default(), map).await.map(drop),
+    pub async fn make_owed(&self, job: Value) -> Result<(), Refused> {
+        self.check()?;
+        Ok(self.make_job(job, false).await.map(drop)?)
+    }
+
+    /// Makes an object of the operator's own, or replaces the version that was read.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses.
+    pub async fn keep<K>(&self, api: &Api<K>, object: &K) -> kube::Result<()>
+    where
+        K: Resource + Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let name = object.meta().name.as_deref().unwrap_or_default();
+        match &object.meta().resource_version {
+            Some(_) => api.replace(name, &PostParams::default(), object).await.map(drop),
+            None => api.create(&PostParams::default(), object).await.map(drop),
         }
     }
 

@@ -74,6 +74,11 @@ impl Coordinator {
         lock(&self.0).asks.remove(workload).unwrap_or_default()
     }
 
+    /// True if somebody asked for a restart of `workload` and nobody has taken that.
+    pub fn is_asked(&self, workload: &Part) -> bool {
+        lock(&self.0).asks.contains_key(workload)
+    }
+
     /// Puts back what was taken and could not be done yet: whoever looks at `workload` next takes it.
     pub fn put_back(&self, workload: &Part, asks: Vec<Ask>) {
         if asks.is_empty() {

@@ -233,9 +233,17 @@ pub fn selected<K>(api: Api<K>, labels: Option<&str>) -> impl Stream<Item = News
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
+    paged(api, labels, PAGE)
+}
+
+/// As [`selected`], with `page` objects in one page of a list.
+pub fn paged<K>(api: Api<K>, labels: Option<&str>, page: u32) -> impl Stream<Item = News<K>> + Send + Unpin + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
     let url = api.resource_url().to_owned();
     let config = watcher::Config { label_selector: labels.map(str::to_owned), ..watcher::Config::default() };
-    let config = config.page_size(PAGE);
+    let config = config.page_size(page);
     let mut said = String::new();
     let news = watcher(api, config).default_backoff().filter_map(move |event| {
         let news = match event {

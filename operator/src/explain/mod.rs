@@ -3,13 +3,13 @@
 
 mod story;
 
-use std::sync::Arc;
-
+use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Secret};
-use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, PartialObjectMeta};
 use kube::core::GroupVersionKind;
 use kube::{Client, Error, Resource};
 use serde::de::DeserializeOwned;
@@ -21,7 +21,8 @@ pub use story::{Happening, Now, Part, Story};
 use crate::api::Kind as _;
 use crate::api::vault_secrets::VaultStaticSecret;
 use crate::engine::reload::{KEY, KEY_SECRET, MEMORIES, memory_of};
-use crate::reload::{Consumer, Content, Held, Key, Marks, Memory, Rules, Seen, Source, judge};
+use crate::families::CSI;
+use crate::reload::{Consumer, Content, Held, Key, Marks, Memory, Mount, PodStatus, Rules, Seen, Source, judge};
 use crate::rollout::{self, WORKLOADS, Workload};
 use crate::settings::Settings;
 
@@ -172,7 +173,14 @@ async fn names_of(client: &Client, namespace: &str, source: Source) -> Result<Ve
         Source::ConfigMap => {
             Api::<ConfigMap>::namespaced(client.clone(), namespace).list_metadata(&every).await.map(names)
         }
-        Source::SecretProviderClass => Ok(Vec::new()),
+        Source::SecretProviderClass => {
+            let api: Api<PodStatus> =
+                Api::namespaced_with(client.clone(), namespace, &csi("SecretProviderClassPodStatus"));
+            let classes = |it: &PodStatus| it.class().map(str::to_owned);
+            api.list(&every)
+                .await
+                .map(|it| it.items.iter().filter_map(classes).collect::<BTreeSet<_>>().into_iter().collect())
+        }
     };
     listed.map_err(|error| format!("{}s cannot be listed: {error}", source.kind()))
 }
@@ -181,8 +189,8 @@ fn names<K: kube::Resource + Clone>(list: kube::api::ObjectList<K>) -> Vec<Strin
     list.items.into_iter().filter_map(|it| it.meta().name.clone()).collect()
 }
 
-/// A source as it is now. Of what it holds, only digests go any further.
-async fn look(client: &Client, namespace: &str, source: Source, name: &str, rules: &Rules, key: &Key) -> Now {
+/// A source as it is now, and whether that is no change for pods. Of what it holds, only digests go any further.
+async fn look(client: &Client, namespace: &str, source: Source, name: &str, rules: &Rules, key: &Key) -> (Now, bool) {
     let looked = match source {
         Source::Secret => Api::<Secret>::namespaced(client.clone(), namespace)
             .get_opt(name)
@@ -192,14 +200,50 @@ async fn look(client: &Client, namespace: &str, source: Source, name: &str, rule
             .get_opt(name)
             .await
             .map(|it| it.map(|it| (Marks::of(&it.metadata, &rules.keys), Content::of_config_map(&it, key)))),
-        Source::SecretProviderClass => return Now::Unread("what pods mounted is not looked at here".to_owned()),
+        Source::SecretProviderClass => return look_at_class(client, namespace, name, rules, key).await,
     };
-    match looked {
+    let now = match looked {
         Ok(Some((marks, content))) => Now::There(marks, content),
         Ok(None) => Now::Gone,
-        Err(Error::Api(status)) => Now::Unread(status.message),
-        Err(error) => Now::Unread(error.to_string()),
+        Err(error) => unread(error),
+    };
+    (now, false)
+}
+
+/// What pods have mounted of a class, and whether all began with it.
+async fn look_at_class(client: &Client, namespace: &str, name: &str, rules: &Rules, key: &Key) -> (Now, bool) {
+    let statuses: Api<PodStatus> =
+        Api::namespaced_with(client.clone(), namespace, &csi("SecretProviderClassPodStatus"));
+    let classes: Api<PartialObjectMeta> =
+        Api::namespaced_with(client.clone(), namespace, &csi(Source::SecretProviderClass.kind()));
+    let looked = async {
+        let statuses = statuses.list(&ListParams::default()).await?;
+        let class = classes.get_metadata_opt(name).await?;
+        Ok((statuses.items, class.map_or(Marks::default(), |it| Marks::of(&it.metadata, &rules.keys))))
+    };
+    match looked.await {
+        Ok((statuses, marks)) => {
+            let of_it = statuses.iter().filter(|it| it.class() == Some(name));
+            let mounts: Vec<_> = of_it.map(|it| Mount::read(it, name, key, None)).collect();
+            match Mount::latest(mounts.iter()) {
+                Some(it) => (Now::There(marks, Content::clone(&it.content)), it.change.is_none()),
+                None => (Now::Unread("no pod has it mounted, or each began with something else".to_owned()), false),
+            }
+        }
+        Err(error) => (unread(error), false),
     }
+}
+
+fn unread(error: Error) -> Now {
+    match error {
+        Error::Api(status) => Now::Unread(status.message),
+        error => Now::Unread(error.to_string()),
+    }
+}
+
+/// The address of a kind of the CSI driver.
+fn csi(kind: &str) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk(CSI, "v1", kind))
 }
 
 fn tell(
@@ -209,7 +253,7 @@ fn tell(
     source: Source,
     name: String,
     container: Option<String>,
-    now: Now,
+    (now, is_first): (Now, bool),
 ) -> Part {
     let (marks, content) = match &now {
         Now::There(marks, content) => (*marks, Some(Arc::new(content.clone()))),
@@ -217,7 +261,7 @@ fn tell(
     };
     let wants = consumer.map(|it| it.wants(rules, source, &name, marks));
     let is_read = !matches!(now, Now::Unread(_));
-    let seen = Seen { source, name: &name, marks, content, before: None, is_new: false };
+    let seen = Seen { source, name: &name, marks, content, before: None, is_new: false, is_first };
     let is_owed = consumer.is_some_and(|it| is_read && !judge(it, rules, key, &[seen]).causes.is_empty());
     let memory = consumer.map(|it| Memory::read(it.consumed.as_ref(), key));
     let is_remembered = memory.is_some_and(|it| it.digest(source, &name).is_some());
@@ -244,7 +288,8 @@ async fn targets_of(client: &Client, namespace: &str, kind: &Workload, name: &st
 }
 
 /// Reasons of events that tell of restarts.
-const REASONS: &[&str] = &["Reloaded", "ReloadFail", "WouldRestart", rollout::TRIGGERED, rollout::FAILED];
+const REASONS: &[&str] =
+    &["Reloaded", "ReloadFail", "TooManyReloads", "WouldRestart", rollout::TRIGGERED, rollout::FAILED];
 
 /// Annotations of pods that say when they were made new.
 const RESTARTED: &[&str] = &[rollout::RESTARTED_AT, "kubectl.kubernetes.io/restartedAt"];

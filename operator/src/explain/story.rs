@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::reload::{
-    By, Consumer, Content, Hit, Keys, LAST_RELOADED_FROM, Marks, No, Rules, Source, Strategy, marker_name,
+    By, Consumer, Content, DEPENDS_ON, Hit, Keys, LAST_RELOADED_FROM, Marks, No, Rules, Source, Strategy, marker_name,
 };
 use crate::rollout::{How, Workload};
 
@@ -112,6 +112,11 @@ impl Story {
             note(consumer.is_suspended, "it is suspended: nothing is started");
             note(consumer.is_on_delete, "its pods are made new only when somebody deletes them (OnDelete)");
             notes.extend(consumer.complaints.iter().cloned());
+            let first: Vec<_> =
+                consumer.after.iter().map(|(kind, name)| format!("{}/{name}", kind.to_lowercase())).collect();
+            if !first.is_empty() {
+                notes.push(format!("where they restart too, it waits for {} ({DEPENDS_ON})", first.join(", ")));
+            }
         }
         notes
     }

@@ -54,6 +54,10 @@ pub struct Reloads {
     scanned: Series<OfKind, Counter>,
     matched: Series<OfKind, Counter>,
     followed: Series<OfKind, Gauge>,
+    held: Gauge,
+    stuck: Gauge,
+    opened: Counter,
+    open: Gauge,
 }
 
 macro_rules! label_sets {
@@ -106,6 +110,10 @@ impl Reloads {
             scanned: with(to, "reloader_workloads_scanned", "Workloads that were asked about a change"),
             matched: with(to, "reloader_workloads_matched", "Workloads that a change matters to"),
             followed: with(to, "leafseal_reload_workloads", "Workloads that ask for reloads"),
+            held: with(to, "leafseal_reload_held", "Workloads that wait until others have their pods again"),
+            stuck: with(to, "leafseal_reload_stuck", "Workloads whose new pods do not become ready"),
+            opened: with(to, "leafseal_reload_breaker_opened", "Times that a source restarted a workload too often"),
+            open: with(to, "leafseal_reload_breaker_open", "Sources that restart a workload only once in a while"),
         };
         to.register("reloader_reconcile_duration_seconds", "How long looks took", all.look_seconds.clone());
         to.register("reloader_action_latency_seconds", "How long reloads took", all.action_seconds.clone());
@@ -186,6 +194,22 @@ impl Reloads {
     /// Something that failed is tried again.
     pub fn retried(&self) {
         self.retries.inc();
+    }
+
+    /// This many workloads wait for others, and so many of those have no ready pods.
+    pub fn held(&self, waiting: usize, stuck: usize) {
+        self.held.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.stuck.set(i64::try_from(stuck).unwrap_or(i64::MAX));
+    }
+
+    /// A source restarted a workload too often.
+    pub fn opened(&self) {
+        self.opened.inc();
+    }
+
+    /// So many sources restart a workload only once in a while.
+    pub fn open(&self, sources: usize) {
+        self.open.set(i64::try_from(sources).unwrap_or(i64::MAX));
     }
 
     /// This many workloads of a kind ask for reloads.

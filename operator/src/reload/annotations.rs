@@ -183,12 +183,12 @@ impl Wish {
 }
 
 /// What stands between commas; what is empty names nothing.
-fn items(list: Option<&String>) -> impl Iterator<Item = &str> {
+pub(super) fn items(list: Option<&String>) -> impl Iterator<Item = &str> {
     list.map_or("", String::as_str).split(',').map(str::trim).filter(|it| !it.is_empty())
 }
 
 /// The beginning of a text, for people.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     const LONGEST: usize = 40;
     let shown: String = text.chars().take(LONGEST).collect();
     format!("{shown:?}")

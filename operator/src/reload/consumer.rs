@@ -15,7 +15,7 @@ use super::memory::CONSUMED;
 use super::pause::Period;
 use super::pods::{PodSpec, Template};
 use super::roll::{LAST_RELOADED_FROM, ROLLOUT_STRATEGY, is_marker};
-use super::{Marks, Rules, Source};
+use super::{Marks, Neighbour, Rules, Source, order};
 use crate::api::dynamic_resource;
 use crate::rollout::{How, Workload};
 
@@ -111,6 +111,8 @@ pub struct Consumer {
     pub restarts_at: bool,
     /// What of its annotations cannot be read, and where.
     pub complaints: Vec<String>,
+    /// The workloads of its namespace that come before it, where they restart too.
+    pub after: BTreeSet<Neighbour>,
     /// Its own [`CONSUMED`], as it is written.
     pub consumed: Option<String>,
     /// The container that a marker for what nothing refers to belongs to.
@@ -184,6 +186,7 @@ impl Consumer {
         let wishes =
             Source::ALL.map(|it| Wish::read(&rules.keys, it, &own, &template.metadata.annotations, &mut complaints));
         complaints.dedup();
+        let after = order::read(&own, &mut complaints);
         let period = Period::read(&rules.keys, kind, &own);
         complaints.extend(period.complaint(&rules.keys));
         let consumer = Self {
@@ -200,6 +203,7 @@ impl Consumer {
             is_on_delete: spec.update_strategy.and_then(|it| it.kind).is_some_and(|it| it == "OnDelete"),
             restarts_at: kind.how == How::RestartAt && own.get(ROLLOUT_STRATEGY).is_some_and(|it| it == "restart"),
             complaints,
+            after,
             consumed: own.get(CONSUMED).cloned(),
             first: template.spec.containers.first().map(|it| it.name.clone()),
             wishes,
@@ -235,6 +239,11 @@ impl Consumer {
     /// True if every source of this sort in its namespace has to be asked about.
     pub fn has_patterns(&self, source: Source) -> bool {
         !self.wish(source).patterns.is_empty()
+    }
+
+    /// True if reloads have left marks on its template.
+    pub fn is_marked(&self) -> bool {
+        !self.markers.is_empty() || self.last_reloaded_from.is_some()
     }
 
     /// Everything that its containers refer to, with the container that a marker for it belongs to.

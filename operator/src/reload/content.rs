@@ -1,5 +1,6 @@
 //! What a source holds, as digests: nothing else of it is kept.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac as _};
@@ -110,9 +111,9 @@ pub(super) const GONE: &str = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
 impl Source {
     /// What a pod's status of the CSI driver says that it holds (spec section B.4): objects with their
     /// versions.
-    pub fn provider_class_data(class: &str, objects: &[(String, String)]) -> Data {
+    pub fn provider_class_data(class: &str, objects: BTreeMap<String, String>) -> Data {
         let named = ("SecretProviderClassName".to_owned(), SecretText::new(class.as_bytes().to_vec()));
-        let objects = objects.iter().map(|(id, version)| (id.clone(), SecretText::new(version.as_bytes().to_vec())));
+        let objects = objects.into_iter().map(|(id, version)| (id, SecretText::new(version.into_bytes())));
         objects.chain([named]).collect()
     }
 }

@@ -21,6 +21,8 @@ pub struct Seen<'a> {
     pub before: Option<Arc<Content>>,
     /// It came while it was watched for.
     pub is_new: bool,
+    /// Pods have it since they were made: it is no change for them.
+    pub is_first: bool,
 }
 
 /// A source that a workload has not seen as it is now.
@@ -85,7 +87,7 @@ pub fn judge(consumer: &Consumer, rules: &Rules, key: &Key, seen: &[Seen<'_>]) -
     let mut memory = Memory::read(consumer.consumed.as_ref(), key);
     memory.retain(|source, name| consumer.knows(rules, source, name));
     let (mut causes, mut is_recording) = (Vec::new(), false);
-    for Seen { source, name, marks, content, before, is_new } in seen {
+    for Seen { source, name, marks, content, before, is_new, is_first } in seen {
         let (source, name) = (*source, *name);
         let Ok(hit) = consumer.wants(rules, source, name, *marks) else { continue };
         let marker = consumer.marker(source, name);
@@ -103,7 +105,8 @@ pub fn judge(consumer: &Consumer, rules: &Rules, key: &Key, seen: &[Seen<'_>]) -
                     marker.as_deref() != Some(GONE) && (marker.is_some() || memory.digest(source, name).is_some())
                 }
             };
-            if rules.on_delete && saw {
+            // What no pod has mounted is not gone for that.
+            if rules.on_delete && saw && source != Source::SecretProviderClass {
                 causes.push(cause(None));
                 memory.forget(source, name);
             }
@@ -116,6 +119,7 @@ pub fn judge(consumer: &Consumer, rules: &Rules, key: &Key, seen: &[Seen<'_>]) -
         };
         match is_known {
             Some(true) => continue,
+            Some(false) if *is_first => is_recording = true,
             None if !(rules.on_create && *is_new) => is_recording = true,
             Some(false) | None => causes.push(cause(Some(match rules.marker {
                 Marker::Sha1 => &content.marker,

@@ -10,8 +10,11 @@
 mod annotations;
 mod consumer;
 mod content;
+mod holding;
 mod judge;
 mod memory;
+mod mounted;
+mod order;
 mod pause;
 mod pods;
 mod roll;
@@ -19,8 +22,11 @@ mod roll;
 pub use annotations::{Keys, Marks};
 pub use consumer::{By, Consumer, Held, Hit, No};
 pub use content::{Content, Key};
+pub use holding::{Holding, digest_of};
 pub use judge::{Cause, Seen, Verdict, judge};
 pub use memory::{CONSUMED, Memory};
+pub use mounted::{Mount, PodStatus};
+pub use order::{DEPENDS_ON, Neighbour, Order};
 pub use pause::Resume;
 pub use roll::{Change, LAST_RELOADED_FROM, Roll, marker_name, roll};
 

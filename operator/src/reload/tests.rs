@@ -213,7 +213,7 @@ fn content(value: &str) -> Content {
 
 fn seen(name: &str, content: Option<Content>) -> Seen<'_> {
     let (content, before) = (content.map(Arc::new), Some(Arc::new(self::content("old"))));
-    Seen { source: Source::Secret, name, marks: Marks::default(), content, before, is_new: false }
+    Seen { source: Source::Secret, name, marks: Marks::default(), content, before, is_new: false, is_first: false }
 }
 
 #[test]
@@ -525,4 +525,44 @@ fn a_message_is_that_of_the_original_and_names_keys() {
         "Changes detected in 's' of type 'SECRET' in namespace 'app', Updated 'w' of type 'Deployment' in namespace \
          'app' (keys k)"
     );
+}
+
+#[test]
+fn what_pods_mount_is_a_change_only_if_it_came_to_them() {
+    let rules = Rules { on_create: true, on_delete: true, ..Rules::default() };
+    let auto = "secretproviderclass.reloader.stakater.com/auto";
+    let consumer = |consumed: Option<String>| {
+        let mut object = json!({
+            "metadata": { "name": "w", "namespace": "app", "uid": "u-1", "annotations": { auto: "true" } },
+            "spec": { "template": { "spec": {
+                "containers": [{ "name": "c", "volumeMounts": [{ "name": "v" }] }],
+                "volumes": [{ "name": "v", "csi": { "volumeAttributes": { "secretProviderClass": "db" } } }],
+            } } },
+        });
+        if let Some(consumed) = consumed {
+            object["metadata"]["annotations"][CONSUMED] = json!(consumed);
+        }
+        consumer_of("Deployment", object, &rules).expect("it asks")
+    };
+    let key = Key::shared();
+    let holding = |version: &str| {
+        let objects = BTreeMap::from([("secret/db".to_owned(), version.to_owned())]);
+        Arc::new(Content::of(Source::provider_class_data("db", objects), &key))
+    };
+    let judged = |consumed: Option<String>, content: Option<Arc<Content>>, is_first| {
+        let source = Source::SecretProviderClass;
+        let seen = Seen { source, name: "db", marks: Marks::default(), content, before: None, is_new: false, is_first };
+        judge(&consumer(consumed), &rules, &key, &[seen])
+    };
+    let first = judged(None, Some(holding("1")), true);
+    assert!(first.causes.is_empty() && first.is_recording);
+    let saw = || Some(first.memory.print());
+    assert_eq!(judged(saw(), Some(holding("1")), false).causes, []);
+    let came = judged(saw(), Some(holding("2")), false);
+    assert_eq!(came.causes.len(), 1);
+    assert_eq!(came.causes[0].hit.container.as_deref(), Some("c"));
+    let began = judged(saw(), Some(holding("2")), true);
+    assert!(began.causes.is_empty() && began.is_recording && began.memory == came.memory);
+    let nobody = judged(saw(), None, false);
+    assert!(nobody.causes.is_empty() && !nobody.is_recording && nobody.memory == first.memory, "no pod has it mounted");
 }

@@ -123,7 +123,6 @@ const ROWS: &[Row] = &[
     row(RL, "enable-ha", Flag("--leader-elect")),
     row(RL, "pprof-addr", Nothing(PROFILES)),
     switch(RL, "enable-pprof", PROFILES),
-    switch(RL, "enable-csi-integration", "what the CSI driver for secrets mounts is not followed yet"),
 ];
 
 /// Flags of ours that one original operator has under the same name.
@@ -132,6 +131,7 @@ const SHARED: &[(&str, Family)] = &[
     ("template-left-delimiter", ExternalSecrets),
     ("template-right-delimiter", ExternalSecrets),
     ("auto-reload-all", Reload),
+    ("enable-csi-integration", Reload),
     ("sync-after-restart", Reload),
     ("webhook-url", Reload),
     ("reload-strategy", Reload),

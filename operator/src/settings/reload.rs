@@ -28,9 +28,26 @@ pub struct Reload {
     #[arg(value_parser = read_duration, value_name = "DURATION")]
     pub window_limit: Duration,
 
-    /// How many workloads may be restarting at once; 0: as many as there are
+    /// How many workloads may be restarting at once, and how many that restart for the same begin before all of them
+    /// have their pods again; 0: as many as there are
     #[arg(long, env = "LEAFSEAL_OPERATOR_MAX_PARALLEL_RESTARTS", default_value = "0", value_name = "N")]
     pub max_parallel_restarts: usize,
+
+    /// How often one source restarts one workload within --reload-breaker-window; after that once in
+    /// --reload-breaker-wait, as long as it goes on. 0: as often as it changes
+    #[arg(long = "reload-breaker-limit", env = "LEAFSEAL_OPERATOR_RELOAD_BREAKER_LIMIT", default_value = "30")]
+    #[arg(value_name = "N")]
+    pub breaker_limit: usize,
+
+    /// For how long restarts are counted
+    #[arg(long = "reload-breaker-window", env = "LEAFSEAL_OPERATOR_RELOAD_BREAKER_WINDOW", default_value = "10m")]
+    #[arg(value_parser = read_duration, value_name = "DURATION")]
+    pub breaker_window: Duration,
+
+    /// How long a workload rests from a source that restarted it too often
+    #[arg(long = "reload-breaker-wait", env = "LEAFSEAL_OPERATOR_RELOAD_BREAKER_WAIT", default_value = "1m")]
+    #[arg(value_parser = read_duration, value_name = "DURATION")]
+    pub breaker_wait: Duration,
 
     /// Change no workload for a source: only tell it, by an event, that it would be restarted
     #[arg(long, env = "LEAFSEAL_OPERATOR_DRY_RUN", default_value = "false", default_missing_value = "true")]
@@ -86,6 +103,12 @@ pub struct Reload {
     /// Only Secrets and ConfigMaps with these labels
     #[arg(long, env = "LEAFSEAL_OPERATOR_RESOURCE_LABEL_SELECTOR", value_name = "LABELS")]
     pub resource_label_selector: Vec<List>,
+
+    /// What pods mount by the CSI driver for secrets reloads, too, when the driver brings them other versions
+    #[arg(long = "enable-csi-integration", env = "LEAFSEAL_OPERATOR_ENABLE_CSI_INTEGRATION", default_value = "false")]
+    #[arg(default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
+    #[arg(value_name = "BOOL")]
+    pub csi_integration: bool,
 
     /// Rollouts of Argo are served too, where the cluster has them
     #[arg(long, env = "LEAFSEAL_OPERATOR_ARGO_ROLLOUTS", default_value = "true", value_parser = is_true)]
@@ -379,11 +402,10 @@ impl Reload {
 
     /// What holds for every workload.
     pub(super) fn rules(&self) -> Rules {
-        // The last sort is not followed yet.
         let ignored = [
             (Source::ConfigMap, self.ignores_config_maps()),
             (Source::Secret, self.ignores_secrets()),
-            (Source::SecretProviderClass, true),
+            (Source::SecretProviderClass, !self.csi_integration),
         ];
         Rules {
             keys: self.annotations.keys(),
@@ -547,14 +569,23 @@ mod tests {
             "--ignored-workload-types=jobs,cronjobs",
             "--reload-on-create=true",
             "--reload-on-delete=1",
+            "--enable-csi-integration",
         ]);
         assert_eq!((set.keys.auto.as_str(), set.keys.secret.reload.as_str()), ("my/auto", "my/secret"));
         assert_eq!((set.strategy, set.on_create, set.on_delete), (Strategy::Annotations, true, false));
-        assert_eq!(
-            (set.ignored_sources, set.ignored_kinds),
-            (vec![Source::ConfigMap, Source::SecretProviderClass], vec!["Job", "CronJob"])
-        );
+        assert_eq!((set.ignored_sources, set.ignored_kinds), (vec![Source::ConfigMap], vec!["Job", "CronJob"]));
         assert!(rules(&["--ignored-workload-types=jobs,pods"]).ignored_kinds.is_empty());
+    }
+
+    #[test]
+    fn what_restarts_too_often_is_told_from_ordinary_use() {
+        let read = |args: &[&str]| {
+            let args = std::iter::once(&"o").chain(args).map(|it| (*it).to_owned()).collect();
+            let it = super::super::Settings::read(args, Vec::new()).expect("these are settings").settings.reload;
+            (it.breaker_limit, it.breaker_window.as_secs(), it.breaker_wait.as_secs())
+        };
+        assert_eq!(read(&[]), (30, 600, 60));
+        assert_eq!(read(&["--reload-breaker-limit=0", "--reload-breaker-wait=5s"]), (0, 600, 5));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use leafseal::secret::SecretText;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::classes::Classes;
 use super::sources::{By, Seen, Sight, Sources};
 use crate::engine::fetch::Readings;
 use crate::error::Trouble;
@@ -35,14 +36,22 @@ struct Inner {
     /// Only sources with these labels count.
     labels: Option<String>,
     sources: Arc<Sources>,
+    classes: Arc<Classes>,
     permits: Semaphore,
 }
 
 impl Contents {
     /// Contents of those of `sources` that have `labels`, digested with `key`.
-    pub(super) fn new(client: Client, key: Key, keys: Keys, labels: Option<String>, sources: Arc<Sources>) -> Self {
+    pub(super) fn new(
+        client: Client,
+        key: Key,
+        keys: Keys,
+        labels: Option<String>,
+        (sources, classes): (Arc<Sources>, Arc<Classes>),
+    ) -> Self {
         let permits = Semaphore::new(AT_ONCE);
-        Self { inner: Arc::new(Inner { client, key, keys, labels, sources, permits }), readings: Arc::default() }
+        let inner = Arc::new(Inner { client, key, keys, labels, sources, classes, permits });
+        Self { inner, readings: Arc::default() }
     }
 
     /// Reads a source that changed while those who use it wait for further changes.
@@ -59,6 +68,9 @@ impl Contents {
     ///
     /// If it cannot be read.
     pub(super) async fn see(&self, source: Source, at: &Part, asked: Instant) -> Result<Option<Box<Seen>>, Trouble> {
+        if source == Source::SecretProviderClass {
+            return Ok(self.inner.classes.find(at));
+        }
         for _ in 0..ATTEMPTS {
             let since = match self.inner.sources.find(at) {
                 Some(Sight::Absent) => return Ok(None),
@@ -89,8 +101,8 @@ impl Inner {
                 let content = Content::of_config_map(&map, &self.key);
                 (map.metadata, content)
             }),
-            // What it holds is told by the pods that mount it.
-            Source::SecretProviderClass => None,
+            // What it holds is told by the pods that mount it, and known.
+            Source::SecretProviderClass => return Ok(()),
         };
         match read {
             Some((metadata, content)) => self.learn(at, &metadata, content),

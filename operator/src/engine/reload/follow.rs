@@ -38,7 +38,7 @@ pub(super) fn workloads(world: &Arc<Reload>) -> Vec<BoxFuture<'static, ()>> {
     watches
 }
 
-/// The sorts of sources that are watched.
+/// The sorts of sources that are watched themselves: of classes, what pods mount is.
 pub(super) fn followed(rules: &Rules) -> impl Iterator<Item = Source> {
     [Source::Secret, Source::ConfigMap].into_iter().filter(|it| rules.follows(*it))
 }
@@ -52,7 +52,7 @@ pub(super) fn resource(source: Source) -> ApiResource {
 }
 
 /// The watches of a sort of sources, of which nothing but metadata is told.
-pub(super) fn of_sources(
+fn of_sources(
     context: &Context,
     source: Source,
 ) -> Vec<(Scope, impl Stream<Item = News<PartialObjectMeta>> + Unpin + use<>)> {

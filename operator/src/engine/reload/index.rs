@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::engine::interests::Interests;
 use crate::engine::watch::{Place, is_later, place};
-use crate::reload::{CONSUMED, Consumer, Held, Marks, Rules, Source};
+use crate::reload::{CONSUMED, Consumer, Held, Marks, Neighbour, Rules, Source};
 use crate::rollout::{WORKLOADS, Workload};
 use crate::store::Part;
 
@@ -19,6 +19,8 @@ pub(super) struct Index {
     state: RwLock<State>,
     /// Who may reload for what, by name.
     named: Interests,
+    /// Who depends on whom.
+    needed: Interests,
 }
 
 #[derive(Debug, Default)]
@@ -155,6 +157,7 @@ impl Index {
             }
         }
         self.named.set(&who, parts);
+        self.needed.set(&who, consumer.after.iter().map(|it| neighbour(&who, it)).collect());
         state.entries.insert(who, Arc::new(entry));
     }
 
@@ -163,7 +166,20 @@ impl Index {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.forget_patterns(who);
         self.named.remove(who);
+        self.needed.remove(who);
         if state.entries.remove(who).is_some() { News::Gone } else { News::Nothing }
+    }
+
+    /// The workloads that one names to come before it, as far as they ask for reloads themselves.
+    pub(super) fn before(&self, who: &Part) -> Vec<Part> {
+        let state = self.read();
+        let named = state.entries.get(who).into_iter().flat_map(|it| &it.consumer.after);
+        named.map(|it| neighbour(who, it)).filter(|it| state.entries.contains_key(it)).collect()
+    }
+
+    /// True if a workload names this one to come before it.
+    pub(super) fn is_needed(&self, who: &Part) -> bool {
+        self.needed.is_wanted(who)
     }
 
     /// The workloads that may reload for a source.
@@ -243,6 +259,10 @@ impl State {
             }
         }
     }
+}
+
+fn neighbour(who: &Part, (kind, name): &Neighbour) -> Part {
+    Part { kind, namespace: who.namespace.clone(), name: name.clone() }
 }
 
 /// The name of a source.

@@ -13,7 +13,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::index::{self, Entry};
+use super::owed::OWED;
 use super::sources::Seen;
+use super::turn::{self, May};
 use super::{Reload, lists, pods};
 use crate::digest::Data;
 use crate::engine::coordinator::Ask;
@@ -30,6 +32,9 @@ use crate::store::Part;
 const RELOADED: &str = "Reloaded";
 const WOULD: &str = "WouldRestart";
 const FAILED: &str = "ReloadFail";
+
+/// The reason of the event that tells that a source restarts a workload too often.
+pub(super) const TOO_OFTEN: &str = "TooManyReloads";
 
 /// Who reports what is no source's doing.
 const COMPONENT: &str = "reloader";
@@ -52,12 +57,17 @@ pub(super) async fn look(world: &Reload, job: &Job<Part>) -> Again {
         }
         metrics.taken(job.asked.elapsed());
         asks = world.context.coordinator.take(who);
-        if !reload(world, who, &entry, &mut asks, job.asked).await? {
+        let may = reload(world, who, &entry, &mut asks, job.asked).await?;
+        if may != May::Now {
             world.context.coordinator.put_back(who, std::mem::take(&mut asks));
         }
-        Ok(resumes)
+        Ok(match may {
+            May::After(left) => Some(resumes.map_or(left, |it| it.min(left))),
+            May::Now | May::Later => resumes,
+        })
     };
     let looked: Result<Again, Trouble> = looked.await;
+    world.release(who);
     metrics.looked(looked.is_ok(), timer.elapsed());
     match looked {
         Ok(again) => {
@@ -114,28 +124,44 @@ impl Used {
             content: seen.and_then(|it| it.content()).cloned(),
             before: seen.and_then(|it| it.before()).cloned(),
             is_new: seen.and_then(|it| it.came).is_some_and(|came| came >= entry.seen),
+            is_first: seen.is_some_and(|it| it.is_first),
         }
     }
 }
 
-/// Brings a workload what it has not seen yet, and answers those who asked for a restart. False if it stands in
-/// line for that.
+/// Brings a workload what it has not seen yet, and answers those who asked for a restart, if it is its turn.
 async fn reload(
     world: &Reload,
     who: &Part,
     entry: &Entry,
     asks: &mut Vec<Ask>,
     asked: Instant,
-) -> Result<bool, Trouble> {
+) -> Result<May, Trouble> {
     complain(world, who, &entry.consumer);
+    let (verdict, unread) = find_verdict(world, who, entry, asked).await?;
+    let may = act(world, who, &entry.consumer, &verdict, asks, asked).await?;
+    // What could be read was served; for the rest it is tried again.
+    unread.map_or(Ok(may), Err)
+}
+
+/// What is to be done about a workload, and what of its sources could not be read. Who is to know of a change that
+/// happened before `asked` does.
+///
+/// # Errors
+///
+/// If it cannot be told since when its pods are as they are.
+pub(super) async fn find_verdict(
+    world: &Reload,
+    who: &Part,
+    entry: &Entry,
+    asked: Instant,
+) -> Result<(Verdict, Option<Trouble>), Trouble> {
     let (used, unread) = gather(world, entry, asked).await;
     let seen: Vec<_> = used.iter().map(|it| it.as_judged(entry)).collect();
     let mut verdict = judge(&remembering(world, who, entry, &used), &world.rules, &world.key, &seen);
     drop(seen);
     forgive(world, entry, &used, &mut verdict).await?;
-    let is_done = act(world, who, &entry.consumer, &verdict, asks).await?;
-    // What could be read was served; for the rest it is tried again.
-    unread.map_or(Ok(is_done), Err)
+    Ok((verdict, unread))
 }
 
 /// A workload with what it remembers, wherever that lies.
@@ -199,7 +225,11 @@ async fn gather(world: &Reload, entry: &Entry, asked: Instant) -> (Vec<Used>, Op
             continue;
         }
         let matches = |name: &String| consumer.wants(&world.rules, source, name, Marks::default()).is_ok();
-        for name in world.sources.names(source.kind(), &consumer.namespace).into_iter().filter(matches) {
+        let known = match source {
+            Source::SecretProviderClass => world.classes.names(&consumer.namespace),
+            Source::Secret | Source::ConfigMap => world.sources.names(source.kind(), &consumer.namespace),
+        };
+        for name in known.into_iter().filter(matches) {
             if !names.contains(&(source, name.clone())) {
                 names.push((source, name));
             }
@@ -241,54 +271,59 @@ async fn forgive(world: &Reload, entry: &Entry, used: &[Used], verdict: &mut Ver
     Ok(())
 }
 
-/// Does what was found to be due. False if that has to wait for other workloads.
+/// Does what was found to be due, if it is the workload's turn.
 async fn act(
     world: &Reload,
     who: &Part,
     consumer: &Consumer,
     verdict: &Verdict,
     asks: &mut Vec<Ask>,
-) -> Result<bool, Trouble> {
+    asked: Instant,
+) -> Result<May, Trouble> {
     let is_dry = world.context.settings.reload.dry_run;
     if verdict.causes.is_empty() && asks.is_empty() {
         if verdict.is_recording && !is_dry {
             remember(world, consumer, &verdict.memory).await?;
         }
-        return Ok(true);
+        return Ok(May::Now);
     }
     if is_dry {
         would(world, who, consumer, &verdict.causes);
-        return Ok(true);
+        return Ok(May::Now);
     }
     // Whoever holds its rollouts holds those that Vault Secrets want too: they are owed.
     let is_held = consumer.is_paused && !consumer.is_paused_by_us();
     if is_held {
         asks.drain(..).for_each(|ask| ask.answer(Err("it is paused".to_owned())));
         if verdict.causes.is_empty() {
-            return Ok(true);
+            return Ok(May::Now);
         }
     }
-    if !world.waves.enter(who) {
-        return Ok(false);
+    match turn::may(world, who, consumer, &verdict.causes, (!asks.is_empty(), asked)).await? {
+        May::Now => {}
+        waits => return Ok(waits),
     }
     let timer = Instant::now();
     let made = make(world, consumer, verdict, !asks.is_empty()).await;
     match made {
-        Ok(()) => world.waves.begin(who),
+        Ok(()) => {
+            world.waves.begin(who);
+            world.breaker.count(who, &turn::sources(consumer, &verdict.causes));
+        }
         Err(_) => world.waves.leave(who),
     }
     if made.as_ref().is_err_and(|it| it.retry == Retry::Now) {
-        return made.map(|()| true);
+        return made.map(|()| May::Now);
     }
     let metrics = &world.context.metrics;
     metrics.reload().reloaded(consumer.kind.kind, &consumer.namespace, made.is_ok(), timer.elapsed());
     if made.is_err() {
         metrics.reload().failed("patch");
-        return made.map(|()| true);
+        return made.map(|()| May::Now);
     }
     report(world, consumer, &verdict.causes, asks);
     asks.drain(..).for_each(|ask| ask.answer(Ok(())));
-    Ok(true)
+    Ok(May::Now)
 }
 
 /// Makes the one change that brings all that was found.
@@ -297,7 +332,10 @@ async fn make(world: &Reload, consumer: &Consumer, verdict: &Verdict, is_asked: 
     let now = Timestamp::now();
     let rolled = roll(consumer, &world.rules, verdict, is_asked.then_some(now), whole.as_ref(), now);
     let rolled = rolled.ok_or_else(|| could_not("it has no pods that could be made anew"))?;
-    write(world, consumer, rolled.change).await?;
+    match &rolled.change {
+        Change::Remake(job) => remake(world, consumer, job.clone()).await?,
+        _ => write(world, consumer, rolled.change).await?,
+    }
     // Where that was no part of the change.
     if (rolled.record.is_some() || !may_write(world, consumer))
         && let Err(trouble) = remember(world, consumer, &verdict.memory).await
@@ -306,6 +344,18 @@ async fn make(world: &Reload, consumer: &Consumer, verdict: &Verdict, is_asked: 
         warn(world, consumer, &trouble.to_string());
     }
     Ok(())
+}
+
+/// Deletes a Job and makes it anew, even if that takes another operator.
+async fn remake(world: &Reload, consumer: &Consumer, job: Value) -> Result<(), Trouble> {
+    let at = (consumer.namespace.as_str(), consumer.name.as_str());
+    world.owed.owe(world, at, &job).await;
+    let made = write(world, consumer, Change::Remake(job)).await;
+    match &made {
+        Ok(()) => world.owed.settle(world, at).await,
+        Err(_) => world.queue.push(Part { kind: OWED, namespace: at.0.to_owned(), name: at.1.to_owned() }),
+    }
+    made
 }
 
 /// The whole workload.
@@ -377,9 +427,21 @@ fn complain(world: &Reload, who: &Part, consumer: &Consumer) {
 
 /// Tells a workload something that is no good.
 pub(super) fn warn(world: &Reload, consumer: &Consumer, text: &str) {
+    warn_of(world, consumer, FAILED, text);
+}
+
+/// The same, for another reason.
+pub(super) fn warn_of(world: &Reload, consumer: &Consumer, reason: &'static str, text: &str) {
     let Consumer { kind, namespace, name, .. } = consumer;
     tracing::warn!(kind = kind.kind, namespace, name, "{text}");
-    tell(world, COMPONENT, consumer, true, FAILED, text.to_owned());
+    tell(world, COMPONENT, consumer, true, reason, text.to_owned());
+}
+
+/// Tells a workload something that is no good, once as long as it is the same: `about` is what.
+pub(super) fn warn_once(world: &Reload, who: &Part, consumer: &Consumer, about: &'static str, text: &str) {
+    if is_news(world, who, about, text) {
+        warn(world, consumer, text);
+    }
 }
 
 /// True once for the same of one workload, told for the same reason.

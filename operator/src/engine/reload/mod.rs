@@ -10,6 +10,8 @@
 //! coordinator (restarts that Vault Secrets ask for)
 //! ```
 
+mod breaker;
+mod classes;
 mod contents;
 mod follow;
 mod index;
@@ -17,8 +19,10 @@ mod lists;
 mod look;
 mod memories;
 mod namespaces;
+mod owed;
 mod pods;
 mod sources;
+mod turn;
 mod waves;
 mod webhook;
 mod windows;
@@ -43,16 +47,20 @@ use super::apply::Writer;
 use super::queue::{Job, Queue};
 use super::tries::Tries;
 use super::turns::{Turn, Turns};
+use super::watch::Place;
 use super::work::{Again, Work, work};
 use super::{Context, own_key};
 use crate::error::Trouble;
 use crate::metrics::Happened;
 use crate::reload::{Key, Rules, Source};
 use crate::store::Part;
+use breaker::Breaker;
+use classes::Classes;
 use contents::Contents;
 use index::{Index, News};
 use memories::Memories;
 use namespaces::Namespaces;
+use owed::{OWED, Owed};
 use sources::Sources;
 use waves::Waves;
 use windows::Windows;
@@ -74,6 +82,7 @@ pub(super) struct Reload {
     writer: Writer,
     index: Index,
     sources: Arc<Sources>,
+    classes: Arc<Classes>,
     contents: Contents,
     namespaces: Namespaces,
     /// Kinds of workloads that may be listed and not watched, and where.
@@ -83,10 +92,14 @@ pub(super) struct Reload {
     queue: Queue<Part>,
     turns: Turns,
     tries: Tries,
-    /// How many workloads restart at once.
+    /// How many workloads restart at once, and in which order.
     waves: Waves,
+    /// How often one source restarts one workload.
+    breaker: Breaker,
     /// What workloads remember that cannot be told to remember it themselves.
     memories: Memories,
+    /// Jobs that are being made anew.
+    owed: Owed,
     /// What was last told of workloads and is told once, by reason.
     told: Mutex<HashMap<(Part, &'static str), u64>>,
     /// How many watches have told all that they can at first.
@@ -109,6 +122,7 @@ pub(super) async fn run(context: Context) -> Result<(), Trouble> {
     let key = take_key(&context).await?;
     let world = Arc::new(Reload::new(context, key));
     world.memories.load(&world.context).await?;
+    let owed = world.owed.load(&world).await?;
     let sources: Vec<_> = follow::followed(&world.rules).collect();
 
     // Dropped when the work ends: then nothing goes on.
@@ -122,6 +136,8 @@ pub(super) async fn run(context: Context) -> Result<(), Trouble> {
         watches.spawn(watch);
         n_first += 1;
     }
+    let sources = sources.into_iter().map(|it| follow::sources(world.clone(), it).boxed());
+    let sources: Vec<_> = sources.chain(classes::watches(&world)).collect();
     let n_sources = sources.len();
     for source in sources {
         let world = world.clone();
@@ -129,20 +145,19 @@ pub(super) async fn run(context: Context) -> Result<(), Trouble> {
             // Of those that nobody uses nothing is kept: first it must be known what is used.
             whole(&world.n_whole, n_first).await;
             lists::list_all(&world).await;
-            follow::sources(world, source).await;
+            source.await;
         });
     }
-    if world.waves.are_limited() {
-        watches.spawn(waves::look_after(world.clone()));
-    }
+    watches.spawn(waves::look_after(world.clone()));
     let asked = Arc::downgrade(&world);
     let _attached =
         world.context.coordinator.attach(move |workload| asked.upgrade().is_some_and(|it| it.takes(workload)));
     let begin = async {
         whole(&world.n_whole, n_first + n_sources).await;
         world.index.survey();
+        waves::adopt(&world).await;
         world.has_begun.store(true, Ordering::Release);
-        for who in world.index.list(None, |_| true) {
+        for who in world.index.list(None, |_| true).into_iter().chain(owed) {
             world.queue.push(who);
         }
     };
@@ -152,14 +167,15 @@ pub(super) async fn run(context: Context) -> Result<(), Trouble> {
 impl Reload {
     fn new(context: Context, key: Key) -> Self {
         let (settings, rules) = (&context.settings.reload, context.settings.reload_rules());
-        let sources = Arc::<Sources>::default();
+        let (sources, classes) = (Arc::<Sources>::default(), Arc::new(Classes::new(key.clone())));
         let (client, keys, labels) = (context.client.clone(), rules.keys.clone(), settings.resource_labels());
         Self {
-            contents: Contents::new(client, key.clone(), keys, labels, sources.clone()),
+            contents: Contents::new(client, key.clone(), keys, labels, (sources.clone(), classes.clone())),
             key,
             writer: Writer::new(context.client.clone(), context.gate.clone()),
             index: Index::default(),
             sources,
+            classes,
             namespaces: Namespaces::new(&context.settings),
             unwatched: lists::unwatched(&context, &rules),
             recent: lists::Recent::default(),
@@ -168,7 +184,9 @@ impl Reload {
             turns: Turns::new(context.settings.concurrency.get(), context.stop.clone()),
             tries: Tries::default(),
             waves: Waves::new(settings.max_parallel_restarts),
+            breaker: Breaker::new(settings.breaker_limit, settings.breaker_window, settings.breaker_wait),
             memories: Memories::default(),
+            owed: Owed::default(),
             told: Mutex::default(),
             n_whole: watch::Sender::new(0),
             has_begun: AtomicBool::new(false),
@@ -210,11 +228,23 @@ impl Reload {
     /// Forgets a workload that asks for no reload any more.
     fn forget(&self, who: &Part) {
         self.windows.close(who);
-        self.waves.leave(who);
+        self.leave(who);
+        self.breaker.forget(who);
         self.tries.worked(who);
         super::lock::lock(&self.told).retain(|told, _| told.0 != *who);
         // Who wanted it restarted does that alone.
         drop(self.context.coordinator.take(who));
+    }
+
+    /// A workload has its pods again, or does not restart after all.
+    fn leave(&self, who: &Part) {
+        self.waves.leave(who);
+        self.release(who);
+    }
+
+    /// Those that wait for a workload are looked at, unless it restarts.
+    fn release(&self, who: &Part) {
+        self.waves.waiting(who).into_iter().for_each(|it| self.queue.push(it));
     }
 
     /// A source changed: those who reload for it are looked at.
@@ -222,7 +252,7 @@ impl Reload {
         let metrics = self.context.metrics.reload();
         if self.has_begun() {
             metrics.received(source, what);
-            if what != Happened::Delete {
+            if what != Happened::Delete && source != Source::SecretProviderClass {
                 self.contents.read_ahead(source, at);
             }
         }
@@ -231,6 +261,13 @@ impl Reload {
             if !self.is_unwatched(&who) {
                 self.stir(&who);
             }
+        }
+    }
+
+    /// Those who reload for a source are looked at, to remember what it holds.
+    fn note(&self, source: Source, at: &Place) {
+        if self.has_begun() {
+            self.index.users(source, at, &self.rules).into_iter().for_each(|who| self.queue.push(who));
         }
     }
 
@@ -266,7 +303,11 @@ impl Work for Reload {
     }
 
     fn look<'a>(&'a self, job: &'a Job<Part>, _: &'a mut Turn) -> BoxFuture<'a, Again> {
-        if job.key.kind == NAMESPACE { lists::look(self, &job.key).boxed() } else { look::look(self, job).boxed() }
+        match job.key.kind {
+            NAMESPACE => lists::look(self, &job.key).boxed(),
+            OWED => owed::look(self, &job.key).boxed(),
+            _ => look::look(self, job).boxed(),
+        }
     }
 
     fn tries(&self) -> &Tries {
@@ -281,6 +322,7 @@ impl Work for Reload {
             metrics.followed(kind, n);
         }
         self.recent.tidy();
+        metrics.open(self.breaker.tidy());
         if self.is_stale.swap(false, Ordering::Relaxed) {
             self.memories.retain(&self.index.list(None, |_| true));
             let source = |at: &Part| Source::ALL.into_iter().find(|it| it.kind() == at.kind);

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::engine::lock::lock;
 use crate::engine::watch::{Place, Scope, is_later};
-use crate::reload::{Content, Keys, Marks};
+use crate::reload::{Content, Keys, Marks, Mount};
 use crate::store::Part;
 use crate::written::{content_written, is_content_last};
 
@@ -39,6 +39,8 @@ pub(super) struct Seen {
     pub written: Option<Timestamp>,
     /// When it was seen to come.
     pub came: Option<Instant>,
+    /// It is what pods began with: no change for them.
+    pub is_first: bool,
     /// When what it holds was last seen to change, if that is known of what it holds now.
     pub changed: Option<Changed>,
     /// Since when this version is known.
@@ -61,6 +63,24 @@ pub(super) struct Changed {
 }
 
 impl Seen {
+    /// What pods have mounted of a class that says `marks`.
+    pub(super) fn mounted(mount: &Mount, marks: Marks, changed: Option<Instant>, noted: Instant) -> Self {
+        let change = mount.change.as_ref();
+        let version: Box<str> = change.map_or("", |it| &it.version).into();
+        Self {
+            uid: Box::default(),
+            marks,
+            written: change.and_then(|it| it.written),
+            came: None,
+            is_first: change.is_none(),
+            changed: changed.map(|at| Changed { at, version: version.clone(), is_coming: false }),
+            noted,
+            content: Some((version.clone(), mount.content.clone())),
+            before: change.and_then(|it| it.before.clone()),
+            version,
+        }
+    }
+
     /// What it holds now, if that was read.
     pub(super) fn content(&self) -> Option<&Arc<Content>> {
         self.content.as_ref().filter(|it| !is_later(&self.version, &it.0)).map(|it| &it.1)
@@ -116,8 +136,8 @@ impl Sources {
             Some(Sight::Absent) | None => None,
         };
         let came = (by != By::List).then_some(now);
-        let uid = uid.into();
-        let seen = Seen { uid, version, marks, written, came, changed, noted: now, content: None, before };
+        let (uid, noted, is_first) = (uid.into(), now, false);
+        let seen = Seen { uid, version, marks, written, came, is_first, changed, noted, content: None, before };
         state.insert(at.clone(), Sight::There(Box::new(seen)));
         true
     }

@@ -2,17 +2,22 @@
 //! (spec section B.9).
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Debug;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kube::api::{ObjectMeta, PartialObjectMeta};
+use kube::Resource;
+use kube::api::ApiResource;
+use kube::core::DynamicResourceScope;
+use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use super::index::of;
 use super::namespaces::Namespaces;
-use super::{follow, whole};
+use super::{classes, follow, whole};
+use crate::api;
 use crate::engine::Context;
 use crate::engine::lock::lock;
 use crate::engine::queue::{Job, Queue};
@@ -21,16 +26,15 @@ use crate::engine::turns::{Turn, Turns};
 use crate::engine::watch::{self, Follow, Place, Scope, place};
 use crate::engine::work::{Again, Work, work};
 use crate::error::Trouble;
-use crate::reload::{Rules, Source};
+use crate::reload::{Holding, PodStatus, Rules, Source, digest_of};
 use crate::store::Part;
-use crate::written::content_fields;
 
 /// What all who tell the webhook share.
 struct Telling {
     context: Context,
     rules: Rules,
     namespaces: Namespaces,
-    /// What every source was like when it was last seen, as digests.
+    /// What every source held when it was last seen, as digests.
     seen: Mutex<HashMap<u64, Looks>>,
     hasher: RandomState,
     queue: Queue<Part>,
@@ -39,17 +43,17 @@ struct Telling {
     n_whole: tokio::sync::watch::Sender<usize>,
 }
 
-/// What a source is like, as digests.
+/// What is remembered of a source.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Looks {
     source: Source,
-    /// The namespace.
+    /// The namespace, as a digest.
     namespace: u64,
-    /// Who wrote its content, and when.
-    content: u64,
-    /// What else is said of it.
-    rest: u64,
+    holds: u64,
 }
+
+/// How many objects one page of a list has: they are read with all that they hold.
+const PAGE: u32 = 50;
 
 /// Tells the webhook until the end is asked for.
 ///
@@ -78,39 +82,50 @@ pub(super) async fn run(context: Context) -> Result<(), Trouble> {
             follow::selected(&world.context, &labels, &world.namespaces, learn, || {}).await;
         });
     }
-    let sources: Vec<_> = follow::followed(&world.rules).collect();
-    let n_sources = sources.len();
-    for source in sources {
-        let world = world.clone();
-        watches.spawn(async move {
-            let watches = follow::of_sources(&world.context, source);
-            let whole = || world.n_whole.send_modify(|it| *it += 1);
-            watch::follow(watches, &Changes { world: &world, source }, whole).await;
-        });
+    let sources = follow::followed(&world.rules).map(|it| (it, follow::resource(it)));
+    let mut watched: Vec<_> = sources.map(|(source, at)| follow_all::<Holding>(&world, source, at)).collect();
+    if let Some((statuses, _)) = classes::resources(&world.context) {
+        watched.push(follow_all::<PodStatus>(&world, Source::SecretProviderClass, statuses));
     }
-    work(&world, watches, whole(&world.n_whole, n_sources)).await
+    let n_watched = watched.len();
+    for watch in watched {
+        watches.spawn(watch);
+    }
+    work(&world, watches, whole(&world.n_whole, n_watched)).await
 }
 
-impl Telling {
-    fn is_whole(&self) -> bool {
-        *self.n_whole.borrow() > 0
-    }
+/// Something of which every change of what it holds is told.
+trait Holds: Clone + Debug + DeserializeOwned + Send + 'static
+where
+    Self: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
+    /// A digest of what it holds.
+    fn holds(&self) -> u64;
+}
 
-    fn looks(&self, source: Source, metadata: &ObjectMeta) -> Looks {
-        let hash = |it: &ObjectMeta| {
-            let owners: Vec<_> = it.owner_references.iter().flatten().map(|it| &it.uid).collect();
-            self.hasher.hash_one((&it.labels, &it.annotations, &it.finalizers, owners))
-        };
-        let fields = content_fields(metadata);
-        let content = fields
-            .map(|it| (&it.manager, it.time.as_ref().map(|it| it.0), it.fields_v1.as_ref().map(|it| it.0.to_string())));
-        Looks {
-            source,
-            namespace: self.hasher.hash_one(metadata.namespace.as_deref()),
-            content: self.hasher.hash_one((&metadata.uid, content.collect::<Vec<_>>())),
-            rest: hash(metadata),
-        }
+impl Holds for Holding {
+    fn holds(&self) -> u64 {
+        digest_of((self.data.0, self.binary_data.0))
     }
+}
+
+impl Holds for PodStatus {
+    fn holds(&self) -> u64 {
+        digest_of(self.objects())
+    }
+}
+
+/// Tells of one sort of sources, as long as this is polled.
+fn follow_all<K: Holds>(world: &Arc<Telling>, source: Source, at: ApiResource) -> BoxFuture<'static, ()> {
+    let world = world.clone();
+    let watch = async move {
+        let labels = world.context.settings.reload.resource_labels().filter(|_| source != Source::SecretProviderClass);
+        let apis = world.context.apis::<K>(api::Scope::Namespaced, &at).into_iter();
+        let watches = apis.map(|(scope, api)| (scope, watch::paged(api, labels.as_deref(), PAGE))).collect();
+        let whole = || world.n_whole.send_modify(|it| *it += 1);
+        watch::follow(watches, &Changes { world: &world, source }, whole).await;
+    };
+    watch.boxed()
 }
 
 struct Changes<'a> {
@@ -118,38 +133,59 @@ struct Changes<'a> {
     source: Source,
 }
 
-impl Follow<PartialObjectMeta> for Changes<'_> {
-    fn apply(&self, object: PartialObjectMeta, is_listed: bool) -> bool {
+impl Changes<'_> {
+    fn digest(&self, at: &Place) -> u64 {
+        self.world.hasher.hash_one((self.source, at))
+    }
+
+    fn namespace(&self, namespace: &str) -> u64 {
+        self.world.hasher.hash_one(namespace)
+    }
+
+    fn tell(&self, at: &Place) {
+        if self.world.namespaces.serve(&at.0) {
+            self.world.queue.push(of(self.source, &at.0, &at.1));
+        }
+    }
+
+    /// True if it counts that a source comes or goes: what pods have mounted comes and goes with them.
+    fn may_come_and_go(&self) -> bool {
+        self.source != Source::SecretProviderClass
+    }
+}
+
+impl<K: Holds> Follow<K> for Changes<'_> {
+    fn apply(&self, object: K, _: bool) -> bool {
         let Self { world, source } = *self;
-        let at = place(&object);
-        let looks = world.looks(source, &object.metadata);
-        let before = lock(&world.seen).insert(world.hasher.hash_one((source, &at)), looks);
+        let (at, holds) = (place(&object), object.holds());
+        let looks = Looks { source, namespace: self.namespace(&at.0), holds };
+        let before = lock(&world.seen).insert(self.digest(&at), looks);
+        let is_whole = *world.n_whole.borrow() > 0;
         let is_told = match before {
-            // Where nothing else explains a new version, two writes in one second are recorded as one.
-            Some(before) => before.content != looks.content || (before.rest == looks.rest && !is_listed),
-            None => world.rules.on_create && (world.is_whole() || world.rules.sync_after_restart),
+            Some(before) => before.holds != holds,
+            None => self.may_come_and_go() && world.rules.on_create && (is_whole || world.rules.sync_after_restart),
         };
-        if is_told && world.namespaces.serve(&at.0) {
-            world.queue.push(of(source, &at.0, &at.1));
+        if is_told {
+            self.tell(&at);
         }
         true
     }
 
-    fn delete(&self, object: PartialObjectMeta) {
-        let Self { world, source } = *self;
+    fn delete(&self, object: K) {
         let at = place(&object);
-        let was_there = lock(&world.seen).remove(&world.hasher.hash_one((source, &at))).is_some();
-        if was_there && world.rules.on_delete && world.namespaces.serve(&at.0) {
-            world.queue.push(of(source, &at.0, &at.1));
+        let was_there = lock(&self.world.seen).remove(&self.digest(&at)).is_some();
+        if was_there && self.may_come_and_go() && self.world.rules.on_delete {
+            self.tell(&at);
         }
     }
 
     fn keep(&self, scope: &Scope, there: HashSet<Place>) {
-        let Self { world, source } = *self;
-        let there: HashSet<u64> = there.iter().map(|at| world.hasher.hash_one((source, at))).collect();
-        let namespace = scope.as_deref().map(|it| world.hasher.hash_one(Some(it)));
-        lock(&world.seen).retain(|at, it| {
-            it.source != source || namespace.is_some_and(|namespace| namespace != it.namespace) || there.contains(at)
+        let there: HashSet<u64> = there.iter().map(|at| self.digest(at)).collect();
+        let namespace = scope.as_deref().map(|it| self.namespace(it));
+        lock(&self.world.seen).retain(|at, it| {
+            it.source != self.source
+                || namespace.is_some_and(|namespace| namespace != it.namespace)
+                || there.contains(at)
         });
     }
 }

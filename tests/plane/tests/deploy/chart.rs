@@ -74,6 +74,8 @@ const RELOAD: &str = "
     batch/cronjobs get list watch patch
     batch/jobs get list watch patch create delete
     argoproj.io/rollouts get list watch patch update
+    secrets-store.csi.x-k8s.io/secretproviderclasses get list watch
+    secrets-store.csi.x-k8s.io/secretproviderclasspodstatuses get list watch
 ";
 
 /// What it may do for every family.
@@ -99,6 +101,7 @@ const OWN: &str = "
     secrets create
     secrets[vso-cc-storage-hmac-key] get
     secrets[leafseal-reload-key] get
+    secrets[leafseal-reload-owed] get update
     configmaps create
     configmaps[leafseal-reload-memory] get update
 ";

@@ -169,10 +169,14 @@ async fn change(plane: &Plane, at: &str, password: &str) {
 
 /// The mark on the pods of the Deployment.
 async fn mark(plane: &Plane, at: &str) -> Option<String> {
+    mark_of(plane, at, "STAKATER_DB_SECRET").await
+}
+
+async fn mark_of(plane: &Plane, at: &str, variable: &str) -> Option<String> {
     let object = deployment(at);
     let found = plane.api(&object).get(name(&object)).await.expect("it is there");
     let env = found.data["spec"]["template"]["spec"]["containers"][0]["env"].as_array().cloned().unwrap_or_default();
-    let marks = env.into_iter().find(|it| it["name"] == "STAKATER_DB_SECRET")?;
+    let marks = env.into_iter().find(|it| it["name"] == variable)?;
     Some(marks["value"].as_str().expect("it is text").to_owned())
 }
 
@@ -266,6 +270,77 @@ async fn with_nothing_but_the_image_changed_it_does_its_work() {
     let made = reloader.until("the change is rolled out", async || mark(&plane, "later").await).await;
     assert_eq!(made, TWO);
     assert_eq!(reloader.said("reload is served"), 1);
+}
+
+/// A kind of the CSI driver for secrets.
+fn definition(kind: &str, plural: &str) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.secrets-store.csi.x-k8s.io")},
+        "spec": {
+            "group": "secrets-store.csi.x-k8s.io", "scope": "Namespaced", "names": {"kind": kind, "plural": plural},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    })
+}
+
+/// What the driver tells of one pod.
+fn pod_status(namespace: &str, version: &str) -> Value {
+    json!({
+        "apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClassPodStatus",
+        "metadata": {"name": "web-0", "namespace": namespace},
+        "status": {
+            "podName": "web-0", "secretProviderClassName": "db", "mounted": true,
+            "objects": [{"id": "secret/db", "version": version}],
+        },
+    })
+}
+
+/// SHA-1 of `SecretProviderClassName=db;secret/db=2`.
+const MOUNTED_TWO: &str = "14438b9198774ee23457e178436467ab4aceb9eb";
+
+#[tokio::test]
+async fn what_pods_mount_is_followed_with_the_rights_that_the_chart_grants() {
+    let Some(plane) = Plane::start().await else { return };
+    for (kind, plural) in [
+        ("SecretProviderClass", "secretproviderclasses"),
+        ("SecretProviderClassPodStatus", "secretproviderclasspodstatuses"),
+    ] {
+        plane.apply(&definition(kind, plural)).await.expect("it is taken");
+    }
+    install_app(&plane, "app").await;
+    let mut web = deployment("app");
+    let pod = &mut web["spec"]["template"]["spec"];
+    pod["containers"][0]["volumeMounts"] = json!([{"name": "db", "mountPath": "/db"}]);
+    pod["volumes"] = json!([{
+        "name": "db", "csi": {"driver": "secrets-store.csi.k8s.io", "volumeAttributes": {"secretProviderClass": "db"}},
+    }]);
+    plane.apply(&web).await.expect("it is taken");
+    let begun = Instant::now();
+    while plane.apply(&pod_status("app", "1")).await.is_err() {
+        assert!(begun.elapsed() < PATIENCE, "the definition is not served");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let reloader = Installed::start(&plane, "csi.yaml", "reloader-csi", "reloader-0").await;
+    reloader
+        .until("what the pods mounted is remembered", async || {
+            let found = plane.api(&deployment("app")).get("web").await.expect("it is there");
+            let consumed = found.metadata.annotations.and_then(|mut it| it.remove("reload.leafseal.io/consumed"));
+            consumed.filter(|it| it.contains("SecretProviderClass"))
+        })
+        .await;
+    plane.apply(&pod_status("app", "2")).await.expect("it is taken");
+    let variable = "STAKATER_DB_SECRETPROVIDERCLASS";
+    let made = reloader.until("the change is rolled out", async || mark_of(&plane, "app", variable).await).await;
+    assert_eq!(made, MOUNTED_TWO);
+    let (code, told) = explain(&plane, &["app", "web", "--enable-csi-integration"]).await;
+    for part in ["SecretProviderClass db\n", &format!("restarts: variable {variable} on container app\n")] {
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+    assert_eq!(code, Some(0), "{told}");
 }
 
 #[tokio::test]

@@ -235,6 +235,7 @@ impl Run {
             }
             Step::Requests(it) => self.requests(&it).await,
             Step::Rolls(it) => self.rolls(&it).await,
+            Step::Rolling(it) => self.rolling(&it).await,
             Step::Count(it) => self.number(&it).await,
             Step::Posted(it) => self.posted(&it).await,
             Step::Proxy(it) => {

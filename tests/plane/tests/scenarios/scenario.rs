@@ -54,6 +54,7 @@ pub(crate) enum Step {
     Mark(String),
     Requests(Requests),
     Rolls(Rolls),
+    Rolling(Rolling),
     Count(Number),
     Posted(Posted),
     Proxy(ProxyStep),
@@ -335,6 +336,22 @@ pub(crate) struct Rolls {
     /// How long it must stay so.
     #[serde(rename = "for")]
     pub(crate) time: Option<Time>,
+}
+
+/// Workloads that become what they are to be, and how they do, until all of them are.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Rolling {
+    pub(crate) of: String,
+    pub(crate) like: Value,
+    pub(crate) times: usize,
+    /// So many may be without all of their pods at the same time.
+    pub(crate) at_most: Option<usize>,
+    /// Each of these only begins when the one before it is done.
+    #[serde(default)]
+    pub(crate) order: Vec<String>,
+    #[serde(default = "ten_seconds")]
+    pub(crate) within: Time,
 }
 
 #[derive(Debug, Deserialize)]

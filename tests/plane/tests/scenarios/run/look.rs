@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use super::{PACE, Run, shortened};
 use crate::compare;
 use crate::objects::Objects;
-use crate::scenario::{Columns, Count, EventStep, Expect, Forwarded, Number, Object, Posted, Requests, Rolls, Server};
-use crate::scenario::{Settle, Texts, Time, Unchanged};
+use crate::scenario::{
+    Columns, Count, EventStep, Expect, Forwarded, Number, Object, Posted, Requests, Rolling, Rolls, Server, Settle,
+};
+use crate::scenario::{Texts, Time, Unchanged};
 use crate::world::written_after;
 
 /// How much slower than a machine of one's own the machine of a test run may be, and what anything may take
@@ -123,7 +125,9 @@ impl Run {
     pub(super) async fn event(&self, step: &EventStep) -> Result<(), String> {
         self.count(&step.count, async |run: &Self| {
             let events = run.objects.list("Event", step.namespace.as_deref()).await?;
-            let about: Vec<&Value> = events.iter().filter(|it| it["involvedObject"]["name"] == *step.about).collect();
+            let name = Value::from(step.about.as_str());
+            let is_about = |it: &&Value| compare::contains(&name, &it["involvedObject"]["name"], "").is_ok();
+            let about: Vec<&Value> = events.iter().filter(is_about).collect();
             let fits = |it: &&&Value| {
                 it["type"] == *step.kind
                     && step.reason.as_ref().is_none_or(|want| it["reason"] == **want)
@@ -264,21 +268,37 @@ impl Run {
         Ok(all.iter().filter(is_its).count() as u64)
     }
 
-    /// Whether all pods are of the last template, and ready.
     async fn is_finished(&self, kind: &str, name: &str) -> Result<bool, String> {
-        let Some(it) = self.objects.find(kind, name, None).await? else { return Ok(false) };
-        let status = |field: &str| it["status"][field].as_i64().unwrap_or(0);
-        let (asked, desired) = (it["spec"]["replicas"].as_i64().unwrap_or(1), status("desiredNumberScheduled"));
-        let are = |n: i64, fields: &[&str]| fields.iter().all(|it| status(it) == n);
-        Ok(is_observed(&it)
-            && match kind {
-                "Deployment" => are(asked, &["replicas", "updatedReplicas", "availableReplicas"]),
-                "StatefulSet" => {
-                    are(asked, &["replicas", "updatedReplicas", "readyReplicas"])
-                        && it["status"]["updateRevision"] == it["status"]["currentRevision"]
+        Ok(self.objects.find(kind, name, None).await?.is_some_and(|it| is_whole(kind, &it)))
+    }
+
+    /// Looks on while workloads roll.
+    pub(super) async fn rolling(&self, step: &Rolling) -> Result<(), String> {
+        let begun = Instant::now();
+        loop {
+            let all = self.objects.list(&step.of, None).await?;
+            let is_new = |it: &Value| compare::contains(&step.like, it, "").is_ok();
+            let named = |name: &String| all.iter().find(|it| it["metadata"]["name"] == *name.as_str());
+            let going: Vec<_> =
+                all.iter().filter(|it| !is_whole(&step.of, it)).map(|it| &it["metadata"]["name"]).collect();
+            if step.at_most.is_some_and(|it| going.len() > it) {
+                return Err(format!("so many roll at once: {going:?}"));
+            }
+            for pair in step.order.windows(2) {
+                let is_done = |it: &Value| is_new(it) && is_whole(&step.of, it);
+                if named(&pair[1]).is_some_and(is_new) && !named(&pair[0]).is_some_and(is_done) {
+                    return Err(format!("{} was rolled before {} was done", pair[1], pair[0]));
                 }
-                _ => desired > 0 && are(desired, &["updatedNumberScheduled", "numberAvailable"]),
-            })
+            }
+            let n = all.iter().filter(|it| is_new(it) && is_whole(&step.of, it)).count();
+            if n == step.times {
+                return Ok(());
+            }
+            if begun.elapsed() > patience(step.within) {
+                return Err(format!("{n} were rolled, and these still roll: {going:?}"));
+            }
+            tokio::time::sleep(PACE).await;
+        }
     }
 
     /// Waits until the controller of a workload has seen what was applied: else a test that is quick changes it
@@ -352,6 +372,22 @@ impl Run {
         let since = |log: &Path| self.marks[""].logs.get(log).copied().unwrap_or(0);
         self.place.operators().logs().iter().map(|it| written_after(it, since(it))).collect()
     }
+}
+
+/// Whether all pods of a workload are of its last template, and ready.
+fn is_whole(kind: &str, it: &Value) -> bool {
+    let status = |field: &str| it["status"][field].as_i64().unwrap_or(0);
+    let (asked, desired) = (it["spec"]["replicas"].as_i64().unwrap_or(1), status("desiredNumberScheduled"));
+    let are = |n: i64, fields: &[&str]| fields.iter().all(|it| status(it) == n);
+    is_observed(it)
+        && match kind {
+            "Deployment" => are(asked, &["replicas", "updatedReplicas", "availableReplicas"]),
+            "StatefulSet" => {
+                are(asked, &["replicas", "updatedReplicas", "readyReplicas"])
+                    && it["status"]["updateRevision"] == it["status"]["currentRevision"]
+            }
+            _ => desired > 0 && are(desired, &["updatedNumberScheduled", "numberAvailable"]),
+        }
 }
 
 fn is_observed(object: &Value) -> bool {
