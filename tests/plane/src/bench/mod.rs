@@ -25,7 +25,7 @@ usage: bench [--operator '[NAME=]PATH [ARGUMENT…]']… [--objects N] [--interv
                In its arguments, {port} is a free port; without arguments it is taken for ours
   --objects    how many ExternalSecrets there are [default: 1000]; other numbers follow from it
   --interval   how often they refresh, in seconds [default: 60]: long enough for all of the work
-  --only       one of: external, restart, unmanaged, static, reload
+  --only       one of: external, restart, unmanaged, static, reload, crowd
 ";
 
 /// What is measured, in the order of the table: what it is called, and what is asked of it, for the number
@@ -64,6 +64,14 @@ const FIGURES: &[(Figure, &str, &str)] = &[
     (Figure::Needless, "  and others", "0"),
     (Figure::ReloadRestartWrites, "restart, nothing changed: writes", "0"),
     (Figure::ReloadMemory, "  resident memory, MB", ""),
+    (Figure::CrowdReady, "5,000 workloads: start to all known, s", ""),
+    (Figure::CrowdCpu, "  its own CPU, s", ""),
+    (Figure::CrowdApi, "  API requests per workload", "2"),
+    (Figure::CrowdPeak, "  the most memory there was, MB", ""),
+    (Figure::CrowdOne, "  a Secret changes: its workload has it after, ms", "≤ 30 beyond the window"),
+    (Figure::CrowdRestartWrites, "  restart, nothing changed: writes", "0"),
+    (Figure::CrowdRestartCpu, "    its own CPU, s", ""),
+    (Figure::CrowdMemory, "    resident memory, MB", ""),
     (Figure::Size, "binary, MB", "≤ 15"),
 ];
 
@@ -102,6 +110,14 @@ enum Figure {
     Needless,
     ReloadRestartWrites,
     ReloadMemory,
+    CrowdReady,
+    CrowdCpu,
+    CrowdApi,
+    CrowdPeak,
+    CrowdOne,
+    CrowdRestartWrites,
+    CrowdRestartCpu,
+    CrowdMemory,
     Size,
 }
 
@@ -207,6 +223,9 @@ impl Bench<'_> {
         if self.options.has("reload") {
             self.reload(&mut figures).await?;
         }
+        if self.options.has("crowd") {
+            self.crowd(&mut figures).await?;
+        }
         Some(figures)
     }
 
@@ -234,21 +253,12 @@ impl Bench<'_> {
             (Figure::QuietMemory, quiet.memory.0),
         ]);
         site.slow_down(NAMESPACE, Asks::External, n).await;
-        self.settle(&site, is_write).await;
-        drop(running);
-
-        let asked = Counts::of(&site).await;
-        let mut running = self.program.start(&site.plane).await;
-        tokio::time::sleep(AFTER_RESTART).await;
-        running.check();
-        let (api, vault) = Counts::of(&site).await.since(&asked);
-        self.say("restart", &format!("API: {}; Vault: {}", api.each(n), vault.each(n)));
+        let restart = self.restart(&site, running, n).await;
         figures.extend([
-            (Figure::RestartWrites, api.count(is_write) as f64),
-            (Figure::RestartVault, vault.count(|_| true) as f64),
-            (Figure::RestartCpu, cpu(running.pid).as_secs_f64()),
+            (Figure::RestartWrites, restart.api.count(is_write) as f64),
+            (Figure::RestartVault, restart.vault.count(|_| true) as f64),
+            (Figure::RestartCpu, restart.cpu.as_secs_f64()),
         ]);
-        drop(running);
         site.clear(NAMESPACE, Asks::External).await;
         let after = floor::measure(&site, Asks::External, n).await;
         figures.push((Figure::Against, self.against("external", before, after, n, cold.took)));
@@ -301,16 +311,10 @@ impl Bench<'_> {
         let n = self.options.n_objects.div_ceil(5);
         let site = self.site(0).await?;
         let reloads = Reloads::furnish(&site, "reloads", n).await;
-        // Ours waits for further changes: what it takes beyond that is measured with its window closed.
-        let closed: &[&str] = if self.program.is_ours { &["--reload-window=0s"] } else { &[] };
-        let running = self.program.start_with(&site.plane, closed).await;
+        let running = self.program.start_with(&site.plane, self.closed_window()).await;
         self.be_known(&site, &reloads, n).await;
-        let mut each = Vec::new();
-        for round in 0..20 {
-            each.push(reloads.one(round % n, &format!("single-{round}")).await.as_secs_f64() * 1000.0);
-        }
-        each.sort_by(f64::total_cmp);
-        figures.extend([(Figure::Reload, each[each.len() / 2]), (Figure::ReloadWorst, each[each.len() - 1])]);
+        let (median, worst) = reloads.singly(n, 20).await;
+        figures.extend([(Figure::Reload, median), (Figure::ReloadWorst, worst)]);
         let asked = self.settle(&site, is_event).await;
         let took = reloads.many(n, "burst").await;
         let (api, _) = self.settle(&site, is_event).await.since(&asked);
@@ -352,20 +356,52 @@ impl Bench<'_> {
             (Figure::Missed, (0..n_missed).map(rolls).sum()),
             (Figure::Needless, (n_missed..n).map(rolls).sum()),
         ]);
-        self.settle(&site, is_write).await;
-        drop(running);
-
-        let asked = Counts::of(&site).await;
-        let mut running = self.program.start(&site.plane).await;
-        tokio::time::sleep(AFTER_RESTART).await;
-        running.check();
-        let (api, _) = Counts::of(&site).await.since(&asked);
-        self.say("restart", &format!("API: {}", api.each(n)));
+        let restart = self.restart(&site, running, n).await;
         figures.extend([
-            (Figure::ReloadRestartWrites, api.count(is_write) as f64),
-            (Figure::ReloadMemory, memory(running.pid).0),
+            (Figure::ReloadRestartWrites, restart.api.count(is_write) as f64),
+            (Figure::ReloadMemory, restart.memory.0),
         ]);
         Some(())
+    }
+
+    /// Very many workloads, each with a Secret of its own: met for the first time, one Secret that changes, and a
+    /// restart.
+    async fn crowd(&self, figures: &mut Figures) -> Option<()> {
+        let n = self.options.n_objects * 5;
+        let site = self.site(0).await?;
+        let reloads = Reloads::furnish(&site, "crowd", n).await;
+        // What the controller of Deployments does with them is over.
+        let asked = self.settle(&site, is_write).await;
+        let begun = Instant::now();
+        let running = self.program.start_with(&site.plane, self.closed_window()).await;
+        if self.program.is_ours {
+            reloads.wait_until_known(n).await;
+        }
+        let took = begun.elapsed();
+        let (used, (_, peak)) = (cpu(running.pid), memory(running.pid));
+        let (api, _) = Counts::of(&site).await.since(&asked);
+        self.say("crowd", &format!("API: {}", api.each(n)));
+        figures.extend([
+            (Figure::CrowdReady, took.as_secs_f64()),
+            (Figure::CrowdCpu, used.as_secs_f64()),
+            (Figure::CrowdApi, each(&api, n)),
+            (Figure::CrowdPeak, peak),
+        ]);
+        self.settle(&site, is_write).await;
+        let (median, _) = reloads.singly(n, 20).await;
+        figures.push((Figure::CrowdOne, median));
+        let restart = self.restart(&site, running, n).await;
+        figures.extend([
+            (Figure::CrowdRestartWrites, restart.api.count(is_write) as f64),
+            (Figure::CrowdRestartCpu, restart.cpu.as_secs_f64()),
+            (Figure::CrowdMemory, restart.memory.0),
+        ]);
+        Some(())
+    }
+
+    /// Ours waits for further changes: what it takes beyond that is measured with its window closed.
+    fn closed_window(&self) -> &'static [&'static str] {
+        if self.program.is_ours { &["--reload-window=0s"] } else { &[] }
     }
 
     /// Waits until the operator knows what all workloads have.
@@ -375,6 +411,21 @@ impl Bench<'_> {
         }
         // What it does at its start is over.
         self.settle(site, is_write).await;
+    }
+
+    /// Once it has come to rest, it is ended and begins again, with nothing changed.
+    async fn restart(&self, site: &Site, running: Running, n: usize) -> Measured {
+        self.settle(site, is_write).await;
+        drop(running);
+        let asked = Counts::of(site).await;
+        let begun = Instant::now();
+        let mut running = self.program.start(&site.plane).await;
+        tokio::time::sleep(AFTER_RESTART).await;
+        running.check();
+        let (took, cpu, memory) = (begun.elapsed(), cpu(running.pid), memory(running.pid));
+        let (api, vault) = Counts::of(site).await.since(&asked);
+        self.say("restart", &format!("API: {}; Vault: {}", api.each(n), vault.each(n)));
+        Measured { took, cpu, memory, api, vault }
     }
 
     async fn site(&self, n: usize) -> Option<Site> {

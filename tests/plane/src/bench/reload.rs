@@ -16,8 +16,8 @@ use super::site::{AT_ONCE, Site, name, resource};
 
 const DEPLOYMENTS: &str = "apps/v1";
 
-/// How long a change may take to be rolled out before something is wrong.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a change may take to be rolled out, or all workloads to be known, before something is wrong.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Secrets in a namespace, and for each a Deployment that reloads for it.
 pub(super) struct Reloads {
@@ -92,12 +92,23 @@ impl Reloads {
     }
 
     /// How long it takes from a change to a new template.
-    pub(super) async fn one(&self, n: usize, value: &str) -> Duration {
+    async fn one(&self, n: usize, value: &str) -> Duration {
         let before = self.generation(n);
         let begun = self.change(n, value).await;
         until("it is reloaded", || self.generation(n) > before).await;
         let at = self.with(n, |it| it.generations.range(before + 1..).next().map(|it| *it.1)).expect("it was seen");
         at.saturating_duration_since(begun)
+    }
+
+    /// How long it takes from a change to a new template, in milliseconds: the median of `n_rounds`, one after the
+    /// other, among the first `n`, and the longest.
+    pub(super) async fn singly(&self, n: usize, n_rounds: usize) -> (f64, f64) {
+        let mut each = Vec::new();
+        for round in 0..n_rounds {
+            each.push(self.one(round % n, &format!("single-{round}")).await.as_secs_f64() * 1000.0);
+        }
+        each.sort_by(f64::total_cmp);
+        (each[each.len() / 2], each[each.len() - 1])
     }
 
     /// How long it takes from the first of `n` changes, made as fast as they can be, to the last new template.
