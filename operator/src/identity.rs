@@ -6,6 +6,8 @@ use blake2::digest::{Update as _, VariableOutput as _};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use crate::digest::hex;
+
 /// The length of a UID.
 const UID: usize = 36;
 
@@ -70,10 +72,6 @@ pub fn file_uid(path: &str) -> String {
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let digits = hex(&bytes);
     [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|it| format!("{it:02x}")).collect()
 }
 
 #[cfg(test)]

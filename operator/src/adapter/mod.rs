@@ -193,11 +193,3 @@ pub struct Identity {
     /// A digest of the token's accessor.
     pub id: String,
 }
-
-/// The stores that an intent reads from, each once.
-pub fn stores(intent: &Intent) -> Vec<StoreRef> {
-    let mut stores: Vec<_> = intent.reads.iter().map(|it| it.store.clone()).collect();
-    stores.sort();
-    stores.dedup();
-    stores
-}

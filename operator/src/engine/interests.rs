@@ -37,6 +37,18 @@ impl Interests {
         index.whose.insert(who, parts);
     }
 
+    /// Remembers that `who` depends on `parts` at least.
+    pub fn include(&self, who: &Part, parts: &[Part]) {
+        let is_known = {
+            let index = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let known = index.whose.get(who);
+            known.is_some_and(|known| parts.iter().all(|it| known.iter().any(|known| **known == *it)))
+        };
+        if !is_known {
+            self.set(who, parts.to_vec());
+        }
+    }
+
     /// Forgets `who`.
     pub fn remove(&self, who: &Part) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(who);
@@ -90,6 +102,12 @@ mod tests {
         assert_eq!(interests.of(&secret), std::slice::from_ref(&a));
         interests.set(&a, vec![store.clone()]);
         assert!(!interests.is_wanted(&secret));
+        interests.include(&b, std::slice::from_ref(&store));
+        interests.include(&a, std::slice::from_ref(&secret));
+        assert_eq!(interests.of(&store), std::slice::from_ref(&b), "who depends on something else than before");
+        interests.set(&a, vec![store.clone(), secret.clone()]);
+        interests.include(&a, std::slice::from_ref(&store));
+        assert!(interests.is_wanted(&secret));
         interests.remove(&a);
         assert_eq!(interests.of(&store), std::slice::from_ref(&b));
         interests.set(&b, Vec::new());

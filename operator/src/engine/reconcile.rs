@@ -23,7 +23,7 @@ use super::turns::Turn;
 use super::watch::Place;
 use super::work::{Again, Work as _};
 use super::world::{Kept, World, log, named, part};
-use crate::adapter::{self, Adapter, Around, AroundRef, Done, Found, Identity, Outcome};
+use crate::adapter::{Adapter, Around, AroundRef, Done, Found, Identity, Outcome};
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
 use crate::api::{Kind, Object};
 use crate::edge::SystemRng;
@@ -155,9 +155,12 @@ where
 {
     let who = part(object);
     let at: Place = (intent.target.namespace.clone(), intent.target.name.clone());
-    let mut interests = interests_of::<A>(object, intent, &at);
-    world.interests.set(&who, interests.clone());
-    world.contents.set(&who, around_parts::<A>(object));
+    let (stores, around) = (store_parts(intent), A::around(object));
+    let mut interests = vec![Part { kind: "Secret", namespace: at.0.clone(), name: at.1.clone() }];
+    interests.extend(around.iter().map(around_part));
+    interests.extend_from_slice(&stores);
+    world.interests.include(&who, &interests);
+    world.contents.set(&who, around.iter().map(around_part).collect());
     world.kept.expect(&who, &at);
 
     let terms = &world.terms;
@@ -200,10 +203,7 @@ where
         Err(Closed::IsChecked) => return Ok(Look::Waits),
         Err(Closed::For(trouble)) => return Err(A::unreadable(trouble)),
     };
-    let around = A::around(object);
-    let Some(places) = world.lanes.enter(&who, adapter::stores(intent).iter().map(store_part).collect()) else {
-        return Ok(Look::InLine);
-    };
+    let Some(places) = world.lanes.enter(&who, stores) else { return Ok(Look::InLine) };
     let reading = async { tokio::join!(fetch(world, &intent.reads, &opened, job.asked), read_around(world, &around)) };
     let reading = turn.lend(reading).await;
     drop(places);
@@ -459,23 +459,21 @@ async fn read_around(world: &World, refs: &[AroundRef]) -> Result<Around, Troubl
     Ok(around)
 }
 
-/// Everything whose change concerns an object, before its stores are open.
-fn interests_of<A: Adapter>(object: &Object<A::Kind>, intent: &Intent, target: &Place) -> Vec<Part> {
-    let mut parts = vec![Part { kind: "Secret", namespace: target.0.clone(), name: target.1.clone() }];
-    parts.extend(around_parts::<A>(object));
-    parts.extend(adapter::stores(intent).iter().map(store_part));
-    parts
+fn around_part(at: &AroundRef) -> Part {
+    let (kind, namespace, name) = match at {
+        AroundRef::ConfigMap(namespace, name) => ("ConfigMap", namespace, name),
+        AroundRef::Secret(namespace, name) => ("Secret", namespace, name),
+        AroundRef::Transformation(namespace, name) => ("SecretTransformation", namespace, name),
+    };
+    Part { kind, namespace: namespace.clone(), name: name.clone() }
 }
 
-/// What its content is made of besides what stores hold.
-fn around_parts<A: Adapter>(object: &Object<A::Kind>) -> Vec<Part> {
-    let part = |kind, namespace: String, name: String| Part { kind, namespace, name };
-    let each = A::around(object).into_iter().map(|it| match it {
-        AroundRef::ConfigMap(namespace, name) => part("ConfigMap", namespace, name),
-        AroundRef::Secret(namespace, name) => part("Secret", namespace, name),
-        AroundRef::Transformation(namespace, name) => part("SecretTransformation", namespace, name),
-    });
-    each.collect()
+/// The stores that an intent reads from, each once.
+fn store_parts(intent: &Intent) -> Vec<Part> {
+    let mut parts: Vec<Part> = intent.reads.iter().map(|it| store_part(&it.store)).collect();
+    parts.sort();
+    parts.dedup();
+    parts
 }
 
 fn store_part(at: &StoreRef) -> Part {

@@ -285,7 +285,8 @@ impl World {
 
     /// True once for each object.
     pub fn is_first_look(&self, who: &Part) -> bool {
-        lock(&self.looked_at).insert(who.clone())
+        let mut looked_at = lock(&self.looked_at);
+        !looked_at.contains(who) && looked_at.insert(who.clone())
     }
 
     /// Remembers whether `store` had an answer. When it has one again, those who failed meanwhile are asked

@@ -62,8 +62,8 @@ pub(super) fn intent(object: &Object<ExternalSecret>, owner: Owner) -> Result<In
 /// Every store that an ExternalSecret names, each once, whether or not it can be understood
 /// otherwise.
 pub(super) fn stores(spec: &ExternalSecretSpec, namespace: &str) -> Vec<StoreRef> {
-    let of_data = spec.data.iter().map(|it| it.source_ref.as_ref());
-    let of_data_from = spec.data_from.iter().map(|it| it.source_ref.as_ref());
+    let of_data = spec.data.iter().map(|it| it.source_ref.as_deref());
+    let of_data_from = spec.data_from.iter().map(|it| it.source_ref.as_deref());
     let mut stores: Vec<_> = of_data_from
         .chain(of_data)
         .filter_map(|source| store(named_store(spec, source)?, namespace))
@@ -108,7 +108,7 @@ fn reads(spec: &ExternalSecretSpec, namespace: &str, uid: &str) -> Result<Vec<Re
     };
     let mut reads = Vec::with_capacity(spec.data_from.len() + spec.data.len());
     for (n, entry) in spec.data_from.iter().enumerate() {
-        let source = entry.source_ref.as_ref();
+        let source = entry.source_ref.as_deref();
         if let Some(named) = source.and_then(|it| it.generator_ref.as_ref()) {
             let place = format!("spec.dataFrom[{n}].sourceRef.generatorRef");
             reads.push(making(named, place, namespace, uid)?);
@@ -122,7 +122,7 @@ fn reads(spec: &ExternalSecretSpec, namespace: &str, uid: &str) -> Result<Vec<Re
     }
     for (n, entry) in spec.data.iter().enumerate() {
         let place = format!("spec.data[{n}] (key: {})", entry.remote_ref.key);
-        reads.push(read(place, entry.source_ref.as_ref(), Ask::One(address(&entry.remote_ref)))?);
+        reads.push(read(place, entry.source_ref.as_deref(), Ask::One(address(&entry.remote_ref)))?);
     }
     Ok(reads)
 }

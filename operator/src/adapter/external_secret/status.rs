@@ -43,7 +43,7 @@ pub(super) fn status(
     };
     let mut changes = Map::new();
     let conditions = with_ready(&before.conditions, is_ready, reason, message, Time(seconds(now)));
-    if conditions != before.conditions {
+    if conditions[..] != before.conditions[..] {
         changes.insert("conditions".to_owned(), json!(conditions));
     }
     if is_ready {

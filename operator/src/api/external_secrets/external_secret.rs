@@ -9,6 +9,8 @@ use super::Condition;
 use crate::digest::Labels;
 
 /// `spec`
+///
+/// There are as many as there are ExternalSecrets: what is seldom there is apart, and lists have no room left.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ExternalSecretSpec {
@@ -23,9 +25,9 @@ pub struct ExternalSecretSpec {
     /// When reading again by time is allowed.
     pub sync_windows: Option<SyncWindows>,
     /// One value to one key.
-    pub data: Vec<DataEntry>,
+    pub data: Box<[DataEntry]>,
     /// Many values to many keys.
-    pub data_from: Vec<DataFromEntry>,
+    pub data_from: Box<[DataFromEntry]>,
 }
 
 /// Names a store.
@@ -53,7 +55,7 @@ pub struct TargetSpec {
     /// Something else than a Secret.
     pub manifest: Option<serde_json::Value>,
     /// What the Secret looks like.
-    pub template: Option<TargetTemplate>,
+    pub template: Option<Box<TargetTemplate>>,
 }
 
 /// `spec.target.creationPolicy`
@@ -140,7 +142,7 @@ pub struct DataEntry {
     /// What is read.
     pub remote_ref: RemoteRef,
     /// From where, if not from the store of the whole object.
-    pub source_ref: Option<SourceRef>,
+    pub source_ref: Option<Box<SourceRef>>,
 }
 
 /// Names a value in a store.
@@ -252,7 +254,7 @@ pub struct DataFromEntry {
     /// What becomes of the keys, in order.
     pub rewrite: Vec<Rewrite>,
     /// From where.
-    pub source_ref: Option<SourceRef>,
+    pub source_ref: Option<Box<SourceRef>>,
 }
 
 /// `spec.dataFrom[].find`
@@ -460,7 +462,7 @@ pub struct ExternalSecretStatus {
     #[serde(rename = "syncedResourceVersion")]
     pub synced_version: String,
     /// Conditions.
-    pub conditions: Vec<Condition>,
+    pub conditions: Box<[Condition]>,
     /// The target's name (servicebinding.io).
     pub binding: Binding,
 }
