@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use leafseal::provider::vault::Place;
 use leafseal::provider::{Address, Query};
 
@@ -50,6 +51,18 @@ impl Owner {
             name: Some(self.name.clone()),
             uid: Some(self.uid.clone()),
             ..ObjectReference::default()
+        }
+    }
+
+    /// How what it controls names it.
+    pub fn controller(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: self.api_version.clone(),
+            kind: self.kind.to_owned(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
         }
     }
 }

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{ApiResource, DynamicObject, ObjectMeta};
 use serde_json::{Value, json};
 
@@ -128,17 +127,9 @@ fn shape(child: &mut DynamicObject, owner: &Owner, spec: &ClusterExternalSecretS
     let some = |it: BTreeMap<String, String>| Some(it).filter(|it| !it.is_empty());
     child.metadata.labels = some(metadata.labels.clone());
     child.metadata.annotations = some(annotations);
-    let reference = OwnerReference {
-        api_version: owner.api_version.clone(),
-        kind: owner.kind.to_owned(),
-        name: owner.name.clone(),
-        uid: owner.uid.clone(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    };
     let others = child.metadata.owner_references.take().unwrap_or_default().into_iter();
     let others = others.filter(|it| it.controller != Some(true));
-    child.metadata.owner_references = Some(others.chain([reference]).collect());
+    child.metadata.owner_references = Some(others.chain([owner.controller()]).collect());
     child.data["spec"] = spec.external_secret_spec.clone();
     let is_same = child.metadata == before.metadata && child.data["spec"] == before.data["spec"];
     !is_same

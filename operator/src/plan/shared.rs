@@ -271,15 +271,7 @@ fn own(secret: &mut Secret, owner: &Owner, target: &Target) {
     let at = references.iter().position(|it| is_own(it, owner));
     references.retain(|it| !is_own(it, owner));
     if owns {
-        let reference = OwnerReference {
-            api_version: owner.api_version.clone(),
-            kind: owner.kind.to_owned(),
-            name: owner.name.clone(),
-            uid: owner.uid.clone(),
-            controller: Some(true),
-            block_owner_deletion: Some(true),
-        };
-        references.insert(at.unwrap_or(references.len()), reference);
+        references.insert(at.unwrap_or(references.len()), owner.controller());
     }
 }
 

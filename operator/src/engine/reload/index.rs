@@ -48,6 +48,8 @@ pub(super) struct Entry {
     wish: u64,
     /// All that its patterns match is known.
     is_surveyed: AtomicBool,
+    /// All that it asks for was compared with what it remembers, and is remembered.
+    is_settled: AtomicBool,
 }
 
 /// Since when a workload has its template of pods.
@@ -70,6 +72,16 @@ impl Entry {
     /// Now all that its patterns match is known; what comes is told.
     pub(super) fn survey(&self) {
         self.is_surveyed.store(true, Ordering::Relaxed);
+    }
+
+    /// True if it was once found to remember all that it asks for.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_settled.load(Ordering::Relaxed)
+    }
+
+    /// It remembers all that it asks for.
+    pub(super) fn settle(&self) {
+        self.is_settled.store(true, Ordering::Relaxed);
     }
 }
 
@@ -121,13 +133,14 @@ impl Index {
         let is_same = before.as_ref().is_some_and(|it| it.consumer == consumer);
         // One that was made anew is another one.
         let before = before.filter(|it| it.consumer.uid == consumer.uid);
-        let seen = before.as_ref().filter(|it| it.consumer.asks_as(&consumer)).map_or(now, |it| it.seen);
+        let asked = before.as_ref().filter(|it| it.consumer.asks_as(&consumer));
+        let (seen, is_settled) = asked.map_or((now, false), |it| (it.seen, it.is_settled()));
         let is_surveyed = before.as_ref().is_some_and(|it| it.wish == wish && it.is_surveyed()).into();
         let shaped = match before {
             Some(before) if before.consumer.shape == consumer.shape => before.shaped.clone(),
             _ => Shaped { at: now, version: version.clone(), is_listed },
         };
-        let entry = Entry { consumer, seen, shaped, version, digest, wish, is_surveyed };
+        let entry = Entry { consumer, seen, shaped, version, digest, wish, is_surveyed, is_settled: is_settled.into() };
         self.put(who, entry, rules);
         if is_same { News::Nothing } else { News::Changed }
     }

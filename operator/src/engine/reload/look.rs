@@ -140,6 +140,12 @@ async fn reload(
     complain(world, who, &entry.consumer);
     let (verdict, unread) = find_verdict(world, who, entry, asked).await?;
     let may = act(world, who, &entry.consumer, &verdict, asks, asked).await?;
+    if may == May::Now
+        && unread.is_none()
+        && let Some(entry) = world.index.find(who)
+    {
+        entry.settle();
+    }
     // What could be read was served; for the rest it is tried again.
     unread.map_or(Ok(may), Err)
 }
@@ -186,12 +192,13 @@ fn remembering<'a>(world: &Reload, who: &Part, entry: &'a Entry, used: &[Used]) 
     Cow::Owned(remembering)
 }
 
-/// True if a source changed after the workload got its pods, and before what they have was remembered. A workload
-/// that is not watched becomes known when something that it uses changes.
+/// True if a source changed after the workload got its pods, and before it was first looked at. A workload that is
+/// not watched becomes known when something that it uses changes.
 fn has_missed(world: &Reload, who: &Part, entry: &Entry, used: &Used) -> bool {
     let Some(seen) = &used.seen else { return false };
     let since = world.namespaces.served_since(&who.namespace).map_or(entry.seen, |it| it.max(entry.seen));
-    if seen.changed.as_ref().is_some_and(|it| !it.is_coming && it.at >= since) && pods::is_surely_new(entry, seen) {
+    let is_meanwhile = seen.changed.as_ref().is_some_and(|it| !it.is_coming && it.at >= since);
+    if !entry.is_settled() && is_meanwhile && pods::is_surely_new(entry, seen) {
         return true;
     }
     let is_younger = seen.written.is_some_and(|written| entry.consumer.made.is_some_and(|made| written > made));
