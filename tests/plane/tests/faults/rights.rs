@@ -1,29 +1,58 @@
 //! An operator that may not do everything: what it may is served, and what it may not is said.
 
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use leafseal_plane::Operator;
 use serde_json::{Value, json};
 
-use crate::world::{ES, VS, World, external_secret, static_secret};
+use crate::world::{ES, PATIENCE, VS, World, external_secret, static_secret, within};
 
-/// Takes verbs on Secrets from the operator.
-async fn take_away(world: &World, verbs: &[&str]) {
+/// The ClusterRole of the operator.
+async fn role(world: &World) -> ClusterRole {
     let roles: Api<ClusterRole> = Api::all(world.client.clone());
-    let mut role = roles.get("leafseal-operator").await.expect("it was installed");
+    roles.get("leafseal-operator").await.expect("it was installed")
+}
+
+/// Takes verbs from every rule about a resource, and waits until the operator has them no more.
+async fn take_away(world: &World, group: &str, resource: &str, verbs: &[&str]) {
+    let mut role = role(world).await;
     for rule in role.rules.iter_mut().flatten() {
-        if rule.resources.iter().flatten().any(|it| it == "secrets") {
+        if rule.resources.iter().flatten().any(|it| it == resource) {
             rule.verbs.retain(|it| !verbs.contains(&it.as_str()));
         }
     }
+    role.rules.iter_mut().for_each(|it| it.retain(|rule| !rule.verbs.is_empty()));
     role.metadata.managed_fields = None;
+    let roles: Api<ClusterRole> = Api::all(world.client.clone());
     roles.replace("leafseal-operator", &PostParams::default(), &role).await.expect("it is taken");
+    for verb in verbs {
+        is_refused(world, "", group, resource, verb).await;
+    }
+}
+
+/// Waits until the operator may not do something in a namespace, or, where that is empty, in all of them: the API
+/// server judges by what its own watches have told of roles and bindings, which is a moment behind.
+async fn is_refused(world: &World, namespace: &str, group: &str, resource: &str, verb: &str) {
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let review: SubjectAccessReview = serde_json::from_value(json!({"spec": {
+        "user": format!("system:serviceaccount:{}:{}", Operator::NAMESPACE, Operator::ACCOUNT),
+        "resourceAttributes":
+            {"namespace": namespace, "group": group, "resource": resource, "subresource": subresource, "verb": verb},
+    }}))
+    .expect("it is a review");
+    let reviews: Api<SubjectAccessReview> = Api::all(world.client.clone());
+    let is_so = async || {
+        let answer = reviews.create(&PostParams::default(), &review).await.expect("it is answered");
+        !answer.status.expect("a review has an answer").allowed
+    };
+    assert!(within(PATIENCE, is_so).await, "the operator may still {verb} {resource} in {namespace:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secrets_that_may_not_be_watched_are_read() {
     let Some(world) = World::start().await else { return };
-    take_away(&world, &["list", "watch"]).await;
+    take_away(&world, "", "secrets", &["list", "watch"]).await;
     let namespace = world.namespace("blind", &world.bao.address()).await;
     world.write("app", "password-of-the-blind");
     world.apply(&namespace, external_secret("es", "vault", "app", "5s")).await;
@@ -61,16 +90,7 @@ async fn a_right_that_is_missing_is_said_on_the_object() {
     world.arrives(&namespace, "es", "first-password").await;
 
     // Tokens of ServiceAccounts may not be made: the one who needs one says so.
-    let roles: Api<ClusterRole> = Api::all(world.client.clone());
-    let mut role = roles.get("leafseal-operator").await.expect("it was installed");
-    role.metadata.managed_fields = None;
-    role.rules.iter_mut().flatten().for_each(|it| {
-        if it.resources.iter().flatten().any(|it| it == "serviceaccounts/token") {
-            it.verbs.clear();
-            it.verbs.push("get".to_owned());
-        }
-    });
-    roles.replace("leafseal-operator", &PostParams::default(), &role).await.expect("it is taken");
+    take_away(&world, "", "serviceaccounts/token", &["create"]).await;
     world
         .apply(
             &namespace,
@@ -95,8 +115,7 @@ async fn a_right_that_is_missing_is_said_on_the_object() {
 
 /// What the ClusterRole grants, as Roles of some namespaces.
 async fn narrow(world: &World, namespaces: &[&str]) {
-    let roles: Api<ClusterRole> = Api::all(world.client.clone());
-    let role = roles.get("leafseal-operator").await.expect("it was installed");
+    let role = role(world).await;
     for namespace in namespaces {
         for object in role_of(&role) {
             world.apply(namespace, object).await;
@@ -123,10 +142,12 @@ async fn roles_of_namespaces_are_enough_and_each_stands_for_itself() {
     narrow(&world, &[&a]).await;
     let bindings = "rbac.authorization.k8s.io/v1";
     let all = world.api("", bindings, "ClusterRoleBinding");
-    let ours = all.list(&kube::api::ListParams::default()).await.expect("they can be listed");
+    let ours = all.list(&ListParams::default()).await.expect("they can be listed");
     for it in ours.into_iter().filter(|it| it.metadata.name.as_deref().is_some_and(|it| it.contains("leafseal"))) {
         world.delete("", bindings, "ClusterRoleBinding", &it.metadata.name.expect("it has a name")).await;
     }
+    is_refused(&world, &b, "", "secrets", "create").await;
+    is_refused(&world, &b, "external-secrets.io", "externalsecrets", "list").await;
     world.write("app", "password-of-namespaces");
     for namespace in [&a, &b] {
         world.apply(namespace, external_secret("es", "vault", "app", "5s")).await;
@@ -140,11 +161,7 @@ async fn roles_of_namespaces_are_enough_and_each_stands_for_itself() {
     assert_eq!(world.password(&b, "vss").await, None);
 
     // It opens.
-    let roles: Api<ClusterRole> = Api::all(world.client.clone());
-    let role = roles.get("leafseal-operator").await.expect("it was installed");
-    for object in role_of(&role) {
-        world.apply(&b, object).await;
-    }
+    narrow(&world, &[&b]).await;
     world.arrives(&b, "es", "password-of-namespaces").await;
     world.arrives(&b, "vss", "password-of-namespaces").await;
 
@@ -161,15 +178,7 @@ async fn roles_of_namespaces_are_enough_and_each_stands_for_itself() {
 async fn a_family_without_rights_does_not_stop_the_other() {
     let Some(world) = World::start().await else { return };
     let namespace = world.namespace("half", &world.bao.address()).await;
-    let roles: Api<ClusterRole> = Api::all(world.client.clone());
-    let mut role = roles.get("leafseal-operator").await.expect("it was installed");
-    role.metadata.managed_fields = None;
-    role.rules.iter_mut().flatten().for_each(|rule| {
-        if rule.resources.iter().flatten().any(|it| it == "externalsecrets") {
-            rule.verbs.retain(|it| it != "list" && it != "watch");
-        }
-    });
-    roles.replace("leafseal-operator", &PostParams::default(), &role).await.expect("it is taken");
+    take_away(&world, "external-secrets.io", "externalsecrets", &["list", "watch"]).await;
     world.write("app", "password-of-the-half");
     world.apply(&namespace, external_secret("es", "vault", "app", "5s")).await;
     world.apply(&namespace, static_secret("vss", "app", "5s")).await;
