@@ -3,6 +3,8 @@
 use std::fmt;
 use std::pin::Pin;
 
+use data_encoding::HEXLOWER;
+
 /// A point in time as SOPS stores it: RFC 3339, whole seconds.
 #[derive(Clone, Debug, Eq, PartialEq, PartialOrd, Ord)]
 pub struct Timestamp(String);
@@ -74,6 +76,30 @@ pub trait Clock: Send + Sync {
 pub trait Rng {
     /// Fills `buf`, or does not return.
     fn fill(&mut self, buf: &mut [u8]);
+}
+
+impl dyn Rng + '_ {
+    /// A number below `limit`, which is not zero, each as likely.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        loop {
+            let mut bytes = [0; 8];
+            self.fill(&mut bytes);
+            let number = u64::from_le_bytes(bytes);
+            if number < u64::MAX - u64::MAX % limit {
+                return number % limit;
+            }
+        }
+    }
+
+    /// A random identifier (RFC 9562, version 4).
+    pub fn uuid(&mut self) -> String {
+        let mut bytes = [0; 16];
+        self.fill(&mut bytes);
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let hex = HEXLOWER.encode(&bytes);
+        [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    }
 }
 
 /// The same randomness for crates that make keys.

@@ -13,6 +13,7 @@ use crate::api::Kind;
 use crate::api::external_secrets::{ClusterExternalSecret, ClusterSecretStore, ExternalSecret, SecretStore};
 use crate::api::vault_secrets::{SecretTransformation, VaultAuth, VaultAuthGlobal, VaultConnection, VaultStaticSecret};
 use crate::intent::Family;
+use crate::reload::PodStatus;
 use crate::settings::Settings;
 
 /// What the shell must know about a family.
@@ -108,7 +109,7 @@ pub const FAMILIES: &[Row] = &[
         kinds: &[
             other("argoproj.io", "Rollout", "rollouts", &["v1alpha1"]).when(|it| it.reload.argo_rollouts),
             of_csi("SecretProviderClass", "secretproviderclasses"),
-            of_csi("SecretProviderClassPodStatus", "secretproviderclasspodstatuses"),
+            of_csi(PodStatus::KIND, "secretproviderclasspodstatuses"),
         ],
         rights: &[
             right("", "secrets", &["get", "list", "watch"], Need::Must).when(|it| !it.reload.ignores_secrets()),

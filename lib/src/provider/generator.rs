@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::{BASE32, HEXLOWER};
 use ssh_key::private::{EcdsaKeypair, Ed25519Keypair, KeypairData, RsaKeypair};
 use ssh_key::{EcdsaCurve, LineEnding, PrivateKey};
 use zeroize::Zeroizing;
@@ -91,7 +92,7 @@ impl Recipe {
                 let each = recipe.keys.iter().map(|key| Ok((key.clone(), recipe.encoding.spell(&recipe.make(rng)?))));
                 each.collect()
             }
-            Self::Uuid => Ok(BTreeMap::from([("uuid".to_owned(), SecretText::new(uuid(rng)))])),
+            Self::Uuid => Ok(BTreeMap::from([("uuid".to_owned(), SecretText::new(rng.uuid()))])),
             Self::SshKey(recipe) => recipe.make(rng),
             Self::Fixed(values) => Ok(values.clone()),
         }
@@ -124,11 +125,11 @@ impl Password {
             }
             let mut left = alphabet.clone();
             for _ in 0..n {
-                let at = below(rng, left.len());
+                let at = rng.below(left.len() as u64) as usize;
                 let chosen = if self.allow_repeat { left[at] } else { left.swap_remove(at) };
                 // Somewhere among those that are there already.
                 password.push(chosen);
-                let place = below(rng, password.len());
+                let place = rng.below(password.len() as u64) as usize;
                 let last = password.len() - 1;
                 password.swap(place, last);
             }
@@ -144,48 +145,10 @@ impl Encoding {
             Self::Raw => password.to_owned(),
             Self::Base64 => base64_simd::STANDARD.encode_to_string(bytes),
             Self::Base64Url => base64_simd::URL_SAFE.encode_to_string(bytes),
-            Self::Base32 => base32(bytes),
-            Self::Hex => bytes.iter().map(|it| format!("{it:02x}")).collect(),
+            Self::Base32 => BASE32.encode(bytes),
+            Self::Hex => HEXLOWER.encode(bytes),
         })
     }
-}
-
-/// RFC 4648, section 6.
-fn base32(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let mut text = String::with_capacity(bytes.len().div_ceil(5) * 8);
-    for chunk in bytes.chunks(5) {
-        let mut group = [0; 8];
-        group[3..3 + chunk.len()].copy_from_slice(chunk);
-        let group = u64::from_be_bytes(group);
-        let n_digits = (chunk.len() * 8).div_ceil(5);
-        text.extend((0..n_digits).map(|n| char::from(ALPHABET[(group >> (35 - 5 * n)) as usize & 31])));
-        text.extend((n_digits..8).map(|_| '='));
-    }
-    text
-}
-
-/// A number below `limit`, which is not zero, each as likely.
-fn below(rng: &mut dyn Rng, limit: usize) -> usize {
-    let limit = limit as u64;
-    loop {
-        let mut bytes = [0; 8];
-        rng.fill(&mut bytes);
-        let number = u64::from_le_bytes(bytes);
-        if number < u64::MAX - u64::MAX % limit {
-            return (number % limit) as usize;
-        }
-    }
-}
-
-/// A random identifier (RFC 9562, version 4).
-fn uuid(rng: &mut dyn Rng) -> String {
-    let mut bytes = [0; 16];
-    rng.fill(&mut bytes);
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|it| format!("{it:02x}")).collect();
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 impl SshKey {
@@ -293,7 +256,8 @@ mod tests {
         ] {
             assert_eq!(encoding.spell("foob"), SecretText::from(spelt));
         }
-        assert_eq!([base32(b""), base32(b"f"), base32(b"fooba")], ["", "MY======", "MZXW6YTB"]);
+        let base32 = |text| Encoding::Base32.spell(text);
+        assert_eq!(["", "f", "fooba"].map(base32), ["", "MY======", "MZXW6YTB"].map(SecretText::from));
     }
 
     #[test]

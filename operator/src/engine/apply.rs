@@ -68,38 +68,36 @@ impl Writer {
                 replaced.map(Some).map_err(|error| without_data(error.into(), &secret))
             }
             Action::Delete { uid, resource_version } => {
-                self.delete(&at.0, &at.1, uid, Some(resource_version)).await?;
+                self.delete(&secrets, &at.1, uid, Some(resource_version)).await?;
                 Ok(None)
             }
             Action::Recreate { uid, secret } => {
-                self.delete(&at.0, &at.1, uid, None).await?;
+                self.delete(&secrets, &at.1, uid, None).await?;
                 let made = secrets.create(&by, &secret).await;
                 made.map(Some).map_err(|error| without_data(error.into(), &secret))
             }
         }
     }
 
-    /// Deletes a Secret if it is still the one that is meant. One that is gone already is fine.
+    /// Deletes an object if it is still the one that is meant. One that is gone already is fine.
     ///
     /// # Errors
     ///
     /// If the API server refuses.
-    pub async fn delete(
+    pub async fn delete<K>(
         &self,
-        namespace: &str,
+        api: &Api<K>,
         name: &str,
         uid: String,
         resource_version: Option<String>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Refused>
+    where
+        K: Clone + Debug + DeserializeOwned,
+    {
         self.check()?;
-        let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
         let only = Preconditions { uid: Some(uid), resource_version };
         let params = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
-        match secrets.delete(name, &params).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(error.into()),
-            Ok(_) => Ok(()),
-        }
+        gone_is_fine(api.delete(name, &params).await).map(drop)
     }
 
     /// Changes the status of a custom resource: only the fields that `change` has. Returns the object as
@@ -157,26 +155,9 @@ impl Writer {
     /// # Errors
     ///
     /// If the API server refuses.
-    pub async fn put(&self, api: &Api<DynamicObject>, name: &str, object: &DynamicObject) -> Result<(), Refused> {
+    pub async fn put(&self, api: &Api<DynamicObject>, object: &DynamicObject) -> Result<(), Refused> {
         self.check()?;
-        match &object.metadata.resource_version {
-            Some(_) => api.replace(name, &PostParams::default(), object).await,
-            None => api.create(&PostParams::default(), object).await,
-        }
-        .map(drop)
-        .map_err(Refused::from)
-    }
-
-    /// Deletes an object of ours if it is still the one that is meant.
-    ///
-    /// # Errors
-    ///
-    /// If the API server refuses. One that is gone is fine.
-    pub async fn take_away(&self, api: &Api<DynamicObject>, name: &str, uid: String) -> Result<(), Refused> {
-        self.check()?;
-        let only = Preconditions { uid: Some(uid), resource_version: None };
-        let params = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
-        gone_is_fine(api.delete(name, &params).await).map(drop)
+        Ok(self.keep(api, object).await?)
     }
 
     /// Makes a Secret of the operator's own; `None` if it is there already.
@@ -227,10 +208,7 @@ impl Writer {
         }
         let only = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(only), ..DeleteParams::background() };
-        match api.delete(name, &params).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            deleted => drop(deleted?),
-        }
+        gone_is_fine(api.delete(name, &params).await)?;
         let mut attempt = 0;
         loop {
             attempt += 1;

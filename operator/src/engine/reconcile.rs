@@ -253,7 +253,8 @@ where
         None => world.kept.forget(&who),
     }
     for (name, uid) in plan.prune {
-        world.writer.delete(&at.0, &name, uid, None).await.map_err(A::unwritable)?;
+        let secrets = Api::<Secret>::namespaced(world.context.client.clone(), &at.0);
+        world.writer.delete(&secrets, &name, uid, None).await.map_err(A::unwritable)?;
         world.secrets.learn_gone(&(at.0.clone(), name));
     }
     notes.extend(plan.notes);

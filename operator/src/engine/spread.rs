@@ -143,12 +143,12 @@ async fn bring(
     let api = |namespace: &str| Api::<DynamicObject>::namespaced_with(world.context.client.clone(), namespace, at);
     for child in plan.writes {
         let namespace = child.metadata.namespace.clone().unwrap_or_default();
-        if let Err(refused) = world.writer.put(&api(&namespace), name, &child).await {
+        if let Err(refused) = world.writer.put(&api(&namespace), &child).await {
             failed.insert(namespace, refused.said);
         }
     }
     for (namespace, name, uid) in plan.deletes {
-        world.writer.take_away(&api(&namespace), &name, uid).await.map_err(|it| it.said)?;
+        world.writer.delete(&api(&namespace), &name, uid, None).await.map_err(|it| it.said)?;
     }
     Ok((plan.wanted, failed))
 }

@@ -174,8 +174,7 @@ async fn names_of(client: &Client, namespace: &str, source: Source) -> Result<Ve
             Api::<ConfigMap>::namespaced(client.clone(), namespace).list_metadata(&every).await.map(names)
         }
         Source::SecretProviderClass => {
-            let api: Api<PodStatus> =
-                Api::namespaced_with(client.clone(), namespace, &csi("SecretProviderClassPodStatus"));
+            let api: Api<PodStatus> = Api::namespaced_with(client.clone(), namespace, &csi(PodStatus::KIND));
             let classes = |it: &PodStatus| it.class().map(str::to_owned);
             api.list(&every)
                 .await
@@ -212,8 +211,7 @@ async fn look(client: &Client, namespace: &str, source: Source, name: &str, rule
 
 /// What pods have mounted of a class, and whether all began with it.
 async fn look_at_class(client: &Client, namespace: &str, name: &str, rules: &Rules, key: &Key) -> (Now, bool) {
-    let statuses: Api<PodStatus> =
-        Api::namespaced_with(client.clone(), namespace, &csi("SecretProviderClassPodStatus"));
+    let statuses: Api<PodStatus> = Api::namespaced_with(client.clone(), namespace, &csi(PodStatus::KIND));
     let classes: Api<PartialObjectMeta> =
         Api::namespaced_with(client.clone(), namespace, &csi(Source::SecretProviderClass.kind()));
     let looked = async {

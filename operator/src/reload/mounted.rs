@@ -36,6 +36,9 @@ struct Object {
 }
 
 impl PodStatus {
+    /// The kind.
+    pub const KIND: &str = "SecretProviderClassPodStatus";
+
     /// The class that its pod mounts; `None` if it does not say yet.
     pub fn class(&self) -> Option<&str> {
         self.status.as_ref()?.secret_provider_class_name.as_deref().filter(|it| !it.is_empty())

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use age::Identity as _;
 use age_core::format::{FileKey, Stanza};
+use data_encoding::BASE32;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -327,14 +328,7 @@ impl LockedFile {
 /// What SOPS calls the passphrase of an identity file, without its armour, where it is remembered:
 /// since its version 3.13.1 by what is in the file.
 fn cache_id(file: &[u8]) -> String {
-    // Base 32 of RFC 4648, of whole groups of five bytes.
-    const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let digest = Sha256::digest(file);
-    let letters = digest[..25].chunks_exact(5).flat_map(|group| {
-        let bits = group.iter().fold(0_u64, |bits, it| bits << 8 | u64::from(*it));
-        (0..8).map(move |n| char::from(LETTERS[(bits >> (35 - 5 * n)) as usize & 31]))
-    });
-    "SopsAge".chars().chain(letters).collect()
+    format!("SopsAge{}", BASE32.encode(&Sha256::digest(file)[..25]))
 }
 
 fn is_wrong_passphrase(error: &age::DecryptError) -> bool {

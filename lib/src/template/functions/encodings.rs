@@ -1,5 +1,7 @@
 //! Base64, base32 and hexadecimal, with Go's errors for text.
 
+use data_encoding::BASE32;
+
 use super::{Function, exactly};
 use crate::template::value::{Text, Value};
 
@@ -8,7 +10,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     exactly("b32enc", 1, |call| {
         let text = call.text(0)?;
         call.allocate(text.len() * 2)?;
-        Ok(Value::bytes(encode_base32(&text)))
+        Ok(Value::text(BASE32.encode(&text)))
     }),
     exactly("b64dec", 1, |call| Ok(or_error("base64", decode_base64(&call.text(0)?)))),
     exactly("b64enc", 1, |call| {
@@ -85,19 +87,7 @@ pub(super) fn decode_base64(text: &[u8]) -> Result<Vec<u8>, usize> {
     }
 }
 
-const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-
-fn encode_base32(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len().div_ceil(5) * 8);
-    for five in bytes.chunks(5) {
-        let mut padded = [0; 8];
-        padded[3..3 + five.len()].copy_from_slice(five);
-        let bits = u64::from_be_bytes(padded);
-        let n = (five.len() * 8).div_ceil(5);
-        out.extend((0..8).map(|it| if it < n { BASE32[(bits >> (35 - 5 * it) & 31) as usize] } else { b'=' }));
-    }
-    out
-}
+const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// As Go's `base32.StdEncoding`.
 fn decode_base32(text: &[u8]) -> Result<Vec<u8>, usize> {
@@ -123,7 +113,7 @@ fn decode_base32(text: &[u8]) -> Result<Vec<u8>, usize> {
                 end = true;
                 break;
             }
-            let five = BASE32.iter().position(|it| it == byte).ok_or(at - 1)?;
+            let five = LETTERS.iter().position(|it| it == byte).ok_or(at - 1)?;
             bits |= (five as u64) << (35 - 5 * n);
             n += 1;
         }

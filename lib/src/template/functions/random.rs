@@ -40,11 +40,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::text(chars.into_iter().collect::<String>()))
     }),
     exactly("uuidv4", 0, |call| {
-        let mut bytes = call.random(16)?;
-        bytes[6] = bytes[6] & 0x0f | 0x40;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        let hex: String = bytes.iter().map(|it| format!("{it:02x}")).collect();
-        Ok(Value::text([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")))
+        call.allocate(16)?;
+        Ok(Value::text(call.surroundings.rng.uuid()))
     }),
 ];
 
@@ -86,14 +83,7 @@ fn count(call: &Call<'_, '_>) -> Result<usize, Fault> {
 /// A number below `limit`, each as likely.
 fn below(call: &mut Call<'_, '_>, limit: u64) -> Result<u64, Fault> {
     call.budget.step(1)?;
-    loop {
-        let mut bytes = [0; 8];
-        call.surroundings.rng.fill(&mut bytes);
-        let number = u64::from_le_bytes(bytes);
-        if number < u64::MAX - u64::MAX % limit {
-            return Ok(number % limit);
-        }
-    }
+    Ok(call.surroundings.rng.below(limit))
 }
 
 fn characters(call: &mut Call<'_, '_>, accept: fn(&u8) -> bool) -> Answer {

@@ -186,7 +186,6 @@ fn objects_are_read_at_times_of_their_own() {
     assert_eq!(StaticSecret::next(&object, &intent, at(0)), None);
 }
 
-/// Spec section D.4.
 /// Spec, case S35: 300 objects that were made at once part company.
 #[test]
 fn no_second_has_more_than_three_times_its_share_of_reads() {
@@ -211,6 +210,7 @@ fn no_second_has_more_than_three_times_its_share_of_reads() {
     assert!(after.iter().all(|it| *it <= 3 * share), "{share} {after:?}");
 }
 
+/// Spec section D.4.
 #[test]
 fn the_data_is_that_of_the_original_bit_for_bit() {
     let data = r#"{"z":"<a&b>","n":1.0,"big":12345678901234567890,"u":"é\u2028","o":{"b":1,"a":[true,null]}}"#;

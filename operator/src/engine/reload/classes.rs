@@ -10,8 +10,7 @@ use kube::api::{ApiResource, PartialObjectMeta};
 use tokio::time::Instant;
 
 use super::sources::Seen;
-use super::{Reload, index, lists};
-use crate::api;
+use super::{Reload, follow, index, lists};
 use crate::engine::Context;
 use crate::engine::lock::lock;
 use crate::engine::watch::{self, Follow, Place, Scope, is_later, place};
@@ -19,9 +18,6 @@ use crate::families::CSI;
 use crate::metrics::Happened;
 use crate::reload::{Key, Marks, Mount, PodStatus, Source};
 use crate::store::Part;
-
-/// What tells what pods have mounted.
-const STATUS: &str = "SecretProviderClassPodStatus";
 
 /// What is known of classes.
 #[derive(Debug)]
@@ -162,19 +158,22 @@ pub(super) fn watches(world: &Arc<Reload>) -> Vec<BoxFuture<'static, ()>> {
         return Vec::new();
     }
     let Some((statuses, classes)) = resources(&world.context) else {
-        tracing::info!("the cluster has no {STATUS} of {CSI}: --enable-csi-integration waits for the driver");
+        tracing::info!(
+            "the cluster has no {} of {CSI}: --enable-csi-integration waits for the driver",
+            PodStatus::KIND
+        );
         return Vec::new();
     };
     let (of_statuses, of_classes) = (world.clone(), world.clone());
     let statuses = async move {
         let world = of_statuses;
         let follower = Statuses { world: &world };
-        watch::follow(events_of(&world.context, &statuses), &follower, || world.become_whole()).await;
+        watch::follow(follow::watchable(&world.context, &statuses), &follower, || world.become_whole()).await;
     };
     let classes = async move {
         let world = of_classes;
         let follower = Marked { world: &world };
-        watch::follow(events_of(&world.context, &classes), &follower, || world.become_whole()).await;
+        watch::follow(follow::watchable(&world.context, &classes), &follower, || world.become_whole()).await;
     };
     vec![statuses.boxed(), classes.boxed()]
 }
@@ -182,22 +181,7 @@ pub(super) fn watches(world: &Arc<Reload>) -> Vec<BoxFuture<'static, ()>> {
 /// The addresses of statuses and of classes; `None` if nobody asks for them, or the cluster does not have both.
 pub(super) fn resources(context: &Context) -> Option<(ApiResource, ApiResource)> {
     let of = |kind: &str| context.served.other(kind).cloned();
-    Some((of(STATUS)?, of(Source::SecretProviderClass.kind())?))
-}
-
-/// The watches of a kind, wherever it may be watched.
-fn events_of<K>(
-    context: &Context,
-    at: &ApiResource,
-) -> Vec<(Scope, impl futures::Stream<Item = watch::News<K>> + Unpin + use<K>)>
-where
-    K: kube::Resource<DynamicType = ApiResource, Scope = kube::core::DynamicResourceScope>,
-    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    let apis = context.apis::<K>(api::Scope::Namespaced, at).into_iter();
-    let may = |verb, scope: &Scope| context.served.may(verb, &at.plural, CSI, scope.as_deref().unwrap_or_default());
-    let watched = apis.filter(|(scope, _)| may("list", scope) && may("watch", scope));
-    watched.map(|(scope, api)| (scope, watch::events(api))).collect()
+    Some((of(PodStatus::KIND)?, of(Source::SecretProviderClass.kind())?))
 }
 
 /// Follows what pods have mounted.

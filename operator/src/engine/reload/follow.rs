@@ -1,12 +1,16 @@
 //! The watches of reloads: workloads, sources, namespaces.
 
 use std::collections::HashSet;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, Stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::Resource;
 use kube::api::{ApiResource, PartialObjectMeta};
+use kube::core::DynamicResourceScope;
+use serde::de::DeserializeOwned;
 
 use super::namespaces::Namespaces;
 use super::sources::By;
@@ -22,12 +26,7 @@ use crate::rollout::Workload;
 pub(super) fn workloads(world: &Arc<Reload>) -> Vec<BoxFuture<'static, ()>> {
     let mut watches = Vec::new();
     for (kind, resource) in lists::kinds(&world.context, &world.rules) {
-        let apis = world.context.apis::<Held>(api::Scope::Namespaced, &resource).into_iter();
-        let may = |verb, scope: &Scope| {
-            world.context.served.may(verb, kind.plural, kind.group, scope.as_deref().unwrap_or_default())
-        };
-        let watched = apis.filter(|(scope, _)| may("list", scope) && may("watch", scope));
-        let watched: Vec<_> = watched.map(|(scope, api)| (scope, watch::events(api))).collect();
+        let watched = watchable::<Held>(&world.context, &resource);
         let world = world.clone();
         let watch = async move {
             let whole = || world.become_whole();
@@ -36,6 +35,22 @@ pub(super) fn workloads(world: &Arc<Reload>) -> Vec<BoxFuture<'static, ()>> {
         watches.push(watch.boxed());
     }
     watches
+}
+
+/// The watches of a kind, wherever it may be watched.
+pub(super) fn watchable<K>(
+    context: &Context,
+    at: &ApiResource,
+) -> Vec<(Scope, impl Stream<Item = News<K>> + Send + Unpin + use<K>)>
+where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+    K: Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let apis = context.apis::<K>(api::Scope::Namespaced, at).into_iter();
+    let may =
+        |verb, scope: &Scope| context.served.may(verb, &at.plural, &at.group, scope.as_deref().unwrap_or_default());
+    let watched = apis.filter(|(scope, _)| may("list", scope) && may("watch", scope));
+    watched.map(|(scope, api)| (scope, watch::events(api))).collect()
 }
 
 /// The sorts of sources that are watched themselves: of classes, what pods mount is.

@@ -24,7 +24,7 @@ use crate::engine::queue::Job;
 use crate::engine::work::{Again, Work as _};
 use crate::error::{Refused, Retry, Trouble};
 use crate::plan::Note;
-use crate::reload::{self, Cause, Change, Consumer, Content, Held, Marks, Memory, Source, Verdict, judge, roll};
+use crate::reload::{self, Cause, Change, Consumer, Content, Held, Marks, Memory, Roll, Source, Verdict, judge, roll};
 use crate::sinks::Reloaded;
 use crate::store::Part;
 
@@ -338,13 +338,13 @@ async fn make(world: &Reload, consumer: &Consumer, verdict: &Verdict, is_asked: 
     let whole = if consumer.needs_whole() { Some(read(world, consumer).await?) } else { None };
     let now = Timestamp::now();
     let rolled = roll(consumer, &world.rules, verdict, is_asked.then_some(now), whole.as_ref(), now);
-    let rolled = rolled.ok_or_else(|| could_not("it has no pods that could be made anew"))?;
-    match &rolled.change {
-        Change::Remake(job) => remake(world, consumer, job.clone()).await?,
-        _ => write(world, consumer, rolled.change).await?,
+    let Roll { change, record } = rolled.ok_or_else(|| could_not("it has no pods that could be made anew"))?;
+    match change {
+        Change::Remake(job) => remake(world, consumer, job).await?,
+        change => write(world, consumer, change).await?,
     }
     // Where that was no part of the change.
-    if (rolled.record.is_some() || !may_write(world, consumer))
+    if (record.is_some() || !may_write(world, consumer))
         && let Err(trouble) = remember(world, consumer, &verdict.memory).await
     {
         // What was made is not made once more for that.

@@ -1,5 +1,6 @@
 //! Which namespaces are served: all but those that are left alone, or those with certain labels.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
@@ -49,13 +50,12 @@ impl Namespaces {
     /// Learns that a namespace has the labels, or has them no more. True if that is news.
     pub(super) fn select(&self, namespace: &str, is_selected: bool) -> bool {
         let Some(selected) = &self.selected else { return false };
-        let mut selected = lock(selected);
-        if !is_selected {
-            return selected.remove(namespace).is_some();
+        match (lock(selected).entry(namespace.to_owned()), is_selected) {
+            (Entry::Vacant(it), true) => _ = it.insert(Instant::now()),
+            (Entry::Occupied(it), false) => _ = it.remove(),
+            _ => return false,
         }
-        let is_news = !selected.contains_key(namespace);
-        selected.entry(namespace.to_owned()).or_insert_with(Instant::now);
-        is_news
+        true
     }
 
     /// Only these have the labels.
