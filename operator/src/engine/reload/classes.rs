@@ -199,8 +199,8 @@ impl Statuses<'_> {
             News::Began => world.note(source, at),
             News::Changed => {
                 world.tell(source, &part, Happened::Update);
-                if !is_listed {
-                    lists::stir(world, &part);
+                if !is_listed && let Some(seen) = world.classes.find(&part) {
+                    lists::stir(world, &part, |recent| recent.change(&part, &seen));
                 }
             }
         }

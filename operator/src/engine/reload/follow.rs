@@ -165,7 +165,7 @@ impl Follow<PartialObjectMeta> for Changes<'_> {
             world.tell(source, &part, if was_known { Happened::Update } else { Happened::Create });
         }
         if !is_listed {
-            lists::stir(world, &part);
+            lists::stir(world, &part, |recent| recent.write(&part, &object.metadata));
         }
         is_wanted
     }
@@ -175,9 +175,12 @@ impl Follow<PartialObjectMeta> for Changes<'_> {
         let at = place(&object);
         let part = index::of(source, &at.0, &at.1);
         let is_wanted = world.index.is_wanted(source, &at, &world.rules);
-        if is_wanted && world.sources.delete(&part, object.metadata.uid.as_deref()) && world.rules.on_delete {
+        let is_news = is_wanted && world.sources.delete(&part, object.metadata.uid.as_deref());
+        if is_news && world.rules.on_delete {
             world.tell(source, &part, Happened::Delete);
-            lists::stir(world, &part);
+        }
+        if world.rules.on_delete {
+            lists::stir(world, &part, |recent| recent.delete(&part, &object.metadata));
         }
     }
 

@@ -1,19 +1,16 @@
 //! Workloads that may be listed and not watched: listed at the start, and in a namespace when something changed
 //! there.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
-use std::time::Duration;
+use std::collections::HashSet;
 
 use kube::api::{ApiResource, ListParams, PartialObjectMeta};
 use kube::{Api, Error};
-use tokio::time::Instant;
 
 use super::index::{self, Entry};
+use super::recent::Recent;
 use super::sources::By;
 use super::{NAMESPACE, Reload, follow};
 use crate::engine::Context;
-use crate::engine::lock::lock;
 use crate::engine::watch::{PAGE, Scope, place};
 use crate::engine::work::{Again, Work as _};
 use crate::reload::{Held, Rules};
@@ -100,35 +97,12 @@ pub(super) async fn look(world: &Reload, who: &Part) -> Again {
     None
 }
 
-/// Something changed in a namespace: what is not watched there has to be looked at.
-pub(super) fn stir(world: &Reload, changed: &Part) {
-    let namespace = changed.namespace.as_str();
+/// Something happened to a source: what is not watched in its namespace has to be looked at.
+pub(super) fn stir(world: &Reload, source: &Part, remember: impl FnOnce(&Recent)) {
+    let namespace = source.namespace.as_str();
     if world.unwatched.iter().any(|it| it.covers(namespace)) && world.namespaces.serve(namespace) {
-        world.recent.add(changed);
+        remember(&world.recent);
         world.stir(&Part { kind: NAMESPACE, namespace: namespace.to_owned(), name: namespace.to_owned() });
-    }
-}
-
-/// The sources that changed lately where not all is watched.
-#[derive(Debug, Default)]
-pub(super) struct Recent(Mutex<HashMap<Part, Instant>>);
-
-/// For how long a change is a recent one: longer than any window.
-const RECENT: Duration = Duration::from_secs(300);
-
-impl Recent {
-    fn add(&self, changed: &Part) {
-        lock(&self.0).insert(changed.clone(), Instant::now());
-    }
-
-    /// True if a source changed lately.
-    pub(super) fn has(&self, source: &Part) -> bool {
-        lock(&self.0).contains_key(source)
-    }
-
-    /// Forgets what is no recent change any more.
-    pub(super) fn tidy(&self) {
-        lock(&self.0).retain(|_, at| at.elapsed() < RECENT);
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::index::{self, Entry};
 use super::owed::OWED;
+use super::recent::What;
 use super::sources::Seen;
 use super::turn::{self, May};
 use super::{Reload, lists, pods};
@@ -112,6 +113,8 @@ struct Used {
     name: String,
     /// `None` if it is not there.
     seen: Option<Box<Seen>>,
+    /// What happened to it since the workload was made, which nobody watched.
+    missed: Option<What>,
 }
 
 impl Used {
@@ -123,7 +126,8 @@ impl Used {
             marks: seen.map_or(Marks::default(), |it| it.marks),
             content: seen.and_then(|it| it.content()).cloned(),
             before: seen.and_then(|it| it.before()).cloned(),
-            is_new: seen.and_then(|it| it.came).is_some_and(|came| came >= entry.seen),
+            is_new: self.missed == Some(What::Came)
+                || seen.and_then(|it| it.came).is_some_and(|came| came >= entry.seen),
             is_first: seen.is_some_and(|it| it.is_first),
         }
     }
@@ -162,27 +166,30 @@ pub(super) async fn find_verdict(
     entry: &Entry,
     asked: Instant,
 ) -> Result<(Verdict, Option<Trouble>), Trouble> {
-    let (used, unread) = gather(world, entry, asked).await;
+    let (mut used, unread) = gather(world, entry, asked).await;
+    let missed = find_missed(world, who, entry, &mut used).await;
+    missed.map_err(|error| Trouble::new(FAILED, "could not find what it missed", error.to_string()))?;
     let seen: Vec<_> = used.iter().map(|it| it.as_judged(entry)).collect();
-    let mut verdict = judge(&remembering(world, who, entry, &used), &world.rules, &world.key, &seen);
+    let mut verdict = judge(&remembering(world, entry, &used), &world.rules, &world.key, &seen);
     drop(seen);
     forgive(world, entry, &used, &mut verdict).await?;
     Ok((verdict, unread))
 }
 
-/// A workload with what it remembers, wherever that lies.
-fn remembering<'a>(world: &Reload, who: &Part, entry: &'a Entry, used: &[Used]) -> Cow<'a, Consumer> {
+/// What a workload remembers, wherever that lies.
+fn recall(world: &Reload, consumer: &Consumer) -> Option<String> {
+    let kept = if may_write(world, consumer) { None } else { world.memories.find(consumer) };
+    kept.or_else(|| consumer.consumed.clone())
+}
+
+/// A workload with what it remembers. What it missed it saw otherwise, whatever that was.
+fn remembering<'a>(world: &Reload, entry: &'a Entry, used: &[Used]) -> Cow<'a, Consumer> {
     let consumer = &entry.consumer;
-    let mut consumed = consumer.consumed.clone();
-    if !may_write(world, consumer) {
-        consumed = world.memories.find(consumer).or(consumed);
-    }
+    let mut consumed = recall(world, consumer);
     let mut memory = Memory::read(consumed.as_ref(), &world.key);
-    for it in used.iter().filter(|it| has_missed(world, who, entry, it)) {
-        if memory.digest(it.source, &it.name).is_none() && consumer.marker(it.source, &it.name).is_none() {
-            memory.put(it.source, &it.name, &Content::of(Data::default(), &world.key));
-            consumed = Some(memory.print());
-        }
+    for it in used.iter().filter(|it| matches!(it.missed, Some(What::Changed | What::Went))) {
+        memory.put(it.source, &it.name, &Content::of(Data::default(), &world.key));
+        consumed = Some(memory.print());
     }
     if consumed == consumer.consumed {
         return Cow::Borrowed(consumer);
@@ -192,17 +199,29 @@ fn remembering<'a>(world: &Reload, who: &Part, entry: &'a Entry, used: &[Used]) 
     Cow::Owned(remembering)
 }
 
-/// True if a source changed after the workload got its pods, and before it was first looked at. A workload that is
-/// not watched becomes known when something that it uses changes.
-fn has_missed(world: &Reload, who: &Part, entry: &Entry, used: &Used) -> bool {
-    let Some(seen) = &used.seen else { return false };
+/// Finds what happened to sources of which a workload remembers nothing, after it got its pods and before it was
+/// first looked at. One that is not watched becomes known when something that it uses changes.
+async fn find_missed(world: &Reload, who: &Part, entry: &Entry, used: &mut [Used]) -> Result<(), kube::Error> {
+    let consumer = &entry.consumer;
+    let memory = Memory::read(recall(world, consumer).as_ref(), &world.key);
     let since = world.namespaces.served_since(&who.namespace).map_or(entry.seen, |it| it.max(entry.seen));
-    let is_meanwhile = seen.changed.as_ref().is_some_and(|it| !it.is_coming && it.at >= since);
-    if !entry.is_settled() && is_meanwhile && pods::is_surely_new(entry, seen) {
-        return true;
+    let is_meanwhile = |it: &Seen| {
+        let is_change = it.changed.as_ref().is_some_and(|it| !it.is_coming && it.at >= since);
+        is_change && pods::is_surely_new(entry, it)
+    };
+    for it in used {
+        if memory.digest(it.source, &it.name).is_some() || consumer.marker(it.source, &it.name).is_some() {
+            continue;
+        }
+        it.missed = match &it.seen {
+            Some(seen) if !entry.is_settled() && is_meanwhile(seen) => Some(What::Changed),
+            _ if world.is_unwatched(who) => {
+                world.recent.since(world, entry, &index::of(it.source, &who.namespace, &it.name)).await?
+            }
+            _ => None,
+        };
     }
-    let is_younger = seen.written.is_some_and(|written| entry.consumer.made.is_some_and(|made| written > made));
-    is_younger && world.is_unwatched(who) && world.recent.has(&index::of(used.source, &who.namespace, &used.name))
+    Ok(())
 }
 
 /// True if a workload can be told what it is to remember.
@@ -244,7 +263,7 @@ async fn gather(world: &Reload, entry: &Entry, asked: Instant) -> (Vec<Used>, Op
     }
     let each = names.into_iter().map(async |(source, name)| {
         let at = index::of(source, &consumer.namespace, &name);
-        world.contents.see(source, &at, asked).await.map(|seen| Used { source, name, seen })
+        world.contents.see(source, &at, asked).await.map(|seen| Used { source, name, seen, missed: None })
     });
     let mut used = Vec::new();
     for read in join_all(each).await {

@@ -21,6 +21,7 @@ mod memories;
 mod namespaces;
 mod owed;
 mod pods;
+mod recent;
 mod sources;
 mod turn;
 mod waves;
@@ -61,6 +62,7 @@ use index::{Index, News};
 use memories::Memories;
 use namespaces::Namespaces;
 use owed::{OWED, Owed};
+use recent::Recent;
 use sources::Sources;
 use waves::Waves;
 use windows::Windows;
@@ -87,7 +89,7 @@ pub(super) struct Reload {
     namespaces: Namespaces,
     /// Kinds of workloads that may be listed and not watched, and where.
     unwatched: Vec<lists::Unwatched>,
-    recent: lists::Recent,
+    recent: Recent,
     windows: Windows,
     queue: Queue<Part>,
     turns: Turns,
@@ -178,7 +180,7 @@ impl Reload {
             classes,
             namespaces: Namespaces::new(&context.settings),
             unwatched: lists::unwatched(&context, &rules),
-            recent: lists::Recent::default(),
+            recent: Recent::default(),
             windows: Windows::new(settings.window, settings.window_limit),
             queue: Queue::default(),
             turns: Turns::new(context.settings.concurrency.get(), context.stop.clone()),

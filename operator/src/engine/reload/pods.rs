@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::{ApiResource, ListParams, PartialObjectMeta};
+use kube::api::{ApiResource, ListParams, PartialObjectMeta, VersionMatch};
 use kube::core::GroupVersionKind;
 use kube::{Api, Error, ResourceExt as _};
 
@@ -73,6 +73,24 @@ pub(super) fn has_seen(entry: &Entry, source: &Seen, born: Option<Timestamp>) ->
 fn is_before(source: &Seen, template: &Shaped) -> bool {
     let is_before = |it: &Changed| is_later(&template.version, &it.version) && it.at <= template.at + LAG;
     !template.is_listed && source.changed.as_ref().is_some_and(is_before)
+}
+
+/// True if a workload was there when the cluster was at a version, or that is too long ago to be told.
+///
+/// # Errors
+///
+/// If the API server does not answer.
+pub(super) async fn was_there(world: &Reload, entry: &Entry, version: &str) -> Result<bool, Error> {
+    if is_later(version, &entry.shaped.version) {
+        return Ok(true);
+    }
+    let Consumer { kind, namespace, name, uid, .. } = &entry.consumer;
+    let api: Api<PartialObjectMeta> = world.context.api_in(Some(namespace), &kind.resource());
+    let named = ListParams::default().fields(&format!("metadata.name={name}"));
+    match api.list_metadata(&named.at(version).matching(VersionMatch::Exact)).await {
+        Err(Error::Api(status)) if status.code == 410 => Ok(true),
+        listed => Ok(listed?.items.iter().any(|it| it.metadata.uid.as_ref() == Some(uid))),
+    }
 }
 
 /// True if what a source holds was seen to change after all that is known to have happened to the template of the

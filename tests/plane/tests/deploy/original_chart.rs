@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use leafseal_plane::ports;
 use leafseal_plane::process::Process;
 use leafseal_tests::operator;
@@ -32,6 +32,11 @@ struct Installed {
 impl Installed {
     /// Applies the objects of a file and starts what its Deployment says, as pod `pod`.
     async fn start(plane: &Plane, file: &str, home: &str, pod: &str) -> Self {
+        Self::start_with(plane, file, home, pod, &[]).await
+    }
+
+    /// The same with more arguments.
+    async fn start_with(plane: &Plane, file: &str, home: &str, pod: &str, more: &[&str]) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy/reloader").join(file);
         let text = fs::read_to_string(path).expect("the file is there");
         plane.apply(&namespace(home)).await.expect("it is taken");
@@ -46,7 +51,8 @@ impl Installed {
                 _ => drop(plane.apply(&object).await.expect("it is taken")),
             }
         }
-        let args: Vec<&str> = container["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let args = container["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let args: Vec<&str> = args.chain(more.iter().copied()).collect();
         let mut env: BTreeMap<String, String> = BTreeMap::new();
         for it in container["env"].as_array().into_iter().flatten() {
             let value = match it["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
@@ -269,7 +275,43 @@ async fn with_nothing_but_the_image_changed_it_does_its_work() {
     change(&plane, "later", "two").await;
     let made = reloader.until("the change is rolled out", async || mark(&plane, "later").await).await;
     assert_eq!(made, TWO);
+
+    // Even if all of it happens in one second. What pods begin with is no change for them.
+    for object in [namespace("after"), deployment("after"), secret("after", "one")] {
+        plane.apply(&object).await.expect("it is taken");
+    }
+    install_app(&plane, "at-once").await;
+    change(&plane, "at-once", "two").await;
+    let made = reloader.until("the change is rolled out", async || mark(&plane, "at-once").await).await;
+    assert_eq!(made, TWO);
+    tokio::time::sleep(QUIET).await;
+    assert_eq!(generation(&plane, "at-once").await, 2, "once");
+    assert_eq!(mark(&plane, "after").await, None);
     assert_eq!(reloader.said("reload is served"), 1);
+}
+
+#[tokio::test]
+async fn what_comes_and_goes_beside_workloads_that_nobody_watches() {
+    let Some(plane) = Plane::start().await else { return };
+    let more = ["--reload-on-create=true", "--reload-on-delete=true"];
+    let reloader = Installed::start_with(&plane, "cluster.yaml", "reloader", "reloader-0", &more).await;
+    reloader.until("it serves", async || (reloader.said("reload is served") > 0).then_some(())).await;
+    for object in [namespace("comes"), deployment("comes"), secret("comes", "two")] {
+        plane.apply(&object).await.expect("it is taken");
+    }
+    let made = reloader.until("what came is rolled out", async || mark(&plane, "comes").await).await;
+    assert_eq!(made, TWO);
+    install_app(&plane, "goes").await;
+    change(&plane, "goes", "two").await;
+    reloader.until("the change is rolled out", async || mark(&plane, "goes").await).await;
+    let secrets = plane.api(&secret("goes", ""));
+    secrets.delete("db", &DeleteParams::default()).await.expect("it is taken");
+    reloader
+        .until("what went is rolled out", async || {
+            let is_gone = mark(&plane, "goes").await.is_none_or(|it| it != TWO);
+            is_gone.then_some(())
+        })
+        .await;
 }
 
 /// A kind of the CSI driver for secrets.
