@@ -177,6 +177,8 @@ mod tests {
             (r#"{{ derivePassword 1 "none" "password" "user" "example.com" }}"#, "cannot find password template none"),
             (r#"{{ encryptAES "secretkey" "plaintext" | decryptAES "secretkey" }}"#, "plaintext"),
             (r#"{{ "30tEfhuJSVRhpG97XCuWgz2okj7L8vQ1s6V9zVUPeDQ=" | decryptAES "secretkey" }}"#, "plaintext"),
+            (r#"{{ htpasswd "foo" "bar" "sha" }}"#, "foo:{SHA}Ys23Ag/5IOWqZCw9QGaVDdHwH00="),
+            (r#"{{ htpasswd "foo" "bar" "bcrypt" | len }}"#, "64"),
             (r#"{{ rsaDecrypt "None" "SHA1" "as it is" "" }}"#, "as it is"),
         ] {
             let mut surroundings = Surroundings { now: 0, rng: &mut Zeros };

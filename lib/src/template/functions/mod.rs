@@ -106,6 +106,10 @@ const fn exactly(name: &'static str, n: usize, call: fn(&mut Call<'_, '_>) -> An
     Function { name, arity: (n, n), call }
 }
 
+const fn between(name: &'static str, arity: (usize, usize), call: fn(&mut Call<'_, '_>) -> Answer) -> Function {
+    Function { name, arity, call }
+}
+
 const fn at_least(name: &'static str, n: usize, call: fn(&mut Call<'_, '_>) -> Answer) -> Function {
     Function { name, arity: (n, MANY), call }
 }

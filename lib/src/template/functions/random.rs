@@ -1,6 +1,8 @@
 //! What differs each time: passwords, identifiers, salted hashes.
 
-use super::{Answer, Call, Fault, Function, exactly};
+use sha1::{Digest as _, Sha1};
+
+use super::{Answer, Call, Fault, Function, between, exactly};
 use crate::template::value::{Text, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -8,12 +10,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let password = call.text(0)?;
         Ok(Value::Text(bcrypt(call, &password)?))
     }),
-    exactly("htpasswd", 2, |call| {
+    // External Secrets have taken sprig's next version, which is told how to hash.
+    between("htpasswd", (2, 3), |call| {
         let (user, password) = (call.text(0)?, call.text(1)?);
+        let is_sha = call.arguments.len() == 3 && *call.text(2)? == *b"sha";
         if user.contains(&b':') {
             return Ok(Value::bytes([b"invalid username: ", &*user].concat()));
         }
-        let hash = bcrypt(call, &password)?;
+        let hash = if is_sha { sha(&password) } else { bcrypt(call, &password)? };
         Ok(Value::bytes([&*user, b":", &hash].concat()))
     }),
     exactly("randAlpha", 1, |call| characters(call, |it| it.is_ascii_alphabetic())),
@@ -94,6 +98,12 @@ fn characters(call: &mut Call<'_, '_>, accept: fn(&u8) -> bool) -> Answer {
         out.push(alphabet[below(call, alphabet.len() as u64)? as usize]);
     }
     Ok(Value::bytes(out))
+}
+
+fn sha(password: &[u8]) -> Text {
+    let mut hash = String::from("{SHA}");
+    base64_simd::STANDARD.encode_append(Sha1::digest(password), &mut hash);
+    hash.into()
 }
 
 /// Go's default cost.
