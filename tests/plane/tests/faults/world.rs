@@ -11,7 +11,7 @@ use leafseal_plane::{ControlPlane, OpenBao, Operator, cluster};
 use serde_json::{Value, json};
 
 /// How long anything may take that has no time of its own.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// What tests of faults run in.
 pub(crate) struct World {
