@@ -161,7 +161,8 @@ impl World {
         said
     }
 
-    fn log(&self) -> String {
+    /// What operators said.
+    pub(crate) fn log(&self) -> String {
         let files = fs::read_dir(self.plane.folder()).into_iter().flatten().flatten().map(|it| it.path());
         let logs = files.filter(|it| {
             it.to_string_lossy().contains("leafseal-operator") && it.extension().is_some_and(|it| it == "log")
