@@ -11,8 +11,9 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use tempfile::TempDir;
@@ -44,6 +45,9 @@ pub const KEYS: [TestKey; 3] = [
 
 /// The versions of real sops to compare with, by their names in the folder of peers.
 pub const SOPS: [&str; 2] = ["sops-3.11", "sops-3.13"];
+
+/// How long a program may take that ends by itself, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The top of the work tree.
 pub fn workspace() -> &'static Path {
@@ -268,7 +272,8 @@ impl Place {
     ///
     /// # Panics
     ///
-    /// If the program cannot be started.
+    /// If the program cannot be started, or if it, or what it left with its output, has not ended after ten minutes:
+    /// no test hangs.
     pub fn finish(command: &mut Command, input: &[u8]) -> Outcome {
         use std::os::unix::process::ExitStatusExt;
         let mut child = command
@@ -277,9 +282,17 @@ impl Place {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()));
-        // A program may end without reading its input: that is no failure.
-        drop(child.stdin.take().expect("it is piped").write_all(input));
-        let output = child.wait_with_output().expect("the program was started");
+        let (pid, input) = (child.id(), input.to_owned());
+        let mut stdin = child.stdin.take().expect("it is piped");
+        // A program may end without reading its input, which is no failure, and may print before it has read it all.
+        thread::spawn(move || drop(stdin.write_all(&input)));
+        let (send, output) = mpsc::channel();
+        thread::spawn(move || drop(send.send(child.wait_with_output())));
+        let Ok(output) = output.recv_timeout(PATIENCE) else {
+            drop(Command::new("kill").args(["-KILL", &pid.to_string()]).status());
+            panic!("{command:?} has not ended within {PATIENCE:?}");
+        };
+        let output = output.expect("the program was started");
         Outcome {
             code: output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0)),
             stdout: output.stdout,

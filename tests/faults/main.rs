@@ -558,7 +558,7 @@ fn a_named_pipe_is_read_and_never_replaced() {
     let shell = |script: String| Place::finish(place.command("/bin/sh").args(["-c", &script]), b"");
     for program in ["leafseal", "sops"] {
         let outcome =
-            shell(format!("mkfifo p.yaml; cat f.yaml > p.yaml & timeout 20 {program} decrypt p.yaml; rm p.yaml"));
+            shell(format!("mkfifo p.yaml; cat f.yaml > p.yaml & timeout 200 {program} decrypt p.yaml; rm p.yaml"));
         assert_eq!(String::from_utf8_lossy(&outcome.stdout), small(), "{}", outcome.stderr);
         let writers = [
             ("plain.yaml", format!("encrypt -i --age {} p.yaml", KEYS[0].recipient)),
@@ -567,7 +567,7 @@ fn a_named_pipe_is_read_and_never_replaced() {
         ];
         for (input, writer) in writers {
             let outcome = shell(format!(
-                "mkfifo p.yaml; cat {input} > p.yaml & timeout 20 {program} {writer}; echo $?; test -p p.yaml && rm p.yaml"
+                "mkfifo p.yaml; cat {input} > p.yaml & timeout 200 {program} {writer}; echo $?; test -p p.yaml && rm p.yaml"
             ));
             assert_eq!(String::from_utf8_lossy(&outcome.stdout), "3\n", "{writer}: {}", outcome.stderr);
             assert!(outcome.stderr.contains("no regular file"), "{writer}: {}", outcome.stderr);

@@ -3,12 +3,18 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use crate::Failure;
 use crate::failures::Failures;
 use crate::peers;
 use crate::sh::{cargo, run as run_command, step, target};
+
+/// How long no test may end: each that waits for something gives up long before.
+const SILENCE: Duration = Duration::from_secs(30 * 60);
 
 /// What the runners of all test programs add up to.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -69,8 +75,17 @@ fn test(args: &[String], sum: &mut Sum, failures: &mut Failures) -> Result<(), F
         .spawn()
         .map_err(|error| format!("cargo: {error}"))?;
     let stdout = child.stdout.take().expect("it is piped");
-    for line in BufReader::new(stdout).split(b'\n') {
-        let line = line.map_err(|error| error.to_string())?;
+    let (tell, lines) = mpsc::channel();
+    thread::spawn(move || BufReader::new(stdout).split(b'\n').try_for_each(|it| tell.send(it)));
+    loop {
+        let line = match lines.recv_timeout(SILENCE) {
+            Ok(line) => line.map_err(|error| error.to_string())?,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                end(&mut child);
+                return Err(format!("a test hangs: none has ended for {} minutes", SILENCE.as_secs() / 60));
+            }
+        };
         let line = String::from_utf8_lossy(&line);
         sum.add(&line);
         failures.add(&line);
@@ -83,6 +98,13 @@ fn test(args: &[String], sum: &mut Sum, failures: &mut Failures) -> Result<(), F
         true => Ok(()),
         false => Err("the tests did not build or did not end".to_owned()),
     }
+}
+
+/// Ends cargo and what it runs. Which test it was stands in the log: the runner names those that take long.
+fn end(cargo: &mut Child) {
+    drop(Command::new("pkill").args(["-KILL", "-P", &cargo.id().to_string()]).status());
+    drop(cargo.kill());
+    drop(cargo.wait());
 }
 
 /// Names what was not run. Such a test has not passed: in CI it has failed, else it was skipped.

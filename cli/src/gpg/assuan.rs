@@ -302,11 +302,13 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_millis(300);
+    /// For those who do not answer, and for those who do.
+    const SHORT: Duration = Duration::from_millis(300);
+    const LONG: Duration = Duration::from_secs(120);
 
     /// An agent that sends `script` whatever it is told, and what the command comes to; what it was
     /// sent is returned too. `keeps` leaves the connection open at the end.
-    fn answer(script: &'static [u8], keeps: bool) -> (Result<Answer, AssuanError>, String) {
+    fn answer(script: &'static [u8], keeps: bool, patience: Duration) -> (Result<Answer, AssuanError>, String) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("S");
         let listener = UnixListener::bind(&path).expect("a short path");
@@ -324,10 +326,10 @@ mod tests {
             drop(stream.read_to_string(&mut told));
             told
         });
-        let mut connection = Connection::open(&path, PATIENCE).expect("there is a greeting");
-        let result = connection.command("PKDECRYPT", PATIENCE, &mut |what| match what {
+        let mut connection = Connection::open(&path, LONG).expect("there is a greeting");
+        let result = connection.command("PKDECRYPT", patience, &mut |what| match what {
             "CIPHERTEXT" => Reply::Data(b"(a%\n)"),
-            "PINENTRY_LAUNCHED 7 curses" => Reply::Wait(PATIENCE),
+            "PINENTRY_LAUNCHED 7 curses" => Reply::Wait(patience),
             _ => Reply::Cancel,
         });
         drop(connection);
@@ -338,7 +340,7 @@ mod tests {
     fn an_answer_is_put_together_from_its_lines() {
         let script = b"# hello\nS INQUIRE_MAXLEN 4096\nINQUIRE CIPHERTEXT\nINQUIRE PINENTRY_LAUNCHED 7 curses\n\
                        INQUIRE KEYDATA\nD a%0Ab%25\r\nD c\nS PADDING 0\nOK done\n";
-        let (result, told) = answer(script, true);
+        let (result, told) = answer(script, true, LONG);
         let answer = result.unwrap_or_else(|it| panic!("{it}"));
         assert_eq!(*answer.data, b"a\nb%c");
         assert_eq!(answer.status, ["INQUIRE_MAXLEN 4096", "PADDING 0"]);
@@ -370,7 +372,8 @@ mod tests {
             (status, true, "no answer within 0.3 s"),
         ] {
             let what = String::from_utf8_lossy(&script[..script.len().min(20)]).into_owned();
-            let error = answer(script, keeps).0.err().unwrap_or_else(|| panic!("{what}: no error"));
+            let patience = if expected.starts_with("no answer within") { SHORT } else { LONG };
+            let error = answer(script, keeps, patience).0.err().unwrap_or_else(|| panic!("{what}: no error"));
             assert_eq!(error.to_string(), expected, "{what}");
         }
     }
@@ -383,7 +386,7 @@ mod tests {
         rustix::net::listen(&listener, 0).expect("a queue of one");
         let mut waiting: Vec<_> = Vec::new();
         for _ in 0..4 {
-            let error = Connection::open(&path, PATIENCE).err().expect("nobody greets");
+            let error = Connection::open(&path, SHORT).err().expect("nobody greets");
             assert!(matches!(error, AssuanError::Silent(_)), "{error}");
             let limit = Limit::new(Duration::from_millis(20));
             waiting.push(dial(&path, &limit));

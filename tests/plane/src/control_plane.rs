@@ -21,7 +21,7 @@ use crate::ports;
 use crate::process::Process;
 
 /// How long the whole may take to be ready. It takes about four seconds on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The token of the user who may do everything. The plane is on loopback and lives for minutes.
 const ADMIN: &str = "leafseal-test-plane-administrator";
@@ -182,7 +182,9 @@ impl ControlPlane {
 
     /// Ends the API server, as a crash does.
     pub fn stop_apiserver(&mut self) {
-        self.apiserver = None;
+        if let Some(it) = self.apiserver.take() {
+            it.kill();
+        }
     }
 
     /// Lets the store of the API server stand still, or go on: nothing is lost, and nothing is answered.
@@ -198,7 +200,7 @@ impl ControlPlane {
     ///
     /// If it does not come up.
     pub async fn restart_apiserver(&mut self) {
-        self.apiserver = None;
+        self.stop_apiserver();
         self.start_apiserver();
         self.wait_until_ready().await;
     }
@@ -271,6 +273,8 @@ impl ControlPlane {
                 "--token-auth-file=tokens.csv",
                 "--audit-policy-file=audit.json",
                 "--audit-log-path=audit.log",
+                // Who counts what stands there counts from a place in it: it is never begun anew.
+                "--audit-log-maxsize=100000",
                 "--authorization-mode=RBAC",
                 // Pods need no token here, and the one Node is taken for ready: no controller looks after it.
                 "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",

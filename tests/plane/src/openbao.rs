@@ -12,7 +12,7 @@ use crate::certificates::Identity;
 use crate::ports;
 use crate::process::Process;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// OpenBao in development mode: unsealed, with a known root token and `secret/` as KV version 2. All it holds
 /// is gone when it is started again.

@@ -11,6 +11,7 @@ use leafseal_tests::{operator, workspace};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::cluster::{self, Right};
 use crate::control_plane::ControlPlane;
 use crate::ports;
 use crate::process::Process;
@@ -20,7 +21,7 @@ const MANIFESTS: &str = "operator/deploy/manifests/leafseal-operator.yaml";
 const RIGHTS: &[&str] = &["Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
 const DEFINITIONS: &str = "operator/deploy/crds";
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running operator. Dropping it ends it, as a pod is ended.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Operator {
     pub const ACCOUNT: &str = "leafseal-operator";
 
     /// Gives the plane the definitions of the custom resources and the operator's rights, and waits until the
-    /// definitions are served.
+    /// definitions are served and the rights are heeded.
     ///
     /// # Panics
     ///
@@ -55,21 +56,15 @@ impl Operator {
         for object in &definitions {
             apply(&client, object).await;
         }
-        for object in documents(&workspace().join(MANIFESTS)) {
-            if RIGHTS.iter().any(|it| object["kind"] == *it) {
-                apply(&client, &object).await;
-            }
+        let mut rights = documents(&workspace().join(MANIFESTS));
+        rights.retain(|object| RIGHTS.iter().any(|it| object["kind"] == *it));
+        for object in &rights {
+            apply(&client, object).await;
         }
-        let begun = Instant::now();
-        let resource = resource_of(&definitions[0]);
-        let served: Api<DynamicObject> = Api::all_with(client, &resource);
         for object in &definitions {
-            let name = name_of(object);
-            while !is_established(&served.get(name).await.expect("it was applied")) {
-                assert!(begun.elapsed() < PATIENCE, "{name} is not served");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            cluster::is_served(&client, object).await;
         }
+        are_heeded(&client, &rights).await;
     }
 
     /// Gives its ServiceAccount in a namespace the rights that it has in its own: to Leases, keys and memories.
@@ -78,13 +73,16 @@ impl Operator {
     ///
     /// If the API server refuses.
     pub async fn allow(client: &Client, namespace: &str) {
-        for mut object in documents(&workspace().join(MANIFESTS)) {
+        let mut rights = documents(&workspace().join(MANIFESTS));
+        rights.retain(|object| {
             let is_own = object["metadata"]["namespace"] == Self::NAMESPACE;
-            if is_own && ["Role", "RoleBinding"].iter().any(|it| object["kind"] == *it) {
-                object["metadata"]["namespace"] = namespace.into();
-                apply(client, &object).await;
-            }
+            is_own && ["Role", "RoleBinding"].iter().any(|it| object["kind"] == *it)
+        });
+        for object in &mut rights {
+            object["metadata"]["namespace"] = namespace.into();
+            apply(client, object).await;
         }
+        are_heeded(client, &rights).await;
     }
 
     /// Starts the operator on a plane where it is installed, and waits until it is ready.
@@ -211,7 +209,21 @@ async fn apply(client: &Client, object: &Value) {
     applied.unwrap_or_else(|error| panic!("{} {}: {error}", object["kind"], name_of(object)));
 }
 
-fn is_established(definition: &DynamicObject) -> bool {
-    let conditions = definition.data["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().any(|it| it["type"] == "Established" && it["status"] == "True")
+/// Waits until the API server grants the operator the first thing of each rule of the roles that it is bound to.
+async fn are_heeded(client: &Client, rights: &[Value]) {
+    let user = cluster::user_of(Operator::NAMESPACE, Operator::ACCOUNT);
+    let first = |it: &'_ Value| it[0].as_str().unwrap_or_default().to_owned();
+    // Roles that only add to those of people are bound to nobody here.
+    let is_bound = |role: &Value| {
+        rights.iter().any(|it| it["roleRef"]["kind"] == role["kind"] && it["roleRef"]["name"] == name_of(role))
+    };
+    for role in rights.iter().filter(|it| it["rules"].is_array() && is_bound(it)) {
+        let namespace = role["metadata"]["namespace"].as_str().unwrap_or_default();
+        for rule in role["rules"].as_array().into_iter().flatten().filter(|it| it["resources"].is_array()) {
+            let [group, resource, name, verb] =
+                ["apiGroups", "resources", "resourceNames", "verbs"].map(|it| first(&rule[it]));
+            let right = Right { user: &user, namespace, group: &group, resource: &resource, name: &name, verb: &verb };
+            cluster::heeds(client, right, true).await;
+        }
+    }
 }

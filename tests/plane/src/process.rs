@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Ends the program when standard input does: that is so when whoever started it is gone, be it by
-/// a panic, a signal or `kill -9`.
+/// a panic, a signal or `kill -9`. It has a minute to end in order: what it does then may be what a test is about.
 const SUPERVISOR: &str = r#"
 exec 3<&0
 pid=$1
@@ -15,7 +15,7 @@ shift
 "$@" </dev/null 3<&- &
 child=$!
 echo $child >"$pid"
-{ cat <&3 >/dev/null; kill -CONT $child; kill $child; sleep 5; kill -9 $child; } 2>/dev/null &
+{ cat <&3 >/dev/null; kill -CONT $child; kill $child; sleep 60; kill -9 $child; } 2>/dev/null &
 ender=$!
 wait $child
 kill $ender 2>/dev/null

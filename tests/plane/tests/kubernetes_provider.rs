@@ -10,7 +10,8 @@ use kube::api::{Api, PostParams};
 use leafseal::provider::kubernetes::{Auth, Cluster, Kubernetes, Settings};
 use leafseal::provider::{Address, ProviderErrorKind, Query, SecretProvider, Validity};
 use leafseal::secret::SecretText;
-use leafseal_plane::{ControlPlane, cluster};
+use leafseal_plane::ControlPlane;
+use leafseal_plane::cluster::{self, Right};
 use serde_json::{Value, json};
 
 async fn create<K>(client: &Client, namespace: &str, object: Value)
@@ -58,6 +59,9 @@ async fn secrets_of_a_cluster_are_read_by_those_who_may() {
         "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": namespace}],
     });
     create::<RoleBinding>(&client, &namespace, binding).await;
+    let user = cluster::user_of(&namespace, "reader");
+    let right = Right { user: &user, namespace: &namespace, group: "", resource: "secrets", name: "", verb: "list" };
+    cluster::heeds(&client, right, true).await;
 
     let authorities = std::fs::read(plane.authority()).expect("it is there");
     let kubeconfig = std::fs::read_to_string(plane.kubeconfig()).expect("it is there");

@@ -9,11 +9,12 @@ use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::Client;
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use leafseal_plane::{ControlPlane, OpenBao, cluster};
+use leafseal_plane::cluster::{self, Right};
+use leafseal_plane::{ControlPlane, OpenBao};
 use serde_json::{Value, json};
 
 /// How long the plane may take for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 async fn create<K>(client: &Client, namespace: &str, object: Value)
 where
@@ -84,6 +85,8 @@ async fn openbao_lets_service_accounts_in_that_the_api_server_knows() {
     let bindings: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
     let binding: DynamicObject = serde_json::from_value(binding).expect("this is an object");
     bindings.create(&PostParams::default(), &binding).await.expect("it is taken");
+    let user = cluster::user_of(&namespace, "reviewer");
+    cluster::heeds(&client, Right::to_review_tokens(&user), true).await;
 
     let accounts: Api<ServiceAccount> = Api::namespaced(client, &namespace);
     let token = async |name: &str, audience: Option<&str>| {

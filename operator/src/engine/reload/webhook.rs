@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
@@ -91,7 +92,11 @@ pub(super) async fn run(context: Context) -> Result<(), Trouble> {
     for watch in watched {
         watches.spawn(watch);
     }
-    work(&world, watches, whole(&world.n_whole, n_watched)).await
+    let seen = async {
+        whole(&world.n_whole, n_watched).await;
+        tracing::info!("all that there is has been seen: the webhook is told of what changes from now on");
+    };
+    work(&world, watches, seen).await
 }
 
 /// Something of which every change of what it holds is told.
@@ -122,8 +127,12 @@ fn follow_all<K: Holds>(world: &Arc<Telling>, source: Source, at: ApiResource) -
         let labels = world.context.settings.reload.resource_labels().filter(|_| source != Source::SecretProviderClass);
         let apis = world.context.apis::<K>(api::Scope::Namespaced, &at).into_iter();
         let watches = apis.map(|(scope, api)| (scope, watch::paged(api, labels.as_deref(), PAGE))).collect();
-        let whole = || world.n_whole.send_modify(|it| *it += 1);
-        watch::follow(watches, &Changes { world: &world, source }, whole).await;
+        let changes = Changes { world: &world, source, is_whole: AtomicBool::new(false) };
+        let whole = || {
+            changes.is_whole.store(true, Ordering::Relaxed);
+            world.n_whole.send_modify(|it| *it += 1);
+        };
+        watch::follow(watches, &changes, whole).await;
     };
     watch.boxed()
 }
@@ -131,6 +140,8 @@ fn follow_all<K: Holds>(world: &Arc<Telling>, source: Source, at: ApiResource) -
 struct Changes<'a> {
     world: &'a Telling,
     source: Source,
+    /// Whether all sources of this sort that there were have been seen: what is new after that was made since.
+    is_whole: AtomicBool,
 }
 
 impl Changes<'_> {
@@ -156,11 +167,11 @@ impl Changes<'_> {
 
 impl<K: Holds> Follow<K> for Changes<'_> {
     fn apply(&self, object: K, _: bool) -> bool {
-        let Self { world, source } = *self;
+        let Self { world, source, ref is_whole } = *self;
         let (at, holds) = (place(&object), object.holds());
         let looks = Looks { source, namespace: self.namespace(&at.0), holds };
         let before = lock(&world.seen).insert(self.digest(&at), looks);
-        let is_whole = *world.n_whole.borrow() > 0;
+        let is_whole = is_whole.load(Ordering::Relaxed);
         let is_told = match before {
             Some(before) => before.holds != holds,
             None => self.may_come_and_go() && world.rules.on_create && (is_whole || world.rules.sync_after_restart),

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// How long the plane may take for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A control plane that knows our definitions.
 pub(crate) struct Plane {
@@ -57,6 +57,7 @@ impl Plane {
                 assert!(begun.elapsed() < PATIENCE, "{name} is not served: {conditions:?}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
+            cluster::is_served(&self.client, definition).await;
         }
     }
 

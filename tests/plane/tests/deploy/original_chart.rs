@@ -110,6 +110,15 @@ impl Installed {
         }
     }
 
+    /// Waits until the Deployment in a namespace says what it saw: what changes after that is a change.
+    async fn remembers(&self, plane: &Plane, at: &str) {
+        self.until("what the workload saw is remembered", async || {
+            let found = plane.api(&deployment(at)).get("web").await.expect("it is there");
+            found.metadata.annotations.is_some_and(|it| it.contains_key("reload.leafseal.io/consumed")).then_some(())
+        })
+        .await;
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(self.process.log()).unwrap_or_default()
     }
@@ -218,13 +227,7 @@ async fn with_nothing_but_the_image_changed_it_does_its_work() {
     assert_eq!(keys, ["buildInfo", "deploymentInfo", "reloaderOptions"]);
 
     // What was there at the start.
-    let consumed = "reload.leafseal.io/consumed";
-    reloader
-        .until("what the workload saw is remembered", async || {
-            let found = plane.api(&deployment("app")).get("web").await.expect("it is there");
-            found.metadata.annotations.is_some_and(|it| it.contains_key(consumed)).then_some(())
-        })
-        .await;
+    reloader.remembers(&plane, "app").await;
     let before = generation(&plane, "app").await;
     assert_eq!(mark(&plane, "app").await, None, "a start restarts nothing");
     change(&plane, "app", "two").await;
@@ -271,6 +274,13 @@ async fn with_nothing_but_the_image_changed_it_does_its_work() {
     }
     tokio::time::sleep(QUIET).await;
     plane.apply(&deployment("later")).await.expect("it is taken");
+    // Pods that are made after a change have seen it.
+    reloader
+        .until("its pods are there", async || {
+            let found = plane.api(&deployment("later")).get("web").await.expect("it is there");
+            (found.data["status"]["availableReplicas"] == 1).then_some(())
+        })
+        .await;
     tokio::time::sleep(QUIET).await;
     change(&plane, "later", "two").await;
     let made = reloader.until("the change is rolled out", async || mark(&plane, "later").await).await;
@@ -418,7 +428,7 @@ async fn with_rights_in_one_namespace_that_one_is_served() {
     }
     let reloader = Installed::start(&plane, "scoped.yaml", "reloader-one", "reloader-0").await;
     reloader.until("it serves", async || (reloader.said("reload is served") > 0).then_some(())).await;
-    tokio::time::sleep(QUIET).await;
+    reloader.remembers(&plane, "reloader-one").await;
     for at in ["app", "reloader-one"] {
         change(&plane, at, "two").await;
     }

@@ -1,12 +1,31 @@
 //! What a ServiceAccount may do in a namespace, asked of a real API server in its name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use kube::Client;
 use serde_json::{Value, json};
 
+use crate::objects::PATIENCE;
+
 /// Resources, and what may be done to them: `group/resource[name]` to verbs.
 pub(crate) type Rights = BTreeMap<String, BTreeSet<String>>;
+
+/// Waits until the rights of a ServiceAccount in a namespace are these: the API server heeds roles and bindings a
+/// moment after it has taken them.
+pub(crate) async fn has_rights(client: &Client, account: (&str, &str), namespace: &str, wanted: &Rights) {
+    let begun = Instant::now();
+    loop {
+        let has = rights(client, account, namespace).await;
+        if has == *wanted {
+            return;
+        }
+        if begun.elapsed() > PATIENCE {
+            assert_eq!(has, *wanted, "{account:?} in {namespace}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
 
 /// The rights of a ServiceAccount in a namespace, but for those that every ServiceAccount has.
 pub(crate) async fn rights(client: &Client, account: (&str, &str), namespace: &str) -> Rights {

@@ -140,7 +140,7 @@ async fn definitions_and_namespaces_come_and_go() {
     }
     world.delete("", "v1", "Namespace", &goes).await;
     let is_gone = async || world.api("", "v1", "Namespace").get_opt(&goes).await.is_ok_and(|it| it.is_none());
-    assert!(within(Duration::from_secs(120), is_gone).await, "the namespace stays\n{}", world.last_lines());
+    assert!(within(PATIENCE, is_gone).await, "the namespace stays\n{}", world.last_lines());
 
     // The kinds of a family go, and come again; the other family does not notice.
     let definitions = "apiextensions.k8s.io/v1";
@@ -153,14 +153,14 @@ async fn definitions_and_namespaces_come_and_go() {
     for it in gone {
         let name = format!("{it}.external-secrets.io");
         let is_gone = async || definition.get_opt(&name).await.is_ok_and(|it| it.is_none());
-        assert!(within(Duration::from_secs(120), is_gone).await, "{name} stays\n{}", world.last_lines());
+        assert!(within(PATIENCE, is_gone).await, "{name} stays\n{}", world.last_lines());
     }
     world.write("app", "password-meanwhile");
     world.arrives(&stays, "vss-0", "password-meanwhile").await;
     Operator::install(&world.plane).await;
     world.furnish(&stays, &world.bao.address()).await;
     world.apply(&stays, external_secret("es-0", "vault", "app", "2s")).await;
-    world.arrives_within(Duration::from_secs(120), &stays, "es-0", "password-meanwhile").await;
+    world.arrives_within(PATIENCE, &stays, "es-0", "password-meanwhile").await;
     world.write("app", "password-afterwards");
     world.arrives(&stays, "es-0", "password-afterwards").await;
     world.arrives(&stays, "vss-0", "password-afterwards").await;
@@ -219,7 +219,7 @@ async fn whoever_fights_over_a_secret_gets_no_storm() {
         tokio::time::sleep(Duration::from_secs(5)).await;
         world.write("app", "password-during-the-fight");
         for name in ["calm-es", "calm-vss"] {
-            world.arrives_within(Duration::from_secs(60), &namespace, name, "password-during-the-fight").await;
+            world.arrives(&namespace, name, "password-during-the-fight").await;
         }
         tokio::time::sleep(Duration::from_secs(5)).await;
         is_over.store(true, Ordering::Relaxed);
@@ -249,7 +249,7 @@ async fn whoever_fights_over_a_secret_gets_no_storm() {
         let secret = world.secrets(&namespace).get_opt("calm-vss").await.ok().flatten();
         secret.is_some_and(|it| it.type_.as_deref() == Some("example.com/other"))
     };
-    let is_so = within(Duration::from_secs(120), is_new).await;
+    let is_so = within(PATIENCE, is_new).await;
     assert!(is_so, "{}\n{}", world.statuses(&namespace).await, world.last_lines());
     world.nothing_leaked(&[&namespace]).await;
     drop(operator);
@@ -277,8 +277,8 @@ async fn changes_in_the_moment_of_a_report_are_not_lost() {
         futures::future::join_all(each).await;
     }
     for n in 0..N {
-        world.arrives_within(Duration::from_secs(60), &namespace, &format!("es-{n}"), "password-number-one").await;
-        world.arrives_within(Duration::from_secs(60), &namespace, &format!("vss-{n}"), "password-number-one").await;
+        world.arrives(&namespace, &format!("es-{n}"), "password-number-one").await;
+        world.arrives(&namespace, &format!("vss-{n}"), "password-number-one").await;
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     for n in 0..N {

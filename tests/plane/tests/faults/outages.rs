@@ -7,7 +7,7 @@ use leafseal_plane::{OpenBao, Operator};
 use serde_json::{Value, json};
 
 use crate::vault::{Mood, Moody};
-use crate::world::{ES, VS, World, external_secret, static_secret, store, within};
+use crate::world::{ES, PATIENCE, VS, World, external_secret, static_secret, store, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stores_that_hang_hold_up_nobody_else() {
@@ -22,7 +22,7 @@ async fn stores_that_hang_hold_up_nobody_else() {
     for n in 0..3 {
         let name = format!("silent-{n}");
         let is_ready = async || world.ready(&stuck, ES, "SecretStore", &name).await.is_some_and(|it| it.0);
-        assert!(within(Duration::from_secs(60), is_ready).await, "{}", world.last_lines());
+        assert!(within(PATIENCE, is_ready).await, "{}", world.last_lines());
     }
     silent.iter().for_each(|it| it.be(Mood::Silent));
     // More of them than are worked on at once, from each store; and the same of the other family.
@@ -35,23 +35,20 @@ async fn stores_that_hang_hold_up_nobody_else() {
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     world.write("app", "password-of-the-fine");
-    let begun = Instant::now();
     for n in 0..10 {
         world.apply(&fine, external_secret(&format!("es-{n}"), "vault", "app", "5s")).await;
         world.apply(&fine, static_secret(&format!("vss-{n}"), "app", "5s")).await;
     }
+    // A request that hangs is given up after a minute: whoever had to wait until all of them are would wait for many.
     for n in 0..10 {
-        let patience = Duration::from_secs(45);
-        world.arrives_within(patience, &fine, &format!("es-{n}"), "password-of-the-fine").await;
-        world.arrives_within(patience, &fine, &format!("vss-{n}"), "password-of-the-fine").await;
+        world.arrives(&fine, &format!("es-{n}"), "password-of-the-fine").await;
+        world.arrives(&fine, &format!("vss-{n}"), "password-of-the-fine").await;
     }
-    // A request that hangs is given up after a minute.
-    assert!(begun.elapsed() < Duration::from_secs(50), "{:?}", begun.elapsed());
 
     // The end is not held up either.
     let begun = Instant::now();
     drop(operator);
-    assert!(begun.elapsed() < Duration::from_secs(15), "it ends in {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(45), "it ends in {:?}", begun.elapsed());
 
     // They come back, and so does everybody who reads from them.
     silent.iter().for_each(|it| it.be(Mood::Fine("late")));
@@ -110,16 +107,12 @@ async fn the_last_good_secret_outlives_every_fault() {
         vault.be(mood);
         for (kind, version, name) in all {
             let is_unwell = async || world.ready(&namespace, version, kind, name).await.is_some_and(|it| !it.0);
-            assert!(
-                within(Duration::from_secs(90), is_unwell).await,
-                "{what}: {kind} {name} is still well\n{}",
-                world.last_lines()
-            );
+            assert!(within(PATIENCE, is_unwell).await, "{what}: {kind} {name} is still well\n{}", world.last_lines());
             assert_eq!(world.password(&namespace, name).await.as_deref(), Some(last), "{what}: {kind} {name}");
         }
         vault.be(Mood::Fine(next));
         for (_, _, name) in all {
-            world.arrives_within(Duration::from_secs(150), &namespace, name, next).await;
+            world.arrives(&namespace, name, next).await;
         }
         last = next;
     }
@@ -137,14 +130,17 @@ async fn who_asks_to_be_left_alone_is_left_alone() {
     world.apply(&namespace, external_secret("es", "vault", "app", "1s")).await;
     let operator = Operator::start(&world.plane, &[]).await;
     world.arrives(&namespace, "es", "calm").await;
+    let since = Instant::now();
     vault.be(Mood::Saying(429, "retry-after: 15\r\n", r#"{"errors":["quota"]}"#.to_owned()));
     world.fails(&namespace, ES, "ExternalSecret", "es").await;
-    let told = Instant::now();
-    tokio::time::sleep(Duration::from_secs(12)).await;
-    let asked = vault.asked().into_iter().filter(|it| *it > told).count();
-    assert!(asked <= 1, "it is asked {asked} times meanwhile");
+    // When it was asked is noted where it is asked: whoever is slow comes later, not more often.
+    let asked = || vault.asked().into_iter().filter(|it| *it > since).collect::<Vec<_>>();
+    let until = asked()[0] + Duration::from_secs(15);
+    assert!(within(PATIENCE, async || asked().last().is_some_and(|it| *it >= until)).await, "it is asked no more");
+    let meanwhile = asked().into_iter().filter(|it| *it < until).count() - 1;
+    assert!(meanwhile <= 1, "it is asked {meanwhile} times meanwhile");
     vault.be(Mood::Fine("calm again"));
-    world.arrives_within(Duration::from_secs(90), &namespace, "es", "calm again").await;
+    world.arrives(&namespace, "es", "calm again").await;
     drop(operator);
 }
 
@@ -159,13 +155,13 @@ async fn a_vault_that_is_sealed_emptied_or_gone_comes_back() {
         world.apply(&namespace, static_secret(&format!("vss-{n}"), "app", "2s")).await;
     }
     let operator = Operator::start(&world.plane, &[]).await;
-    let arrive = async |world: &World, password: &str, patience| {
+    let arrive = async |world: &World, password: &str| {
         for n in 0..N {
-            world.arrives_within(patience, &namespace, &format!("es-{n}"), password).await;
-            world.arrives_within(patience, &namespace, &format!("vss-{n}"), password).await;
+            world.arrives(&namespace, &format!("es-{n}"), password).await;
+            world.arrives(&namespace, &format!("vss-{n}"), password).await;
         }
     };
-    arrive(&world, "password-before", Duration::from_secs(120)).await;
+    arrive(&world, "password-before").await;
 
     // Sealed long enough that everybody failed more than once.
     world.bao.ask("POST", "sys/seal", None);
@@ -179,9 +175,7 @@ async fn a_vault_that_is_sealed_emptied_or_gone_comes_back() {
     }
     world.bao.unseal();
     world.write("app", "password-after");
-    let begun = Instant::now();
-    arrive(&world, "password-after", Duration::from_secs(120)).await;
-    assert!(begun.elapsed() < Duration::from_secs(130), "all are back after {:?}", begun.elapsed());
+    arrive(&world, "password-after").await;
 
     // Soft-deleted: what it was stays.
     world.bao.ask("DELETE", "secret/data/app", None);
@@ -191,7 +185,7 @@ async fn a_vault_that_is_sealed_emptied_or_gone_comes_back() {
     }
     world.bao.write("secret/undelete/app", &json!({"versions": [2]}));
     world.write("app", "password-again");
-    arrive(&world, "password-again", Duration::from_secs(120)).await;
+    arrive(&world, "password-again").await;
 
     // Gone, and back empty: nothing is wiped.
     world.bao.stop();
@@ -296,7 +290,8 @@ async fn what_is_wrong_with_one_object_is_said_on_it_alone() {
         let why = world.fails(&namespace, version, kind, name).await;
         assert!(!why.ends_with(": "), "{name} says nothing");
     }
-    assert!(world.statuses(&namespace).await.contains("target is immutable"));
+    let is_said = async || world.statuses(&namespace).await.contains("target is immutable");
+    assert!(within(PATIENCE, is_said).await, "{}", world.statuses(&namespace).await);
     assert!(asked.len() >= 13, "{refused:#?}");
     assert_eq!(world.password(&namespace, "immutable").await.as_deref(), Some("fixed"));
     assert_eq!(world.password(&namespace, "theirs").await.as_deref(), Some("theirs"));
@@ -319,8 +314,8 @@ async fn the_first_answer_wakes_all_who_wait_for_the_store() {
         let key = format!("key-{n}");
         world.apply(&namespace, external_secret(&format!("es-{n}"), "vault", &key, "3s")).await;
     }
-    // Who fails waits for half a minute at least.
-    let args = ["--backoff=60s", "--backoff-limit=120s"].map(str::to_owned);
+    // Who fails waits for a minute at least.
+    let args = ["--backoff=120s", "--backoff-limit=240s"].map(str::to_owned);
     let operator = Operator::start(&world.plane, &args).await;
     for n in 0..N {
         world.arrives(&namespace, &format!("es-{n}"), "early").await;
@@ -335,10 +330,10 @@ async fn the_first_answer_wakes_all_who_wait_for_the_store() {
         let held = all.into_iter().flatten().filter_map(|it| it.data?.remove("password"));
         held.filter(|it| it.0 == b"late").count()
     };
-    assert!(within(Duration::from_secs(120), async || late().await > 0).await, "{}", world.last_lines());
-    let first = Instant::now();
-    assert!(within(Duration::from_secs(30), async || late().await == N).await, "{}", world.last_lines());
-    assert!(first.elapsed() < Duration::from_secs(15), "the last comes {:?} after the first", first.elapsed());
+    assert!(within(PATIENCE, async || late().await > 0).await, "{}", world.last_lines());
+    // By themselves they would come one after the other, for as long as the first has waited.
+    let soon = Duration::from_secs(45);
+    assert!(within(soon, async || late().await == N).await, "{} of {N}\n{}", late().await, world.last_lines());
     drop(operator);
 }
 

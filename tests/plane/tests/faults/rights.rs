@@ -1,12 +1,12 @@
 //! An operator that may not do everything: what it may is served, and what it may not is said.
 
-use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use leafseal_plane::Operator;
+use leafseal_plane::cluster::{self, Right};
 use serde_json::{Value, json};
 
-use crate::world::{ES, PATIENCE, VS, World, external_secret, static_secret, within};
+use crate::world::{ES, VS, World, external_secret, static_secret};
 
 /// The ClusterRole of the operator.
 async fn role(world: &World) -> ClusterRole {
@@ -31,22 +31,11 @@ async fn take_away(world: &World, group: &str, resource: &str, verbs: &[&str]) {
     }
 }
 
-/// Waits until the operator may not do something in a namespace, or, where that is empty, in all of them: the API
-/// server judges by what its own watches have told of roles and bindings, which is a moment behind.
+/// Waits until the operator may not do something in a namespace, or, where that is empty, in all of them.
 async fn is_refused(world: &World, namespace: &str, group: &str, resource: &str, verb: &str) {
-    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-    let review: SubjectAccessReview = serde_json::from_value(json!({"spec": {
-        "user": format!("system:serviceaccount:{}:{}", Operator::NAMESPACE, Operator::ACCOUNT),
-        "resourceAttributes":
-            {"namespace": namespace, "group": group, "resource": resource, "subresource": subresource, "verb": verb},
-    }}))
-    .expect("it is a review");
-    let reviews: Api<SubjectAccessReview> = Api::all(world.client.clone());
-    let is_so = async || {
-        let answer = reviews.create(&PostParams::default(), &review).await.expect("it is answered");
-        !answer.status.expect("a review has an answer").allowed
-    };
-    assert!(within(PATIENCE, is_so).await, "the operator may still {verb} {resource} in {namespace:?}");
+    let user = cluster::user_of(Operator::NAMESPACE, Operator::ACCOUNT);
+    let right = Right { user: &user, namespace, group, resource, name: "", verb };
+    cluster::heeds(&world.client, right, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use leafseal_plane::{ControlPlane, OpenBao, Operator, cluster};
 use serde_json::{Value, json};
 
 /// How long anything may take that has no time of its own.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// What tests of faults run in.
 pub(crate) struct World {
@@ -161,7 +161,8 @@ impl World {
         said
     }
 
-    fn log(&self) -> String {
+    /// What operators said.
+    pub(crate) fn log(&self) -> String {
         let files = fs::read_dir(self.plane.folder()).into_iter().flatten().flatten().map(|it| it.path());
         let logs = files.filter(|it| {
             it.to_string_lossy().contains("leafseal-operator") && it.extension().is_some_and(|it| it == "log")

@@ -27,6 +27,7 @@ const KINDS: &[(&str, &str, &str, &str, bool)] = &[
     ("Lease", "coordination.k8s.io", "v1", "leases", true),
     ("Namespace", "", "v1", "namespaces", false),
     ("Password", "generators.external-secrets.io", "v1alpha1", "passwords", true),
+    ("Pod", "", "v1", "pods", true),
     ("PushSecret", "external-secrets.io", "v1alpha1", "pushsecrets", true),
     ("ReplicaSet", "apps", "v1", "replicasets", true),
     ("Role", "rbac.authorization.k8s.io", "v1", "roles", true),
@@ -67,6 +68,18 @@ pub(crate) const SERVED: &[&str] = &[
     "VaultConnection",
     "VaultDynamicSecret",
     "VaultStaticSecret",
+];
+
+/// The kinds that keep the operator at work as long as they are there, those that others need last.
+pub(crate) const WORKED_ON: &[&str] = &[
+    "ExternalSecret",
+    "PushSecret",
+    "VaultStaticSecret",
+    "VaultDynamicSecret",
+    "SecretTransformation",
+    "SecretStore",
+    "VaultAuth",
+    "VaultConnection",
 ];
 
 /// All objects, as a scenario sees them: by kind and name, in its namespace unless it says otherwise.
@@ -174,6 +187,13 @@ impl Objects {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             it => it.map(drop).map_err(|error| error.to_string()),
         }
+    }
+
+    /// Deletes all objects of a kind in a namespace.
+    pub(crate) async fn delete_all(&self, kind: &str, namespace: &str) -> Result<(), String> {
+        let api = self.api(kind, Some(namespace))?;
+        let deleted = api.delete_collection(&DeleteParams::default(), &ListParams::default()).await;
+        deleted.map(drop).map_err(|error| error.to_string())
     }
 
     /// What `kubectl get` prints of an object: columns and their values.

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
+use jiff::Timestamp;
 use kube::api::Patch;
 use leafseal_plane::{Operator, cluster};
 use leafseal_tests::peer;
@@ -19,13 +20,13 @@ use crate::compare;
 use crate::hook::Hook;
 use crate::leaks::Secrets;
 use crate::names::{Names, merge};
-use crate::objects::{Objects, SERVED};
+use crate::objects::{Objects, SERVED, WORKED_ON};
 use crate::proxy::Proxy;
 use crate::scenario::{
     HelmStep, Object, OpenbaoStep, OperatorStep, PatchStep, RefusedStep, Repeat, Scenario, Server, Step, VaultStep,
     read_step, read_yaml,
 };
-use crate::world::{Operators, World, length, token};
+use crate::world::{Operators, PATIENT, World, length, token};
 
 /// How often things are looked at.
 const PACE: Duration = Duration::from_millis(100);
@@ -67,6 +68,10 @@ impl Place {
                 args.push("--families=reload".to_owned());
             }
             args.push(format!("--namespaces={namespace}"));
+            let is_lease_spelt = |it: &String| it.starts_with("--lease-duration=") || it.starts_with("--leader-elect=");
+            if !args.iter().any(is_lease_spelt) {
+                args.extend(PATIENT.map(str::to_owned));
+            }
         }
         match self {
             Self::Shared(_) => Err("only a scenario with `own: true` or `alone: true` may do this".to_owned()),
@@ -96,11 +101,14 @@ struct Run {
     /// What lies outside of the namespace, last made first gone.
     made: Vec<Object>,
     is_bao_touched: bool,
+    /// Whether the scenario says what its namespace is called.
+    is_named: bool,
     hook: Option<Hook>,
     proxy: Option<Proxy>,
 }
 
 struct Lengths {
+    at: Timestamp,
     logs: BTreeMap<PathBuf, u64>,
     vault: u64,
     cluster: u64,
@@ -110,7 +118,7 @@ impl Lengths {
     fn of(place: &Place) -> Self {
         let audit = |of| length(&place.world().audit(of));
         let logs = place.operators().logs().into_iter().map(|it| (it.clone(), length(&it))).collect();
-        Self { logs, vault: audit(Server::Vault), cluster: audit(Server::Cluster) }
+        Self { at: Timestamp::now(), logs, vault: audit(Server::Vault), cluster: audit(Server::Cluster) }
     }
 }
 
@@ -142,7 +150,8 @@ pub(crate) async fn run(place: Place, scenario: &Scenario, version: &str, fixtur
     }
     let fixtures = fixtures.to_owned();
     let (secrets, made) = (Secrets::default(), Vec::new());
-    let mut run = Run { place, fixtures, objects, names, secrets, marks, made, is_bao_touched: false, hook, proxy };
+    let (is_bao_touched, is_named) = (false, scenario.namespace.is_some());
+    let mut run = Run { place, fixtures, objects, names, secrets, marks, made, is_bao_touched, is_named, hook, proxy };
     let mut done = Box::pin(run.steps(&scenario.steps)).await;
     if done.is_ok() {
         done = run.leaks().await;
@@ -156,7 +165,7 @@ pub(crate) async fn run(place: Place, scenario: &Scenario, version: &str, fixtur
 async fn anew(objects: &Objects) -> Result<(), String> {
     let begun = Instant::now();
     while objects.find("Namespace", &objects.namespace, None).await?.is_some() {
-        if begun.elapsed() > Duration::from_secs(60) {
+        if begun.elapsed() > Duration::from_secs(180) {
             return Err(format!("namespace {} does not go", objects.namespace));
         }
         tokio::time::sleep(PACE).await;
@@ -419,16 +428,18 @@ impl Run {
         // the operator works on goes first, so that it has no cause to complain.
         let others = self.made.iter().filter(|it| it.kind == "Namespace").map(|it| it.name.clone());
         let namespaces: Vec<String> = others.chain([self.objects.namespace.clone()]).collect();
-        for kind in ["ExternalSecret", "VaultStaticSecret"] {
+        for kind in WORKED_ON {
             for namespace in &namespaces {
-                for object in self.objects.list(kind, Some(namespace)).await.unwrap_or_default() {
-                    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-                    drop(self.objects.delete(kind, name, Some(namespace)).await);
-                }
+                drop(self.objects.delete_all(kind, namespace).await);
             }
         }
-        drop(self.objects.delete("Namespace", &self.objects.namespace, None).await);
-        for object in self.made.iter().rev() {
+        // A namespace that goes costs hundreds of requests, and whoever waits for one to go waits for those of all:
+        // they stay, but where they would stay for good, or where their name is wanted again.
+        let (is_given, is_wanted) = (self.place.world().plane.is_given(), self.is_named);
+        if is_given || is_wanted {
+            drop(self.objects.delete("Namespace", &self.objects.namespace, None).await);
+        }
+        for object in self.made.iter().rev().filter(|it| is_given || is_wanted || it.kind != "Namespace") {
             drop(self.objects.delete(&object.kind, &object.name, None).await);
         }
         if let Place::Own(_, own) = &mut self.place {

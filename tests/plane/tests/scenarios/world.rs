@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Client;
 use kube::api::{Api, PostParams};
 use leafseal_plane::certificates::{Authority, Identity};
+use leafseal_plane::cluster::{self, Right};
 use leafseal_plane::{ControlPlane, OpenBao, Operator};
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ use crate::objects::Objects;
 use crate::scenario::{OperatorStep, Server};
 
 /// Where nobody ends the operator, a machine that stands still for ten seconds is no change of leaders.
-const PATIENT: [&str; 2] = ["--lease-duration=90s", "--renew-deadline=60s"];
+pub(crate) const PATIENT: [&str; 2] = ["--lease-duration=90s", "--renew-deadline=60s"];
 
 /// What scenarios run in.
 pub(crate) struct World {
@@ -221,6 +222,8 @@ async fn reviewer(client: &Client) -> String {
     ] {
         objects.apply(object).await.expect("the plane takes it");
     }
+    let user = cluster::user_of("default", "reviewer");
+    cluster::heeds(client, Right::to_review_tokens(&user), true).await;
     token(client, "default", "reviewer", &[]).await.expect("the account is there")
 }
 

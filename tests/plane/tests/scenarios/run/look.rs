@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use leafseal_plane::Operator;
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ use crate::world::written_after;
 /// How much slower than a machine of one's own the machine of a test run may be, and what anything may take
 /// there: what is late by less than this is not wrong.
 const SLOWNESS: u32 = 4;
-const LEAST: Duration = Duration::from_secs(60);
+const LEAST: Duration = Duration::from_secs(120);
 
 /// How long something is waited for that a specification wants within a time.
 pub(super) fn patience(within: Time) -> Duration {
@@ -187,21 +188,31 @@ impl Run {
     }
 
     pub(super) async fn columns(&self, step: &Columns) -> Result<(), String> {
-        let table = self.objects.table(&step.kind, &step.name).await?;
+        let want: Value = step.are.clone().into_iter().collect::<serde_json::Map<_, _>>().into();
+        let begun = Instant::now();
+        loop {
+            let got = self.columns_of(&step.kind, &step.name).await?;
+            let same = got.keys().all(|it| step.are.contains_key(it));
+            let compared = compare::contains(&want, &Value::Object(got.clone()), "");
+            let fits = compared.and(if same { Ok(()) } else { Err("there are more columns".to_owned()) });
+            match fits {
+                Ok(()) => return Ok(()),
+                Err(error) if begun.elapsed() > LEAST => return Err(format!("{error}: {got:?}")),
+                Err(_) => tokio::time::sleep(PACE).await,
+            }
+        }
+    }
+
+    async fn columns_of(&self, kind: &str, name: &str) -> Result<serde_json::Map<String, Value>, String> {
+        let table = self.objects.table(kind, name).await?;
         let all = table["columnDefinitions"].as_array().cloned().unwrap_or_default();
         let cells = table["rows"][0]["cells"].as_array().cloned().unwrap_or_default();
-        let got: serde_json::Map<String, Value> = all
+        Ok(all
             .iter()
             .filter(|it| it["priority"] == 0 || it["priority"].is_null())
             .zip(cells)
             .map(|(column, cell)| (column["name"].as_str().unwrap_or_default().to_owned(), cell))
-            .collect();
-        let want: Value = step.are.clone().into_iter().collect::<serde_json::Map<_, _>>().into();
-        let same = got.keys().all(|it| step.are.contains_key(it));
-        let compared = compare::contains(&want, &Value::Object(got.clone()), "");
-        compared
-            .and(if same { Ok(()) } else { Err("there are more columns".to_owned()) })
-            .map_err(|it| format!("{it}: {got:?}"))
+            .collect())
     }
 
     pub(super) async fn requests(&self, step: &Requests) -> Result<(), String> {
@@ -217,6 +228,7 @@ impl Run {
             };
             let fits = |line: &&str| {
                 !is_own(line)
+                    && (step.to == Server::Vault || was_received_after(lengths.at, line))
                     && step.with.iter().all(|it| line.contains(it))
                     && !step.without.iter().any(|it| line.contains(it))
             };
@@ -372,6 +384,14 @@ impl Run {
         let since = |log: &Path| self.marks[""].logs.get(log).copied().unwrap_or(0);
         self.place.operators().logs().iter().map(|it| written_after(it, since(it))).collect()
     }
+}
+
+/// Whether the API server got the request of this line of its audit log after a point in time. It writes a line when
+/// it has answered, and so one for what came before at any time after.
+fn was_received_after(at: Timestamp, line: &str) -> bool {
+    let text = line.split_once(r#""requestReceivedTimestamp":""#).and_then(|it| it.1.split('"').next());
+    // Half a line is the last one, which is being written.
+    text.and_then(|it| it.parse::<Timestamp>().ok()).is_some_and(|it| it >= at)
 }
 
 /// Whether all pods of a workload are of its last template, and ready.
