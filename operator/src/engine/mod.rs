@@ -19,6 +19,7 @@ mod lock;
 pub mod mirrors;
 mod others;
 mod own_key;
+mod past;
 pub mod queue;
 mod reconcile;
 pub mod reload;

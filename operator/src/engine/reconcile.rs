@@ -239,7 +239,7 @@ where
     };
     let former = former::<A>(world, intent, &at).await?;
     let version = target.as_ref().and_then(|it| it.metadata.resource_version.clone());
-    let since = target.as_ref().and_then(|it| content_written(&it.metadata));
+    let since = target.as_ref().and_then(|it| content_written(&it.metadata)).zip(version.clone());
     let recorded = A::trusted_mac(object, target.as_ref(), terms);
     let plan = plan::plan(intent, &Observed { target, former, mac: recorded }, composed)?;
 
@@ -259,7 +259,7 @@ where
     }
     notes.extend(plan.notes);
     let restarts = match plan.restart {
-        Some(cause) => restart::all(world, intent, cause, kept_since, &mut notes, turn).await,
+        Some(cause) => restart::all(world, intent, cause, kept_since.as_ref(), &mut notes, turn).await,
         None => Vec::new(),
     };
     Ok(Look::Done(done(plan.verdict, restarts), notes))

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Context;
 use super::apply::Writer;
 use super::own_key;
+use super::past::{self, Past};
 use super::turns::Turn;
 use super::world::World;
 use crate::error::Trouble;
@@ -18,16 +19,19 @@ use crate::plan::{Cause, Note};
 use crate::rollout::{self, Workload};
 use crate::store::Part;
 
-/// Restarts every workload that an object names: what keeps one from restarting keeps no other. `written` is
-/// when the content was written, if that was not just now: a workload that is newer has it. Whoever waits for
-/// a turn has this one meanwhile.
+/// When content was written, by the API server's clock in whole seconds, and a version that has it.
+pub(super) type Written = (Timestamp, String);
+
+/// Restarts every workload that an object names: what keeps one from restarting keeps no other. `written` is about
+/// the content, if that was not written just now: a workload that is newer has it. Whoever waits for a turn has this
+/// one meanwhile.
 ///
 /// Returns for each what was restarted, or why it was not.
 pub(super) async fn all(
     world: &World,
     intent: &Intent,
     cause: Cause,
-    written: Option<Timestamp>,
+    written: Option<&Written>,
     notes: &mut Vec<Note>,
     turn: &mut Turn,
 ) -> Vec<Result<String, String>> {
@@ -63,18 +67,33 @@ async fn one(
     namespace: &str,
     at: &WorkloadRef,
     asker: &str,
-    written: Option<Timestamp>,
+    written: Option<&Written>,
 ) -> Result<bool, String> {
     let workload = rollout::of_target(&at.kind).ok_or("there is no such kind of workload")?;
     let api = world.context.api_in(Some(namespace), &workload.resource());
-    if let Some(written) = written
-        && rollout::is_up_to_date(workload, &read(&api, &at.name).await?, written)
-    {
-        return Ok(false);
+    if let Some((written, version)) = written {
+        let held = read(&api, &at.name).await?;
+        if rollout::is_up_to_date(workload, &held, *written) || is_newer(&api, workload, &held, version).await? {
+            return Ok(false);
+        }
     }
     let part = Part { kind: workload.kind, namespace: namespace.to_owned(), name: at.name.clone() };
     let alone = || restart(world.writer.clone(), api, workload, at.name.clone());
     world.context.coordinator.restart(part, asker.to_owned(), alone).await.map(|()| true)
+}
+
+/// True if a workload was made or restarted after the cluster was at a version: whoever did that was ended before it
+/// was written down.
+async fn is_newer(api: &Api<DynamicObject>, workload: &Workload, held: &Value, version: &str) -> Result<bool, String> {
+    let name = held["metadata"]["name"].as_str().unwrap_or_default();
+    let Past::Was(was) = past::at(api, name, version).await.map_err(|error| error.to_string())? else {
+        return Ok(false);
+    };
+    let was = was.map(|it| serde_json::to_value(*it)).transpose().map_err(|error| error.to_string())?;
+    Ok(was.is_none_or(|it| {
+        it["metadata"]["uid"] != held["metadata"]["uid"]
+            || rollout::restarted_at(workload, &it) != rollout::restarted_at(workload, held)
+    }))
 }
 
 async fn read(api: &Api<DynamicObject>, name: &str) -> Result<Value, String> {

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::{ApiResource, ListParams, PartialObjectMeta, VersionMatch};
+use kube::api::{ApiResource, ListParams, PartialObjectMeta};
 use kube::core::GroupVersionKind;
 use kube::{Api, Error, ResourceExt as _};
 
 use super::Reload;
 use super::index::{Entry, Shaped};
 use super::sources::{Changed, Seen};
+use crate::engine::past::{self, Past};
 use crate::engine::watch::is_later;
 use crate::reload::Consumer;
 use crate::rollout::How;
@@ -85,12 +86,11 @@ pub(super) async fn was_there(world: &Reload, entry: &Entry, version: &str) -> R
         return Ok(true);
     }
     let Consumer { kind, namespace, name, uid, .. } = &entry.consumer;
-    let api: Api<PartialObjectMeta> = world.context.api_in(Some(namespace), &kind.resource());
-    let named = ListParams::default().fields(&format!("metadata.name={name}"));
-    match api.list_metadata(&named.at(version).matching(VersionMatch::Exact)).await {
-        Err(Error::Api(status)) if status.code == 410 => Ok(true),
-        listed => Ok(listed?.items.iter().any(|it| it.metadata.uid.as_ref() == Some(uid))),
-    }
+    let api = world.context.api_in(Some(namespace), &kind.resource());
+    Ok(match past::at(&api, name, version).await? {
+        Past::Was(held) => held.is_some_and(|it| it.metadata.uid.as_ref() == Some(uid)),
+        Past::Unknown => true,
+    })
 }
 
 /// True if what a source holds was seen to change after all that is known to have happened to the template of the
