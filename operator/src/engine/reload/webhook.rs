@@ -123,7 +123,7 @@ fn follow_all<K: Holds>(world: &Arc<Telling>, source: Source, at: ApiResource) -
         let apis = world.context.apis::<K>(api::Scope::Namespaced, &at).into_iter();
         let watches = apis.map(|(scope, api)| (scope, watch::paged(api, labels.as_deref(), PAGE))).collect();
         let whole = || world.n_whole.send_modify(|it| *it += 1);
-        watch::follow(watches, &Changes { world: &world, source }, whole).await;
+        watch::follow(watches, &Changes { world: &world, source }, &whole).await;
     };
     watch.boxed()
 }
