@@ -6,8 +6,13 @@ use std::time::Duration;
 
 /// A map as `fmt` prints it with `%v`: `map[a:1 b:2]`, keys in order of their bytes.
 pub fn map_text<V: Display>(map: &BTreeMap<String, V>) -> String {
-    let entries: Vec<String> = map.iter().map(|(key, value)| format!("{key}:{value}")).collect();
-    format!("map[{}]", entries.join(" "))
+    let mut text = String::from("map[");
+    for (n, (key, value)) in map.iter().enumerate() {
+        let space = if n > 0 { " " } else { "" };
+        write!(text, "{space}{key}:{value}").expect("text takes all that is written");
+    }
+    text.push(']');
+    text
 }
 
 /// Bytes as `fmt` prints a `[]byte` with `%v`: `[49 50]`.

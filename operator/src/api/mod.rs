@@ -10,4 +10,4 @@ pub mod served_later;
 pub mod vault_secrets;
 
 pub(crate) use object::dynamic_resource;
-pub use object::{Kind, Malformed, Object, Scope, read};
+pub use object::{Kind, Malformed, Object, Scope, Unread, read};

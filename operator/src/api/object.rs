@@ -1,7 +1,7 @@
 //! One custom resource of any kind, whatever its spec says.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::api::ObjectMeta;
@@ -37,8 +37,22 @@ pub trait Kind: Clone + Debug + Send + Sync + 'static {
     type Status: DeserializeOwned + Default + Clone + Debug + PartialEq + Send + Sync;
 }
 
+/// One object of any kind, as the API server tells of it: parts stay text until it is known what they should
+/// say, and one that cannot be read hides no other. So whatever asks the API server is there once, and not for
+/// each kind.
+#[derive(Clone, Deserialize)]
+pub struct Unread {
+    /// Name, labels and so on.
+    #[serde(default, deserialize_with = "metadata")]
+    pub metadata: ObjectMeta,
+    // Either may be `null`.
+    spec: Option<Box<RawValue>>,
+    status: Option<Box<RawValue>>,
+}
+
 /// One object of kind `K`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Unread", bound = "")]
 pub struct Object<K: Kind> {
     /// Name, labels and so on.
     pub metadata: ObjectMeta,
@@ -56,6 +70,29 @@ pub struct Malformed {
     pub place: String,
     /// What is wrong with it.
     pub expected: String,
+}
+
+impl Unread {
+    /// What was reported about it. What cannot be read counts as nothing reported.
+    pub fn status<T: DeserializeOwned + Default>(&self) -> T {
+        self.status.as_deref().and_then(|it| serde_json::from_str(it.get()).ok()).unwrap_or_default()
+    }
+}
+
+impl Debug for Unread {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Unread").field("metadata", &self.metadata).finish_non_exhaustive()
+    }
+}
+
+impl<K: Kind> From<Unread> for Object<K> {
+    fn from(it: Unread) -> Self {
+        let status = it.status();
+        // A spec may be missing (Vault Secrets, spec section A.1); then all its fields are.
+        let spec = it.spec.as_deref().map_or("{}", RawValue::get);
+        let spec = read_from(&mut serde_json::Deserializer::from_str(spec), "spec");
+        Self { metadata: it.metadata, spec, status }
+    }
 }
 
 impl<K: Kind> Object<K> {
@@ -114,30 +151,8 @@ macro_rules! dynamic_resource {
 }
 pub(crate) use dynamic_resource;
 
+dynamic_resource!([] Unread);
 dynamic_resource!([K: Kind] Object<K>);
-
-impl<'de, K: Kind> Deserialize<'de> for Object<K> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        /// Parts stay text until all of them are found: one that cannot be read must not hide the others.
-        #[derive(Deserialize)]
-        struct Stored {
-            #[serde(default)]
-            metadata: Metadata,
-            // Either may be `null`.
-            spec: Option<Box<RawValue>>,
-            status: Option<Box<RawValue>>,
-        }
-        let stored = Stored::deserialize(from)?;
-        // A spec may be missing (Vault Secrets, spec section A.1); then all its fields are.
-        let spec = stored.spec.as_deref().map_or("{}", RawValue::get);
-        let status = stored.status.as_deref().and_then(|it| serde_json::from_str(it.get()).ok());
-        Ok(Self {
-            metadata: stored.metadata.into(),
-            spec: read_from(&mut serde_json::Deserializer::from_str(spec), "spec"),
-            status: status.unwrap_or_default(),
-        })
-    }
-}
 
 macro_rules! metadata {
     ($($field:ident: $type:ty),* $(,)?) => {
@@ -148,10 +163,9 @@ macro_rules! metadata {
             $($field: Option<$type>,)*
         }
 
-        impl From<Metadata> for ObjectMeta {
-            fn from(read: Metadata) -> Self {
-                Self { $($field: read.$field,)* ..Self::default() }
-            }
+        fn metadata<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
+            let read = Metadata::deserialize(from)?;
+            Ok(ObjectMeta { $($field: read.$field,)* ..ObjectMeta::default() })
         }
     };
 }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::api::Unread;
 use crate::engine::watch::Place;
 use crate::error::{Refused, Retry};
 use crate::lease::Gate;
@@ -106,12 +107,7 @@ impl Writer {
     /// # Errors
     ///
     /// If the API server refuses.
-    pub async fn report<K: DeserializeOwned>(
-        &self,
-        api: &Api<K>,
-        name: &str,
-        change: Value,
-    ) -> Result<Option<K>, Refused> {
+    pub async fn report(&self, api: &Api<Unread>, name: &str, change: Value) -> Result<Option<Unread>, Refused> {
         self.check()?;
         let patch = Patch::Merge(json!({ "status": change }));
         gone_is_fine(api.patch_status(name, &PatchParams::default(), &patch).await)

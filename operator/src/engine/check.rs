@@ -5,6 +5,8 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use kube::Api;
+use kube::api::ObjectMeta;
 use leafseal::provider::{ProviderError, Validity, sops};
 use serde_json::Value;
 
@@ -17,10 +19,10 @@ use super::work::{Again, Work as _};
 use super::world::{World, named, part};
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore, SecretStoreSpec, SecretStoreStatus};
 use crate::api::vault_secrets::{SecretTransformation, VaultAuth, VaultAuthGlobal, VaultConnection};
-use crate::api::{Malformed, Object};
+use crate::api::{Malformed, Object, Unread};
 use crate::check::{self, Report};
 use crate::error::Trouble;
-use crate::intent::{Family, StoreRef};
+use crate::intent::{Family, Owner, StoreRef};
 use crate::plan::Note;
 use crate::store::external_secrets::{self, Checked, Readiness};
 use crate::store::{Attempt, Part};
@@ -59,27 +61,49 @@ pub(super) async fn check<K: Checks>(world: &World, job: &Job<Part>, turn: &mut 
         return None;
     };
     let (api, resource) = world.api::<K>(&who.namespace)?;
-    if let Some(finalizer) = K::FINALIZER
-        && let Err(refused) = world.writer.set_finalizer(&api, &object.metadata, finalizer, false).await
+    let subject = Subject {
+        who,
+        owner: owner_of(&object, &resource.api_version),
+        metadata: &object.metadata,
+        finalizer: K::FINALIZER,
+        finding: K::check(world, &object),
+        learn: &|it| drop(K::of(&world.mirrors).learn(it)),
+    };
+    report(world, &api, subject, turn).await
+}
+
+/// An object of any kind that is checked.
+struct Subject<'a> {
+    who: &'a Part,
+    owner: Owner,
+    metadata: &'a ObjectMeta,
+    finalizer: Option<&'static str>,
+    /// The check, which nobody waited for yet.
+    finding: BoxFuture<'a, Option<Finding>>,
+    /// Told of the object as it is after the report.
+    learn: &'a (dyn Fn(Unread) + Sync),
+}
+
+async fn report(world: &World, api: &Api<Unread>, subject: Subject<'_>, turn: &mut Turn) -> Again {
+    let Subject { who, owner, metadata, finalizer, finding, learn } = subject;
+    if let Some(finalizer) = finalizer
+        && let Err(refused) = world.writer.set_finalizer(api, metadata, finalizer, false).await
     {
         tracing::debug!(kind = who.kind, name = who.name, %refused, "a finalizer could not be taken off");
     }
-    if object.metadata.deletion_timestamp.is_some() {
+    if metadata.deletion_timestamp.is_some() {
         return None;
     }
     let began = tokio::time::Instant::now();
-    let Finding { change, notes, is_valid, looked_at, holds } = turn.lend(K::check(world, &object)).await??;
+    let Finding { change, notes, is_valid, looked_at, holds } = turn.lend(finding).await??;
     world.interests.set(who, looked_at);
-    let owner = owner_of(&object, &resource.api_version);
     for note in &notes {
         world.context.events.tell(world.context.family, &owner.reference(), note);
     }
     if let Some(change) = change {
-        match world.writer.report(&api, &who.name, change).await {
+        match world.writer.report(api, &who.name, change).await {
             Ok(reported) => {
-                if let Some(reported) = reported {
-                    K::of(&world.mirrors).learn(reported);
-                }
+                reported.map(learn);
                 // The watch tells nothing that is known by then.
                 world.wake_by_status(who);
             }

@@ -6,12 +6,12 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use kube::api::DynamicObject;
 use kube::runtime::watcher::Event;
 
 use super::watch::{News, events};
 use super::world::World;
 use crate::api;
+use crate::api::Unread;
 use crate::api::served_later::{SERVED_LATER, ServedLater, Told};
 use crate::families;
 use crate::intent::Owner;
@@ -37,16 +37,15 @@ async fn tell_kind(world: &World, row: &'static ServedLater) {
     join_all(each).await;
 }
 
-async fn tell_one(world: &World, row: &'static ServedLater, object: &DynamicObject) {
+async fn tell_one(world: &World, row: &'static ServedLater, object: &Unread) {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let Some(resource) = world.context.served.other(row.kind) else { return };
-    let api =
-        world.context.api_in::<DynamicObject>((row.scope == api::Scope::Namespaced).then_some(&namespace), resource);
+    let api = world.context.api_in::<Unread>((row.scope == api::Scope::Namespaced).then_some(&namespace), resource);
     let result = if object.metadata.deletion_timestamp.is_some() {
         let Some(finalizer) = row.finalizer.filter(|_| row.is_released) else { return };
         world.writer.set_finalizer(&api, &object.metadata, finalizer, false).await
     } else {
-        let Some(change) = row.status(&object.data["status"], Timestamp::now()) else { return };
+        let Some(change) = row.status(&object.status(), Timestamp::now()) else { return };
         let owner = Owner {
             api_version: resource.api_version.clone(),
             kind: row.kind,

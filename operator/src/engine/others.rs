@@ -22,7 +22,7 @@ pub(super) fn any(kind: &'static str) -> Part {
 pub(super) async fn follow<K: Resource<DynamicType = ()>>(world: Arc<World>, kind: &'static str, scope: api::Scope) {
     let apis = world.context.apis::<PartialObjectMeta>(scope, &ApiResource::erase::<K>(&())).into_iter();
     let watches = apis.map(|(scope, api)| (scope, watch::events(api))).collect();
-    watch::follow(watches, &Others { world: &world, kind, versions: Mutex::default() }, || {}).await;
+    watch::follow(watches, &Others { world: &world, kind, versions: Mutex::default() }, &|| {}).await;
 }
 
 /// Things of a kind, of which nothing is kept but the versions of those that matter to somebody: so a list that

@@ -25,7 +25,7 @@ use super::work::{Again, Work as _};
 use super::world::{Kept, World, log, named, part};
 use crate::adapter::{Adapter, Around, AroundRef, Done, Found, Identity, Outcome};
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
-use crate::api::{Kind, Object};
+use crate::api::{Kind, Object, Unread};
 use crate::edge::SystemRng;
 use crate::error::{Refused, Retry, Trouble};
 use crate::intent::{Ask, Family, Intent, Owner, Read, StoreRef};
@@ -495,12 +495,7 @@ pub(super) fn owner_of<K: Kind>(object: &Object<K>, api_version: &str) -> Owner 
 }
 
 /// An object goes: what it asked for on this occasion is done, and it is let go.
-async fn farewell<A: Adapter>(
-    world: &World,
-    object: &Object<A::Kind>,
-    owner: Owner,
-    api: &Api<Object<A::Kind>>,
-) -> Again {
+async fn farewell<A: Adapter>(world: &World, object: &Object<A::Kind>, owner: Owner, api: &Api<Unread>) -> Again {
     let who = part(object);
     if !object.metadata.finalizers.iter().flatten().any(|it| it == A::FINALIZER) {
         return None;

@@ -14,6 +14,8 @@ use kube::{Api, Error, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use crate::api::{Kind, Object, Unread};
+
 /// Namespace and name; the namespace is empty for objects of the whole cluster.
 pub type Place = (String, String);
 
@@ -57,24 +59,6 @@ impl<T> Mirror<T> {
         drop(self.is_whole.subscribe().wait_for(|it| *it).await);
     }
 
-    /// Learns from the answer to a report what the status of an object is by now, before the watch tells of
-    /// it. What else has changed meanwhile is left to the watch: it tells those whom it concerns.
-    pub fn learn(&self, object: T) -> Arc<T>
-    where
-        T: Resource,
-    {
-        let object = Arc::new(object);
-        // One that is gone stays gone.
-        if let Some(held) = self.objects.write().unwrap_or_else(PoisonError::into_inner).get_mut(&place(&*object)) {
-            let (new, old) = (object.meta(), held.meta());
-            let version = |it: &ObjectMeta| it.resource_version.clone().unwrap_or_default();
-            if is_same(new, old) && is_later(&version(new), &version(old)) {
-                held.clone_from(&object);
-            }
-        }
-        object
-    }
-
     /// Where there are objects, as far as a watch with this scope tells.
     fn places(&self, scope: &Scope) -> Vec<Place> {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
@@ -87,6 +71,35 @@ impl<T> Mirror<T> {
 
     fn take(&self, place: &Place) -> Option<Arc<T>> {
         self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(place)
+    }
+}
+
+impl<K: Kind> Mirror<Object<K>> {
+    /// Learns from the answer to a report what the status of an object is by now, before the watch tells of
+    /// it. What else has changed meanwhile is left to the watch: it tells those whom it concerns.
+    pub fn learn(&self, told: Unread) -> Arc<Object<K>> {
+        if let Some(known) = self.known(&told) {
+            return known;
+        }
+        let object = Arc::new(Object::from(told));
+        // One that is gone stays gone.
+        if let Some(held) = self.objects.write().unwrap_or_else(PoisonError::into_inner).get_mut(&place(&*object)) {
+            let (new, old) = (object.meta(), held.meta());
+            let version = |it: &ObjectMeta| it.resource_version.clone().unwrap_or_default();
+            if is_same(new, old) && is_later(&version(new), &version(old)) {
+                held.clone_from(&object);
+            }
+        }
+        object
+    }
+
+    /// The object that is told of, if it is known as it is told: a report and the watch tell of the same write,
+    /// and the second is not worth reading.
+    fn known(&self, told: &Unread) -> Option<Arc<Object<K>>> {
+        let (namespace, name) = (told.metadata.namespace.as_deref(), told.metadata.name.as_deref());
+        let held = self.find(namespace.unwrap_or_default(), name.unwrap_or_default())?;
+        let (now, then) = (&told.metadata, &held.metadata);
+        (now.uid == then.uid && now.resource_version == then.resource_version).then_some(held)
     }
 }
 
@@ -113,15 +126,15 @@ pub trait Follow<K>: Sync {
 /// Never ends: a watch that breaks, or is refused, is begun anew, after a while that grows.
 pub async fn follow<K: Resource>(
     watches: Vec<(Scope, impl Stream<Item = News<K>> + Unpin)>,
-    follower: &impl Follow<K>,
-    whole: impl Fn() + Sync,
+    follower: &dyn Follow<K>,
+    whole: &(dyn Fn() + Sync),
 ) {
     let n_missing = AtomicUsize::new(watches.len());
     if watches.is_empty() {
         whole();
     }
     let each = watches.into_iter().map(|(scope, mut news)| {
-        let (n_missing, whole) = (&n_missing, &whole);
+        let n_missing = &n_missing;
         async move {
             let mut there = HashSet::new();
             let mut was_whole = false;
@@ -164,35 +177,38 @@ pub async fn follow<K: Resource>(
 /// came, changed or went: where, what was known, what is known.
 ///
 /// Never ends.
-pub async fn mirror<K, C>(apis: Vec<(Scope, Api<K>)>, mirror: &Mirror<K>, changed: C)
+pub async fn mirror<K, C>(apis: Vec<(Scope, Api<Unread>)>, mirror: &Mirror<Object<K>>, changed: C)
 where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    C: Fn(&Place, Option<&K>, Option<&K>) + Sync,
+    K: Kind,
+    C: Fn(&Place, Option<&Object<K>>, Option<&Object<K>>) + Sync,
 {
     let watches = apis.into_iter().map(|(scope, api)| (scope, events(api))).collect();
     let whole = || _ = mirror.is_whole.send_replace(true);
-    follow(watches, &Mirroring { mirror, changed }, whole).await;
+    follow(watches, &Mirroring { mirror, changed }, &whole).await;
 }
 
-struct Mirroring<'a, K, C> {
-    mirror: &'a Mirror<K>,
+struct Mirroring<'a, K: Kind, C> {
+    mirror: &'a Mirror<Object<K>>,
     changed: C,
 }
 
-impl<K, C> Follow<K> for Mirroring<'_, K, C>
+impl<K, C> Follow<Unread> for Mirroring<'_, K, C>
 where
-    K: Resource + Send + Sync,
-    C: Fn(&Place, Option<&K>, Option<&K>) + Sync,
+    K: Kind,
+    C: Fn(&Place, Option<&Object<K>>, Option<&Object<K>>) + Sync,
 {
-    fn apply(&self, object: K, _: bool) -> bool {
+    fn apply(&self, object: Unread, _: bool) -> bool {
+        if self.mirror.known(&object).is_some() {
+            return true;
+        }
         let place = place(&object);
-        let object = Arc::new(object);
+        let object = Arc::new(Object::from(object));
         let before = self.mirror.put(place.clone(), object.clone());
         (self.changed)(&place, before.as_deref(), Some(&object));
         true
     }
 
-    fn delete(&self, object: K) {
+    fn delete(&self, object: Unread) {
         self.remove(&place(&object));
     }
 
@@ -203,7 +219,7 @@ where
     }
 }
 
-impl<K, C: Fn(&Place, Option<&K>, Option<&K>)> Mirroring<'_, K, C> {
+impl<K: Kind, C: Fn(&Place, Option<&Object<K>>, Option<&Object<K>>)> Mirroring<'_, K, C> {
     fn remove(&self, place: &Place) {
         if let Some(before) = self.mirror.take(place) {
             (self.changed)(place, Some(&before), None);
@@ -303,32 +319,39 @@ pub fn place<K: Resource>(object: &K) -> Place {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::ConfigMap;
+    use std::sync::Mutex;
+
+    use serde_json::json;
 
     use super::*;
+    use crate::api::external_secrets::ExternalSecret;
 
-    fn object(generation: i64, version: &str) -> ConfigMap {
-        let metadata = ObjectMeta {
-            name: Some("a".to_owned()),
-            generation: Some(generation),
-            resource_version: Some(version.to_owned()),
-            ..ObjectMeta::default()
-        };
-        ConfigMap { metadata, ..ConfigMap::default() }
+    fn object(generation: i64, version: &str) -> Unread {
+        let metadata = json!({ "name": "a", "uid": "u", "generation": generation, "resourceVersion": version });
+        serde_json::from_value(json!({ "metadata": metadata })).expect("every object can be read")
     }
 
     #[test]
     fn what_changes_while_it_is_reported_on_is_told_by_the_watch() {
-        let mirror = Mirror::default();
-        let version = || mirror.find("", "a").and_then(|it: Arc<ConfigMap>| it.metadata.resource_version.clone());
+        let mirror = Mirror::<Object<ExternalSecret>>::default();
+        let version = || mirror.find("", "a").and_then(|it| it.metadata.resource_version.clone());
         mirror.learn(object(1, "1"));
         assert_eq!(version(), None, "it is gone");
-        mirror.put(place(&object(1, "1")), Arc::new(object(1, "1")));
+        let told = Mutex::new(Vec::new());
+        let changed = |_: &Place, before: Option<&Object<ExternalSecret>>, now: Option<&Object<ExternalSecret>>| {
+            let versions = [before, now].map(|it| it.and_then(|it| it.metadata.resource_version.clone()));
+            told.lock().expect("nobody panics with it").push(versions.map(Option::unwrap_or_default).join(" "));
+        };
+        let watch = Mirroring { mirror: &mirror, changed };
+        watch.apply(object(1, "1"), false);
         mirror.learn(object(1, "3"));
         assert_eq!(version().as_deref(), Some("3"));
+        watch.apply(object(1, "3"), false);
         mirror.learn(object(1, "2"));
         assert_eq!(version().as_deref(), Some("3"), "the watch was faster");
         mirror.learn(object(2, "4"));
         assert_eq!(version().as_deref(), Some("3"), "whoever asked for something else is not told yet");
+        watch.apply(object(2, "4"), false);
+        assert_eq!(*told.lock().expect("nobody panics with it"), [" 1", "3 4"], "what is known is not told again");
     }
 }

@@ -25,7 +25,7 @@ use super::turns::{Lanes, Turns};
 use super::watch::Place;
 use crate::adapter::{Found, Terms};
 use crate::api::external_secrets::{ClusterSecretStore, SecretStore};
-use crate::api::{self, Kind, Object};
+use crate::api::{self, Kind, Object, Unread};
 use crate::edge::SystemClock;
 use crate::error::Trouble;
 use crate::intent::{Ask, Family, StoreRef};
@@ -220,7 +220,7 @@ impl World {
     }
 
     /// The objects of a kind in one namespace; `None` if the cluster does not have the kind.
-    pub fn api<K: Kind>(&self, namespace: &str) -> Option<(Api<Object<K>>, &ApiResource)> {
+    pub fn api<K: Kind>(&self, namespace: &str) -> Option<(Api<Unread>, &ApiResource)> {
         let at = self.context.served.resource::<K>()?;
         let api = self.context.api_in((K::SCOPE == api::Scope::Namespaced).then_some(namespace), at);
         Some((api, at))

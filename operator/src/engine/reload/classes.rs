@@ -168,12 +168,12 @@ pub(super) fn watches(world: &Arc<Reload>) -> Vec<BoxFuture<'static, ()>> {
     let statuses = async move {
         let world = of_statuses;
         let follower = Statuses { world: &world };
-        watch::follow(follow::watchable(&world.context, &statuses), &follower, || world.become_whole()).await;
+        watch::follow(follow::watchable(&world.context, &statuses), &follower, &|| world.become_whole()).await;
     };
     let classes = async move {
         let world = of_classes;
         let follower = Marked { world: &world };
-        watch::follow(follow::watchable(&world.context, &classes), &follower, || world.become_whole()).await;
+        watch::follow(follow::watchable(&world.context, &classes), &follower, &|| world.become_whole()).await;
     };
     vec![statuses.boxed(), classes.boxed()]
 }

@@ -30,7 +30,7 @@ pub(super) fn workloads(world: &Arc<Reload>) -> Vec<BoxFuture<'static, ()>> {
         let world = world.clone();
         let watch = async move {
             let whole = || world.become_whole();
-            watch::follow(watched, &Workloads { world: &world, kind }, whole).await;
+            watch::follow(watched, &Workloads { world: &world, kind }, &whole).await;
         };
         watches.push(watch.boxed());
     }
@@ -79,7 +79,7 @@ fn of_sources(
 /// The watch of a sort of sources.
 pub(super) async fn sources(world: Arc<Reload>, source: Source) {
     let whole = || world.become_whole();
-    watch::follow(of_sources(&world.context, source), &Changes { world: &world, source }, whole).await;
+    watch::follow(of_sources(&world.context, source), &Changes { world: &world, source }, &whole).await;
 }
 
 /// The watch of the namespaces that are served, if labels say which.
@@ -109,7 +109,7 @@ pub(super) async fn selected(
 ) {
     let apis = context.apis::<PartialObjectMeta>(api::Scope::Cluster, &ApiResource::erase::<Namespace>(&()));
     let watches = apis.into_iter().map(|(scope, api)| (scope, watch::selected(api, Some(labels)))).collect();
-    watch::follow(watches, &Selected { namespaces, learn }, whole).await;
+    watch::follow(watches, &Selected { namespaces, learn }, &whole).await;
 }
 
 struct Workloads<'a> {

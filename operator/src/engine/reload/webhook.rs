@@ -132,7 +132,7 @@ fn follow_all<K: Holds>(world: &Arc<Telling>, source: Source, at: ApiResource) -
             changes.is_whole.store(true, Ordering::Relaxed);
             world.n_whole.send_modify(|it| *it += 1);
         };
-        watch::follow(watches, &changes, whole).await;
+        watch::follow(watches, &changes, &whole).await;
     };
     watch.boxed()
 }

@@ -112,7 +112,7 @@ pub fn is_generator(store: &StoreRef) -> bool {
 pub fn shared(cluster: &dyn Cluster, store: &StoreRef) -> Option<StoreRef> {
     let is_shared = store.kind == SHARED
         && !store.reader.is_empty()
-        && matches!(spec_of(cluster, store), Some(Ok(spec)) if !is_referent(&spec));
+        && look_at(cluster, store, |spec| spec.as_ref().is_ok_and(|it| !is_referent(it))) == Some(true);
     is_shared.then(|| StoreRef { reader: String::new(), ..store.clone() })
 }
 
@@ -127,7 +127,7 @@ pub async fn admit(
     surroundings: &Surroundings,
 ) -> (Vec<Part>, Result<(), Trouble>) {
     let mut opening = Opening::new(cluster, store, surroundings);
-    let admitted = match spec_of(cluster, store) {
+    let admitted = match look_at(cluster, store, Clone::clone) {
         Some(Ok(spec)) => conditions::check(&mut opening, &spec).await,
         // Opening says what is wrong with it.
         _ => Ok(()),
@@ -153,7 +153,8 @@ pub fn not_ready(store: &StoreRef) -> Trouble {
 /// True if one of the stores is served by operators of another class: whoever names it is left alone.
 /// Stores that are not there have no class.
 pub fn is_left_alone(cluster: &dyn Cluster, stores: &[StoreRef], class: &str) -> bool {
-    stores.iter().any(|it| matches!(spec_of(cluster, it), Some(Ok(spec)) if !is_of_class(&spec, class)))
+    let is_foreign = |spec: &Result<SecretStoreSpec, _>| spec.as_ref().is_ok_and(|it| !is_of_class(it, class));
+    stores.iter().any(|it| look_at(cluster, it, is_foreign) == Some(true))
 }
 
 /// True if each namespace reads a ClusterSecretStore with an identity of its own, so that the store as such
@@ -170,10 +171,15 @@ fn unreadable(detail: String) -> Trouble {
     Trouble::new(UPDATE_FAILED, COULD_NOT_READ, detail)
 }
 
-fn spec_of(cluster: &dyn Cluster, store: &StoreRef) -> Option<Result<SecretStoreSpec, Malformed>> {
+/// What `look` says of the spec of a store; `None` if there is no such store.
+fn look_at<T>(
+    cluster: &dyn Cluster,
+    store: &StoreRef,
+    look: impl FnOnce(&Result<SecretStoreSpec, Malformed>) -> T,
+) -> Option<T> {
     match store.kind {
-        NAMESPACED => cluster.secret_store(&store.namespace, &store.name).map(|it| it.spec.clone()),
-        SHARED => cluster.cluster_secret_store(&store.name).map(|it| it.spec.clone()),
+        NAMESPACED => cluster.secret_store(&store.namespace, &store.name).map(|it| look(&it.spec)),
+        SHARED => cluster.cluster_secret_store(&store.name).map(|it| look(&it.spec)),
         _ => None,
     }
 }
@@ -192,7 +198,7 @@ fn kind_of(spec: &SecretStoreSpec) -> Result<(&'static ProviderKind, &Value), St
 
 async fn open_store(opening: &mut Opening<'_>) -> Result<Arc<dyn SecretProvider>, Failure> {
     let store = opening.store;
-    let spec = spec_of(opening.cluster, store).ok_or_else(|| {
+    let spec = look_at(opening.cluster, store, Clone::clone).ok_or_else(|| {
         Failure::from(format!("could not get {} {:?}, there is none of that name", store.kind, store.name))
     })?;
     let spec = spec.map_err(|it| Failure::settled(format!("{} {:?}: {it}", store.kind, store.name)))?;
