@@ -3,11 +3,11 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::cipher::OpenedLeaf;
 use crate::format::Format;
-use crate::secret::SecretText;
+use crate::secret::{SecretText, wipe};
 use crate::tree::{NodeId, Tree};
 
 /// The leaves that one opening of a file has decrypted, in the order of the document. Wiped when
@@ -16,8 +16,14 @@ use crate::tree::{NodeId, Tree};
 pub struct Leaves {
     leaves: Vec<Leaf>,
     /// What they say, see [`spell`].
-    said: Zeroizing<Vec<u8>>,
+    said: Vec<u8>,
     has_integral_floats: bool,
+}
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        wipe(std::mem::take(&mut self.said));
+    }
 }
 
 /// One leaf: where its ciphertext stands in the file, and what that says, as a part of `said`.
@@ -58,8 +64,7 @@ fn spell(said: &mut Vec<u8>, aad: &str, type_name: &str, plaintext: &[u8]) {
         // Growing in place would leave a copy behind.
         let mut grown = Vec::with_capacity(2 * (said.len() + more));
         grown.extend_from_slice(said);
-        said.zeroize();
-        *said = grown;
+        wipe(std::mem::replace(said, grown));
     }
     said.extend_from_slice(&(aad.len() as u64).to_le_bytes());
     said.extend_from_slice(aad.as_bytes());

@@ -16,7 +16,7 @@ mod walk;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 pub use self::error::{ExtractError, LoadError, OpenError, SealError};
 pub use self::leaves::Leaves;
@@ -25,6 +25,7 @@ use crate::format::{Format, Layout as Indent, ParseError};
 use crate::key_path::KeyPath;
 use crate::mac::Mac;
 use crate::metadata::Metadata;
+use crate::secret::wipe;
 use crate::tree::{Encoding, Tree, Wire};
 use crate::value::Value;
 
@@ -118,7 +119,7 @@ impl Text {
 impl Drop for Text {
     fn drop(&mut self) {
         if !self.is_public {
-            self.text.zeroize();
+            wipe(std::mem::take(&mut self.text));
         }
     }
 }

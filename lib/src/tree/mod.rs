@@ -13,11 +13,13 @@ mod wire;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 pub use edits::Edits;
 pub use encoding::Encoding;
 pub use wire::{Entry, Wire};
+
+use crate::secret::wipe;
 
 /// A place in a text, in bytes. Texts are smaller than 4 GiB.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Hash)]
@@ -218,6 +220,11 @@ impl Tree {
         self.nodes.is_empty()
     }
 
+    /// The number of nodes of one kind.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.nodes.iter().filter(|it| it.kind == kind).count()
+    }
+
     /// Adds a node that has no parent yet.
     pub fn add(&mut self, node: Node) -> NodeId {
         self.nodes.push(node);
@@ -402,7 +409,7 @@ impl Tree {
 impl Drop for Tree {
     fn drop(&mut self) {
         if !self.is_public {
-            self.source.zeroize();
+            wipe(std::mem::take(&mut self.source));
         }
     }
 }
