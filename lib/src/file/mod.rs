@@ -1,5 +1,6 @@
 //! A SOPS file, encrypted and plain, and the ways between the two.
 
+mod ahead;
 mod differences;
 mod encrypted;
 mod error;

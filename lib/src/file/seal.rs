@@ -1,9 +1,12 @@
 //! Sealing a file: every leaf that the scope picks is encrypted in its place.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::thread;
 
 use zeroize::Zeroizing;
 
+use super::ahead::{self, Ahead};
 use super::layout::{self, Layout};
 use super::leaves::Unchanged;
 use super::walk::{Place, Sort, Visit, places, walk, walk_wire};
@@ -54,15 +57,39 @@ impl Sealing<'_> {
         refuse_hidden_comments(format, tree, &metadata.scope.selector)?;
         let expanded = aliases_to_expand(format, tree, &metadata.scope)?;
         let mut covers_comments = false;
-        walk(format, tree, &metadata.scope, |visit| {
-            match visit.sort {
-                Sort::Comment | Sort::CommentItem => covers_comments |= visit.covered,
-                Sort::Alias => {
-                    self.seal_alias(tree, visit, &metadata.scope, &expanded, &mut mac, &mut edits, &mut layout)?;
+        let (cipher, drift) = (self.cipher, self.drift);
+        // Where next to nothing has changed, next to nothing is left to seal.
+        let helpers = if self.unchanged.is_some() { 0 } else { ahead::helpers(tree) };
+        let nonces = match helpers {
+            0 => Vec::new(),
+            _ => self.nonces.draw_many(tree.count(Kind::Scalar)),
+        };
+        let seal = |n: usize, Visit { id, aad, place, .. }: &Visit<'_, '_>| {
+            let value = format.value(tree, *id).ok()?;
+            let value = undrifted(drift, value, tree.text(tree.node(*id).span), *place);
+            let spelt = Spelt::of(format, tree, *id, value);
+            let plaintext = spelt.plaintext();
+            let nonce = nonces.get(n).filter(|_| !plaintext.is_empty())?;
+            let envelope = cipher.seal_with(&spelt.value, &plaintext, aad, nonce);
+            drop(plaintext);
+            Some((spelt, envelope))
+        };
+        thread::scope(|threads| {
+            let mut ahead = Ahead::start(threads, helpers, format, tree, &metadata.scope, seal);
+            walk(format, tree, &metadata.scope, |visit| {
+                let scope = &metadata.scope;
+                match visit.sort {
+                    Sort::Comment | Sort::CommentItem => covers_comments |= visit.covered,
+                    Sort::Alias => {
+                        self.seal_alias(tree, visit, scope, &expanded, &mut mac, &mut edits, &mut layout)?;
+                    }
+                    Sort::Scalar => {
+                        let sealed = if visit.covered { ahead.take(visit.id) } else { None };
+                        self.seal_scalar(tree, visit, sealed, scope, &mut mac, &mut edits, &mut layout)?;
+                    }
                 }
-                Sort::Scalar => self.seal_scalar(tree, visit, &metadata.scope, &mut mac, &mut edits, &mut layout)?,
-            }
-            Ok::<(), SealError>(())
+                Ok::<(), SealError>(())
+            })
         })?;
         // What an alias stands for may be sealed: a key says what it is.
         let has_aliased_keys = (0..tree.len() as u32).any(|it| format.aliased_key(tree, NodeId(it)).is_some());
@@ -95,10 +122,12 @@ impl Sealing<'_> {
         Ok(EncryptedFile { format, text: Text::public(text), metadata })
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the state of one walk")]
     fn seal_scalar(
         &mut self,
         tree: &Tree,
         visit: Visit<'_, '_>,
+        sealed: Option<(Spelt<'_>, String)>,
         scope: &Scope,
         mac: &mut Mac,
         edits: &mut Edits,
@@ -106,36 +135,31 @@ impl Sealing<'_> {
     ) -> Result<(), SealError> {
         let Visit { id, covered, aad, place, .. } = visit;
         let format = self.format;
-        let value = format.value(tree, id).map_err(|problem| at_place(problem, &place.path()))?;
-        let value = self.undrifted(value, tree.text(tree.node(id).span), aad, place);
-        if covered || !scope.mac_only_encrypted {
-            mac.absorb(&value.canonical());
-        }
-        let node = tree.node(id);
-        if !covered || value.is_empty() {
-            if matches!(node.style, Style::Literal | Style::Folded) && node.span.range().end == tree.source().len() {
-                // The end of the file ends it; now the metadata does, which takes another header.
-                let text = format.str(tree, id).unwrap_or_default();
-                layout.note(place.text(), &text, &format.original(tree, id));
+        let (spelt, envelope) = match sealed {
+            Some(it) => it,
+            None => {
+                let value = format.value(tree, id).map_err(|problem| at_place(problem, &place.path()))?;
+                let node = tree.node(id);
+                let value = self.undrifted(value, tree.text(node.span), aad, place);
+                if !covered || value.is_empty() {
+                    if !scope.mac_only_encrypted {
+                        mac.absorb(&value.canonical());
+                    }
+                    let is_last = node.span.range().end == tree.source().len();
+                    if is_last && matches!(node.style, Style::Literal | Style::Folded) {
+                        // The end of the file ends it; now the metadata does, which takes another header.
+                        let text = format.str(tree, id).unwrap_or_default();
+                        layout.note(place.text(), &text, &format.original(tree, id));
+                    }
+                    return Ok(());
+                }
+                let spelt = Spelt::of(format, tree, id, value);
+                let envelope = self.envelope(&spelt.value, &spelt.plaintext(), aad);
+                (spelt, envelope)
             }
-            return Ok(());
-        }
-        let original = tree.text(node.span);
-        // Floats and booleans carry their own spelling, where SOPS reads it as the same value.
-        let canonical = value.canonical();
-        let carried = matches!(value, Value::Float(_) | Value::Bool(_))
-            && tree.tag(id).is_none()
-            && *original.as_bytes() != *canonical
-            && format.read_bare(original).as_ref() == Some(&value)
-            && Value::from_canonical(value.type_name(), original.as_bytes().to_vec()).as_ref() == Ok(&value);
-        // What is spelt as it will be spelt again needs no carrying.
-        let comes_back = tree.tag(id).is_none() && *format.spell_again(tree, id, &value) == *original;
-        let plaintext = match carried && !comes_back {
-            true => original.as_bytes(),
-            false => &canonical,
         };
-        let envelope = self.envelope(&value, plaintext, aad);
-        if !comes_back && !carried {
+        mac.absorb(&spelt.value.canonical());
+        if !spelt.comes_back && !spelt.carried {
             layout.note(place.text(), &envelope, &format.original(tree, id));
         }
         format.replace(tree, id, &format.sealed(tree, id, &envelope), edits);
@@ -261,6 +285,37 @@ impl Sealing<'_> {
             Ok::<(), SealError>(())
         })?;
         Ok(edits.apply(tree.source()))
+    }
+}
+
+/// A value that is to be sealed, and what becomes of its spelling.
+struct Spelt<'t> {
+    value: Value,
+    original: &'t str,
+    /// The ciphertext can carry it: floats and booleans, where SOPS reads it as the same value.
+    carried: bool,
+    /// It is how the value will be spelt again, and needs no carrying.
+    comes_back: bool,
+}
+
+impl<'t> Spelt<'t> {
+    fn of(format: &dyn Format, tree: &'t Tree, id: NodeId, value: Value) -> Self {
+        let original = tree.text(tree.node(id).span);
+        let carried = matches!(value, Value::Float(_) | Value::Bool(_))
+            && tree.tag(id).is_none()
+            && *original.as_bytes() != *value.canonical()
+            && format.read_bare(original).as_ref() == Some(&value)
+            && Value::from_canonical(value.type_name(), original.as_bytes().to_vec()).as_ref() == Ok(&value);
+        let comes_back = tree.tag(id).is_none() && *format.spell_again(tree, id, &value) == *original;
+        Self { value, original, carried, comes_back }
+    }
+
+    /// What the ciphertext is to say.
+    fn plaintext(&self) -> Cow<'_, [u8]> {
+        match self.carried && !self.comes_back {
+            true => Cow::Borrowed(self.original.as_bytes()),
+            false => self.value.canonical(),
+        }
     }
 }
 

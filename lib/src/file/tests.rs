@@ -403,3 +403,51 @@ fn a_change_amounts_to_what_was_asked_for() {
         assert_eq!(same::but_for(yaml, &tree(before), &tree(after), &at.0, what), says, "{path}: {after}");
     }
 }
+
+/// Never the same twice.
+struct Numbers(u64);
+
+impl Rng for Numbers {
+    fn fill(&mut self, buf: &mut [u8]) {
+        for chunk in buf.chunks_mut(8) {
+            self.0 += 1;
+            chunk.copy_from_slice(&self.0.to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+#[test]
+fn many_leaves_are_sealed_and_opened_as_few_are() {
+    const SORTS: [&str; 9] =
+        ["text", "'yes'", "\"\"", "12", "2.50", "1.0", "", "0x1F", "|\n  two\n  lines, which the layout keeps"];
+    let line = |n: usize| match n % 11 {
+        9 => format!("k{n}_unencrypted: plain\n"),
+        10 => format!("k{n}:\n  - a\n  # c\n  - {{x: {n}}}\n"),
+        sort => format!("k{n}: {}\n", SORTS[sort]),
+    };
+    let text: String = (0..6_000).map(line).collect();
+    let format = format::named("yaml").expect("a format");
+    let key = DataKey::generate(&mut Counter(1));
+    let plain = PlainFile::parse(format, text.as_bytes()).expect("readable");
+    let file = plain.seal(metadata("unencrypted_suffix", "_unencrypted"), &key, &Stopped, &mut Numbers(0));
+    let file = file.expect("sealable");
+    let opened = file.open(&key).expect("sealed with this key").file;
+    assert_eq!(opened.text(), text);
+    let new_key = DataKey::generate(&mut Counter(2));
+    let rotated = file.rotate(&opened, file.metadata.clone(), &new_key, &Stopped, &mut Numbers(0)).expect("sealable");
+    assert_eq!(rotated.open(&new_key).expect("sealed with this key").file.text(), text);
+    let nonces: Vec<&str> = rotated.text().split(",iv:").skip(1).map(|it| &it[..44]).collect();
+    let distinct: std::collections::HashSet<&str> = nonces.iter().copied().collect();
+    assert!(nonces.len() > 4_000 && distinct.len() == nonces.len(), "{} of {}", distinct.len(), nonces.len());
+
+    // Of several that are damaged, the first is named.
+    let mut damaged = file.text().to_owned();
+    for n in [5_984, 3_300] {
+        let at = damaged.find(&format!("\nk{n}: ")).expect("it is there");
+        let data = at + damaged[at..].find("data:").expect("it is sealed") + "data:".len();
+        let other = if damaged[data..].starts_with('A') { "B" } else { "A" };
+        damaged.replace_range(data..=data, other);
+    }
+    let damaged = EncryptedFile { format, text: Text::public(damaged.into()), metadata: file.metadata.clone() };
+    assert!(matches!(damaged.open(&key), Err(OpenError::Leaf { at, .. }) if at == "[\"k3300\"]"));
+}
