@@ -9,6 +9,7 @@ use crate::cipher::OpenedLeaf;
 use crate::format::Format;
 use crate::secret::{SecretText, wipe};
 use crate::tree::{NodeId, Tree};
+use crate::value::Value;
 
 /// The leaves that one opening of a file has decrypted, in the order of the document. Wiped when
 /// dropped.
@@ -50,6 +51,14 @@ impl Leaves {
         spell(&mut self.said, aad, type_name, plaintext);
         let end = self.said.len();
         self.leaves.push(Leaf { id, type_name, start, plaintext: end - plaintext.len(), end });
+    }
+
+    /// How many leaves at a place say `value`. `None` if there are floats that might be taken for integers.
+    pub(super) fn count(&self, aad: &str, value: &Value) -> Option<usize> {
+        let mut wanted = Zeroizing::new(Vec::new());
+        spell(&mut wanted, aad, value.type_name(), &value.canonical());
+        let same = self.leaves.iter().filter(|it| self.said(it) == wanted.as_slice());
+        (!self.has_integral_floats).then(|| same.count())
     }
 
     fn said(&self, leaf: &Leaf) -> &[u8] {

@@ -9,6 +9,7 @@ mod layout;
 mod leaves;
 mod open;
 mod plain;
+mod replace;
 mod rewrite;
 mod same;
 mod seal;
@@ -21,6 +22,7 @@ use zeroize::Zeroizing;
 
 pub use self::error::{ExtractError, LoadError, OpenError, SealError};
 pub use self::leaves::Leaves;
+pub use self::replace::Replaced;
 use self::walk::Place;
 use crate::format::{Format, Layout as Indent, ParseError};
 use crate::key_path::KeyPath;

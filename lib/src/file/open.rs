@@ -69,8 +69,7 @@ impl Opening<'_> {
 
     fn open_in_order(&mut self, taker: &mut impl Taker, mut ahead: Ahead<OpenedLeaf>) -> Result<Sum, OpenError> {
         let Self { format, tree, metadata, .. } = *self;
-        let mac_only_encrypted = metadata.scope.mac_only_encrypted;
-        let mut mac = Mac::new(mac_only_encrypted);
+        let mut mac = Mac::new(metadata.scope.mac_only_encrypted);
         let mut warnings = tree.warnings.clone();
         let mut comments = LostComments::default();
         walk(format, tree, &metadata.scope, |Visit { id, sort, covered, aad, place, coverage }| {
@@ -104,9 +103,7 @@ impl Opening<'_> {
             });
             if !covered {
                 let value = format.value(tree, id)?;
-                if !mac_only_encrypted {
-                    mac.absorb(&value.canonical());
-                }
+                mac.absorb_uncovered(&value.canonical());
                 taker.take_plain(id, value, place);
                 return Ok(());
             }

@@ -85,7 +85,7 @@ impl Sealing<'_> {
                     }
                     Sort::Scalar => {
                         let sealed = if visit.covered { ahead.take(visit.id) } else { None };
-                        self.seal_scalar(tree, visit, sealed, scope, &mut mac, &mut edits, &mut layout)?;
+                        self.seal_scalar(tree, visit, sealed, &mut mac, &mut edits, &mut layout)?;
                     }
                 }
                 Ok::<(), SealError>(())
@@ -109,10 +109,7 @@ impl Sealing<'_> {
                 layout.note(n.to_string(), "", tree.text(layout::whole(n, document)));
             }
         }
-        metadata.last_modified = clock.now();
-        let computed = Value::str(&mac.finish());
-        let aad = metadata.last_modified.as_str();
-        metadata.mac = Some(self.cipher.seal(&computed, &computed.canonical(), aad, &mut self.nonces));
+        stamp(&mut metadata, mac, cipher, &mut self.nonces, clock);
         metadata.layout = layout.print().map(|it| self.layout_envelope(&it));
         format.attach(tree, &metadata.to_wire(), self.before, &self.layout, &mut edits);
         let mut text = edits.apply(tree.source());
@@ -122,13 +119,11 @@ impl Sealing<'_> {
         Ok(EncryptedFile { format, text: Text::public(text), metadata })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the state of one walk")]
     fn seal_scalar(
         &mut self,
         tree: &Tree,
         visit: Visit<'_, '_>,
         sealed: Option<(Spelt<'_>, String)>,
-        scope: &Scope,
         mac: &mut Mac,
         edits: &mut Edits,
         layout: &mut Layout,
@@ -142,9 +137,7 @@ impl Sealing<'_> {
                 let node = tree.node(id);
                 let value = self.undrifted(value, tree.text(node.span), aad, place);
                 if !covered || value.is_empty() {
-                    if !scope.mac_only_encrypted {
-                        mac.absorb(&value.canonical());
-                    }
+                    mac.absorb_uncovered(&value.canonical());
                     let is_last = node.span.range().end == tree.source().len();
                     if is_last && matches!(node.style, Style::Literal | Style::Folded) {
                         // The end of the file ends it; now the metadata does, which takes another header.
@@ -286,6 +279,13 @@ impl Sealing<'_> {
         })?;
         Ok(edits.apply(tree.source()))
     }
+}
+
+/// Says of a file when it was changed, and what it adds up to.
+pub(super) fn stamp(metadata: &mut Metadata, mac: Mac, cipher: &Cipher, nonces: &mut Nonces<'_>, clock: &dyn Clock) {
+    metadata.last_modified = clock.now();
+    let computed = Value::str(&mac.finish());
+    metadata.mac = Some(cipher.seal(&computed, &computed.canonical(), metadata.last_modified.as_str(), nonces));
 }
 
 /// A value that is to be sealed, and what becomes of its spelling.
