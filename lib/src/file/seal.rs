@@ -91,6 +91,8 @@ impl Sealing<'_> {
                 Ok::<(), SealError>(())
             })
         })?;
+        // The text is about to be made, which takes the most memory.
+        drop(nonces);
         // What an alias stands for may be sealed: a key says what it is.
         let has_aliased_keys = (0..tree.len() as u32).any(|it| format.aliased_key(tree, NodeId(it)).is_some());
         for n in (0..tree.documents().len()).filter(|_| has_aliased_keys) {
