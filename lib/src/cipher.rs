@@ -80,14 +80,10 @@ impl Cipher {
         if plaintext.is_empty() {
             return String::new();
         }
-        self.seal_with(value, plaintext, aad, &nonces.draw())
-    }
-
-    /// As [`seal`](Self::seal), with a nonce of its own. An empty plaintext is the caller's business.
-    pub(crate) fn seal_with(&self, value: &Value, plaintext: &[u8], aad: &str, nonce: &[u8; NONCE]) -> String {
         let mut data = plaintext.to_vec();
-        let tag = self.0.seal(nonce, aad.as_bytes(), &mut data);
-        envelope::print(&data, nonce, &tag, value.type_name())
+        let nonce = nonces.draw();
+        let tag = self.0.seal(&nonce, aad.as_bytes(), &mut data);
+        envelope::print(&data, &nonce, &tag, value.type_name())
     }
 
     /// Opens what [`Cipher::seal`] wrote for the same `aad`, and everything else that SOPS opens.
@@ -127,13 +123,6 @@ impl<'a> Nonces<'a> {
     /// Draws nothing yet.
     pub(crate) fn new(rng: &'a mut dyn Rng) -> Self {
         Self { rng, block: [0; _], used: 128 }
-    }
-
-    /// Draws `n` at once.
-    pub(crate) fn draw_many(&mut self, n: usize) -> Vec<[u8; NONCE]> {
-        let mut nonces = vec![[0; NONCE]; n];
-        self.rng.fill(nonces.as_flattened_mut());
-        nonces
     }
 
     fn draw(&mut self) -> [u8; NONCE] {

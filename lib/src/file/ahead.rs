@@ -1,4 +1,4 @@
-//! Leaves opened or sealed ahead of the walk that wants them, on all processors.
+//! Leaves opened ahead of the walk that wants them, on all processors.
 //!
 //! Each thread goes the same way as the walk, and so finds the same leaves in the same order. What cannot be done is
 //! left to the walk itself: its errors are the same, and come in the same order, as if nobody had been ahead.
@@ -14,7 +14,7 @@ use crate::tree::{NodeId, Tree};
 /// A tree of fewer nodes is done with before threads have started.
 const WORTH_IT: usize = 4096;
 
-/// More threads would wait for the walk.
+/// More threads, the walk's own among them, would wait for that.
 const MOST_THREADS: usize = 8;
 
 /// How many leaves are handed over at once, and how often each thread may be ahead: what is done and not yet wanted
@@ -57,9 +57,9 @@ impl<T> Ahead<T> {
             return None;
         }
         if self.asked.is_multiple_of(BATCH) {
-            let turn = self.asked / BATCH % self.batches.len();
-            // Where there is no thread, there are no batches.
-            self.batch = self.batches[turn].recv().unwrap_or_default().into_iter();
+            // Where nobody has come to be ahead, there are no batches.
+            let batch = helper(self.asked / BATCH, self.batches.len()).and_then(|it| self.batches[it].recv().ok());
+            self.batch = batch.unwrap_or_default().into_iter();
             self.next = self.batch.next();
         }
         self.asked += 1;
@@ -73,12 +73,14 @@ impl<T> Ahead<T> {
 pub(super) fn helpers(tree: &Tree) -> usize {
     match tree.len() < WORTH_IT {
         true => 0,
-        // One processor is kept busy by the walk alone.
-        false => match thread::available_parallelism().map_or(1, usize::from) {
-            1 => 0,
-            it => it.min(MOST_THREADS),
-        },
+        false => thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS) - 1,
     }
+}
+
+/// Whose a batch is: one turn is the walk's own, then each helper has two, because the walk has more to do.
+fn helper(batch: usize, helpers: usize) -> Option<usize> {
+    let turn = batch % (2 * helpers + 1);
+    (turn > 0).then(|| (turn - 1) % helpers)
 }
 
 impl<T: Send> Ahead<T> {
@@ -95,9 +97,10 @@ impl<T: Send> Ahead<T> {
         T: 's,
     {
         let mut ahead = Self::nobody();
-        for turn in 0..helpers {
+        for one in 0..helpers {
             let (sender, receiver) = sync_channel(BATCHES);
-            let run = move || make_batches(format, tree, scope, make, &sender, |batch| batch % helpers == turn);
+            let ours = move |batch| helper(batch, helpers) == Some(one);
+            let run = move || make_batches(format, tree, scope, make, &sender, ours);
             drop(thread::Builder::new().spawn_scoped(threads, run));
             ahead.batches.push(receiver);
         }

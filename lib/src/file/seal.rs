@@ -2,11 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::thread;
 
 use zeroize::Zeroizing;
 
-use super::ahead::{self, Ahead};
 use super::layout::{self, Layout};
 use super::leaves::Unchanged;
 use super::walk::{Place, Sort, Visit, places, walk, walk_wire};
@@ -57,42 +55,16 @@ impl Sealing<'_> {
         refuse_hidden_comments(format, tree, &metadata.scope.selector)?;
         let expanded = aliases_to_expand(format, tree, &metadata.scope)?;
         let mut covers_comments = false;
-        let (cipher, drift) = (self.cipher, self.drift);
-        // Where next to nothing has changed, next to nothing is left to seal.
-        let helpers = if self.unchanged.is_some() { 0 } else { ahead::helpers(tree) };
-        let nonces = match helpers {
-            0 => Vec::new(),
-            _ => self.nonces.draw_many(tree.count(Kind::Scalar)),
-        };
-        let seal = |n: usize, Visit { id, aad, place, .. }: &Visit<'_, '_>| {
-            let value = format.value(tree, *id).ok()?;
-            let value = undrifted(drift, value, tree.text(tree.node(*id).span), *place);
-            let spelt = Spelt::of(format, tree, *id, value);
-            let plaintext = spelt.plaintext();
-            let nonce = nonces.get(n).filter(|_| !plaintext.is_empty())?;
-            let envelope = cipher.seal_with(&spelt.value, &plaintext, aad, nonce);
-            drop(plaintext);
-            Some((spelt, envelope))
-        };
-        thread::scope(|threads| {
-            let mut ahead = Ahead::start(threads, helpers, format, tree, &metadata.scope, seal);
-            walk(format, tree, &metadata.scope, |visit| {
-                let scope = &metadata.scope;
-                match visit.sort {
-                    Sort::Comment | Sort::CommentItem => covers_comments |= visit.covered,
-                    Sort::Alias => {
-                        self.seal_alias(tree, visit, scope, &expanded, &mut mac, &mut edits, &mut layout)?;
-                    }
-                    Sort::Scalar => {
-                        let sealed = if visit.covered { ahead.take(visit.id) } else { None };
-                        self.seal_scalar(tree, visit, sealed, &mut mac, &mut edits, &mut layout)?;
-                    }
+        walk(format, tree, &metadata.scope, |visit| {
+            match visit.sort {
+                Sort::Comment | Sort::CommentItem => covers_comments |= visit.covered,
+                Sort::Alias => {
+                    self.seal_alias(tree, visit, &metadata.scope, &expanded, &mut mac, &mut edits, &mut layout)?;
                 }
-                Ok::<(), SealError>(())
-            })
+                Sort::Scalar => self.seal_scalar(tree, visit, &mut mac, &mut edits, &mut layout)?,
+            }
+            Ok::<(), SealError>(())
         })?;
-        // The text is about to be made, which takes the most memory.
-        drop(nonces);
         // What an alias stands for may be sealed: a key says what it is.
         let has_aliased_keys = (0..tree.len() as u32).any(|it| format.aliased_key(tree, NodeId(it)).is_some());
         for n in (0..tree.documents().len()).filter(|_| has_aliased_keys) {
@@ -111,7 +83,7 @@ impl Sealing<'_> {
                 layout.note(n.to_string(), "", tree.text(layout::whole(n, document)));
             }
         }
-        stamp(&mut metadata, mac, cipher, &mut self.nonces, clock);
+        stamp(&mut metadata, mac, self.cipher, &mut self.nonces, clock);
         metadata.layout = layout.print().map(|it| self.layout_envelope(&it));
         format.attach(tree, &metadata.to_wire(), self.before, &self.layout, &mut edits);
         let mut text = edits.apply(tree.source());
@@ -125,34 +97,26 @@ impl Sealing<'_> {
         &mut self,
         tree: &Tree,
         visit: Visit<'_, '_>,
-        sealed: Option<(Spelt<'_>, String)>,
         mac: &mut Mac,
         edits: &mut Edits,
         layout: &mut Layout,
     ) -> Result<(), SealError> {
         let Visit { id, covered, aad, place, .. } = visit;
         let format = self.format;
-        let (spelt, envelope) = match sealed {
-            Some(it) => it,
-            None => {
-                let value = format.value(tree, id).map_err(|problem| at_place(problem, &place.path()))?;
-                let node = tree.node(id);
-                let value = self.undrifted(value, tree.text(node.span), aad, place);
-                if !covered || value.is_empty() {
-                    mac.absorb_uncovered(&value.canonical());
-                    let is_last = node.span.range().end == tree.source().len();
-                    if is_last && matches!(node.style, Style::Literal | Style::Folded) {
-                        // The end of the file ends it; now the metadata does, which takes another header.
-                        let text = format.str(tree, id).unwrap_or_default();
-                        layout.note(place.text(), &text, &format.original(tree, id));
-                    }
-                    return Ok(());
-                }
-                let spelt = Spelt::of(format, tree, id, value);
-                let envelope = self.envelope(&spelt.value, &spelt.plaintext(), aad);
-                (spelt, envelope)
+        let value = format.value(tree, id).map_err(|problem| at_place(problem, &place.path()))?;
+        let node = tree.node(id);
+        let value = self.undrifted(value, tree.text(node.span), aad, place);
+        if !covered || value.is_empty() {
+            mac.absorb_uncovered(&value.canonical());
+            if matches!(node.style, Style::Literal | Style::Folded) && node.span.range().end == tree.source().len() {
+                // The end of the file ends it; now the metadata does, which takes another header.
+                let text = format.str(tree, id).unwrap_or_default();
+                layout.note(place.text(), &text, &format.original(tree, id));
             }
-        };
+            return Ok(());
+        }
+        let spelt = Spelt::of(format, tree, id, value);
+        let envelope = self.envelope(&spelt.value, &spelt.plaintext(), aad);
         mac.absorb(&spelt.value.canonical());
         if !spelt.comes_back && !spelt.carried {
             layout.note(place.text(), &envelope, &format.original(tree, id));

@@ -220,11 +220,6 @@ impl Tree {
         self.nodes.is_empty()
     }
 
-    /// The number of nodes of one kind.
-    pub fn count(&self, kind: Kind) -> usize {
-        self.nodes.iter().filter(|it| it.kind == kind).count()
-    }
-
     /// Adds a node that has no parent yet.
     pub fn add(&mut self, node: Node) -> NodeId {
         self.nodes.push(node);
