@@ -5,7 +5,9 @@ use std::path::Path;
 
 use leafseal::file::{Leaves, OpenError, Opened};
 use leafseal::format::{Format, Layout};
+use leafseal::key_path::KeyPath;
 use leafseal::scope::{Scope, Selector};
+use leafseal::tree::Wire;
 use leafseal::{DataKey, EncryptedFile, PlainFile};
 use zeroize::Zeroizing;
 
@@ -55,11 +57,18 @@ pub(crate) struct Before {
 pub(crate) struct Changed {
     /// As it is to be stored.
     sealed: EncryptedFile,
-    /// As it is to be read.
-    plain: PlainFile,
+    meant: Meant,
     key: DataKey,
     /// As it was stored: the file, its bytes where they are not its text, what its ciphertexts said.
     before: (EncryptedFile, Vec<u8>, Leaves),
+}
+
+/// How a file that has been changed is to be read.
+enum Meant {
+    /// Like this.
+    Plain(Box<PlainFile>),
+    /// As before, but for a value.
+    Value(KeyPath, Wire),
 }
 
 /// Reads an encrypted file. The bytes are taken over if they are its text.
@@ -279,15 +288,34 @@ pub(crate) fn verifier<'a>(
     before: Option<(&'a EncryptedFile, &'a Leaves)>,
 ) -> impl Fn(&mut Vec<u8>) -> Result<(), String> + 'a {
     move |bytes| {
-        let wrong = |why: &str| format!("the result was not written, because it does not read back as meant: {why}");
-        let file = EncryptedFile::read(meant.format(), bytes).map_err(|it| wrong(&it.to_string()))?;
+        let file = EncryptedFile::read(meant.format(), bytes).map_err(|it| not_as_meant(&it.to_string()))?;
         let opened = match before {
             Some((before, leaves)) => file.open_changed(key, before, leaves),
             None => file.open(key),
         };
-        let opened = opened.map_err(|it| wrong(&it.to_string()))?;
-        if opened.file.same_values(meant) { Ok(()) } else { Err(wrong("a value differs")) }
+        let opened = opened.map_err(|it| not_as_meant(&it.to_string()))?;
+        if opened.file.same_values(meant) { Ok(()) } else { Err(not_as_meant("a value differs")) }
     }
+}
+
+/// As [`verifier`], where all but one value is as it was.
+fn verify_value(
+    bytes: &mut Vec<u8>,
+    at: &KeyPath,
+    what: &Wire,
+    key: &DataKey,
+    before: &EncryptedFile,
+    leaves: &Leaves,
+) -> Result<(), String> {
+    let file = EncryptedFile::read(before.format(), bytes).map_err(|it| not_as_meant(&it.to_string()))?;
+    match file.is_but_for(at, what, key, before, leaves).map_err(|it| not_as_meant(&it.to_string()))? {
+        true => Ok(()),
+        false => Err(not_as_meant("a value differs")),
+    }
+}
+
+fn not_as_meant(why: &str) -> String {
+    format!("the result was not written, because it does not read back as meant: {why}")
 }
 
 /// Checks bytes that are about to replace a file of which only the keys change: the leaves are the same
@@ -312,7 +340,49 @@ pub(crate) fn reseal(source: &Source, opened: Before, mut edited: PlainFile) -> 
     let sealed = encrypted.reseal(&leaves, &edited, metadata, &key, &SystemClock, &mut SystemRng::new());
     let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
     edited.shed();
-    Ok(Changed { sealed, plain: edited, key, before: (encrypted, bytes, leaves) })
+    Ok(Changed { sealed, meant: Meant::Plain(Box::new(edited)), key, before: (encrypted, bytes, leaves) })
+}
+
+/// Gives one value of a file that is there.
+///
+/// # Errors
+///
+/// If it cannot be opened, or the value does not fit.
+pub(crate) fn set(
+    session: &Session,
+    source: &Source,
+    format: &'static dyn Format,
+    bytes: Vec<u8>,
+    keys: &Keys,
+    ignore_mac: bool,
+    (at, what): (&KeyPath, &Wire),
+) -> Result<Option<Changed>, Failure> {
+    /// What is made of the file: the one that is wanted, if it differs, or the plaintext.
+    enum Way {
+        Short(Option<EncryptedFile>, Leaves),
+        Long(PlainFile, Leaves),
+    }
+    let how = if ignore_mac { EncryptedFile::open_to_change_ignoring_mac } else { EncryptedFile::open_to_change };
+    let opened = open_as(session, source, format, bytes, keys, |file, key| {
+        if !ignore_mac && let Some(it) = file.replace(at, what, key, &SystemClock, &mut SystemRng::new())? {
+            return Ok((Way::Short(it.file, it.leaves), it.warnings));
+        }
+        let (Opened { file, warnings }, leaves) = how(file, key)?;
+        Ok((Way::Long(file, leaves), warnings))
+    })?;
+    let Document { encrypted, bytes, plain, key } = opened;
+    match plain {
+        Way::Short(sealed, leaves) => Ok(sealed.map(|sealed| {
+            let meant = Meant::Value(at.clone(), what.clone());
+            Changed { sealed, meant, key, before: (encrypted, bytes, leaves) }
+        })),
+        Way::Long(plain, leaves) => {
+            refuse_duplicates(session, &source.label(), &plain)?;
+            let edited = plain.set(at, what).map_err(|it| error::edit(&it, at).at(source.label()))?;
+            let before = Before { document: Document { encrypted, bytes, plain, key }, leaves };
+            edited.map(|it| reseal(source, before, it)).transpose()
+        }
+    }
 }
 
 /// Refuses flags that exclude each other.
@@ -464,8 +534,11 @@ pub(crate) fn update(
     for attempt in 1.. {
         let before = source.read_encrypted()?;
         let Some(changed) = change(before)? else { return Ok(()) };
-        let Changed { sealed, plain, key, before: (file, bytes, leaves) } = &changed;
-        let verify = verifier(plain, key, Some((file, leaves)));
+        let Changed { sealed, meant, key, before: (file, bytes, leaves) } = &changed;
+        let verify = |new: &mut Vec<u8>| match meant {
+            Meant::Plain(plain) => verifier(plain, key, Some((file, leaves)))(new),
+            Meant::Value(at, what) => verify_value(new, at, what, key, file, leaves),
+        };
         let expected = Expected::Bytes(stored(bytes, file.text()));
         let result = put(session, source, path, expected, sealed.text().as_bytes(), &verify);
         match result {

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use leafseal::edge::{Clock, Deadline, Rng, Timestamp};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// The system's clock.
 pub(crate) struct SystemClock;
@@ -32,15 +32,20 @@ impl SystemRng {
 }
 
 impl Rng for SystemRng {
-    fn fill(&mut self, buf: &mut [u8]) {
-        for byte in buf {
+    fn fill(&mut self, mut buf: &mut [u8]) {
+        while !buf.is_empty() {
             if self.used == self.buffer.len() {
                 getrandom::fill(&mut *self.buffer).expect("the operating system has randomness");
                 self.used = 0;
             }
+            let fresh = &mut self.buffer[self.used..];
+            let n = fresh.len().min(buf.len());
+            let (filled, rest) = buf.split_at_mut(n);
+            filled.copy_from_slice(&fresh[..n]);
             // What has been handed out is not kept: it may be a key.
-            *byte = std::mem::take(&mut self.buffer[self.used]);
-            self.used += 1;
+            fresh[..n].zeroize();
+            self.used += n;
+            buf = rest;
         }
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use rustix::fs::{FlockOperation, flock};
 use tempfile::NamedTempFile;
@@ -189,13 +190,12 @@ pub(crate) fn replace(
         remove_leftovers(&path);
     }
     let mut temp = beside(&path)?;
-    write_synced(temp.as_file_mut(), new)?;
+    temp.as_file_mut().write_all(new).map_err(io("cannot write the new file"))?;
     let warnings = match &before {
         Some(before) => keep_attributes(&path, temp.as_file(), before)?,
         None => Vec::new(),
     };
-    temp.as_file().sync_all().map_err(io("cannot sync the new file"))?;
-    verify_file(temp.path(), verify)?;
+    sync_and_verify(&temp, verify)?;
     match expected {
         Expected::Nothing => temp.persist_noclobber(&path).map(drop).map_err(|it| match it.error.kind() {
             io::ErrorKind::AlreadyExists => ReplaceError::Changed,
@@ -326,14 +326,26 @@ fn remove_leftovers(path: &Path) {
     }
 }
 
-fn write_synced(file: &mut File, bytes: &[u8]) -> Result<(), ReplaceError> {
-    file.write_all(bytes).map_err(io("cannot write the new file"))?;
-    file.sync_all().map_err(io("cannot sync the new file"))
-}
-
-fn verify_file(path: &Path, verify: &dyn Fn(&mut Vec<u8>) -> Result<(), String>) -> Result<(), ReplaceError> {
-    let mut bytes = read(path).map_err(io("cannot read the new file back"))?;
-    verify(&mut bytes).map_err(ReplaceError::Unverified)
+/// Waits for the disk to have the new file, and reads it back meanwhile.
+fn sync_and_verify(
+    temp: &NamedTempFile,
+    verify: &dyn Fn(&mut Vec<u8>) -> Result<(), String>,
+) -> Result<(), ReplaceError> {
+    let verified = || {
+        let mut bytes = read(temp.path()).map_err(io("cannot read the new file back"))?;
+        verify(&mut bytes).map_err(ReplaceError::Unverified)
+    };
+    let synced = || temp.as_file().sync_all().map_err(io("cannot sync the new file"));
+    thread::scope(|threads| {
+        let syncing = thread::Builder::new().spawn_scoped(threads, synced);
+        let verified = verified();
+        match syncing {
+            Ok(it) => it.join().expect("a call of the system does not panic")?,
+            // No thread was to be had.
+            Err(_) => synced()?,
+        }
+        verified
+    })
 }
 
 fn sync_folder(folder: &Path) {

@@ -14,27 +14,36 @@ const ENCRYPTED_ONLY: [u8; 32] = [
 
 /// The MAC of a file while its leaves are walked. It covers the values and their order, not the
 /// keys; nulls and comments are not absorbed.
-pub(crate) struct Mac(Sha512);
+pub(crate) struct Mac {
+    hash: Sha512,
+    encrypted_only: bool,
+}
 
 impl Mac {
-    /// Begins. With `encrypted_only` (`mac_only_encrypted`) the caller absorbs only the leaves that
-    /// the scope picks.
+    /// Begins. With `encrypted_only` (`mac_only_encrypted`) only the leaves that the scope picks count.
     pub(crate) fn new(encrypted_only: bool) -> Self {
         let mut hash = Sha512::new();
         if encrypted_only {
             hash.update(ENCRYPTED_ONLY);
         }
-        Self(hash)
+        Self { hash, encrypted_only }
     }
 
     /// Adds the [canonical bytes](crate::value::Value::canonical) of the next leaf.
     pub(crate) fn absorb(&mut self, leaf: &[u8]) {
-        self.0.update(leaf);
+        self.hash.update(leaf);
+    }
+
+    /// As [`absorb`](Self::absorb), of a leaf that the scope does not pick.
+    pub(crate) fn absorb_uncovered(&mut self, leaf: &[u8]) {
+        if !self.encrypted_only {
+            self.absorb(leaf);
+        }
     }
 
     /// Ends, with 128 upper-case hexadecimal digits.
     pub(crate) fn finish(self) -> String {
-        self.0.finalize().iter().fold(String::with_capacity(128), |mut text, byte| {
+        self.hash.finalize().iter().fold(String::with_capacity(128), |mut text, byte| {
             write!(text, "{byte:02X}").expect("a string takes everything");
             text
         })

@@ -9,6 +9,14 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::edge::Rng;
 
+/// Wipes a long text as fast as memory takes it: `Zeroize` writes it byte by byte, and behind its end too,
+/// where there is nothing in a text that only grew.
+pub(crate) fn wipe(text: impl Into<Vec<u8>>) {
+    let mut bytes = text.into();
+    bytes.fill(0);
+    zeroize::optimization_barrier(bytes.as_slice());
+}
+
 /// The symmetric key that encrypts every leaf of one file: 32 bytes when made here, 16 or 24 in
 /// some old files (spec section 1.1).
 ///

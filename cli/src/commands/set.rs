@@ -55,11 +55,7 @@ pub(crate) fn run(session: &Session, args: Set) -> Result<(), Failure> {
     };
     let keys = Keys::new(&args.change.unwrap)?;
     document::update(session, &source, |before| {
-        let opened = document::open_to_change(session, &source, input, before, &keys, args.change.ignore_mac)?;
-        document::refuse_duplicates(session, &source.label(), &opened.document.plain)?;
-        let edited = opened.document.plain.set(&at, &what).map_err(|it| error::edit(&it, &at).at(source.label()))?;
-        let Some(edited) = edited else { return Ok(None) };
-        document::reseal(&source, opened, edited).map(Some)
+        document::set(session, &source, input, before, &keys, args.change.ignore_mac, (&at, &what))
     })
 }
 

@@ -69,7 +69,7 @@ impl EncryptedFile {
         self.text.as_str()
     }
 
-    fn tree(&self) -> Result<&Tree, ParseError> {
+    pub(super) fn tree(&self) -> Result<&Tree, ParseError> {
         self.text.tree(self.format)
     }
 
@@ -206,7 +206,7 @@ impl EncryptedFile {
         }
     }
 
-    fn check_mac(&self, cipher: &Cipher, computed: &str) -> Result<(), OpenError> {
+    pub(super) fn check_mac(&self, cipher: &Cipher, computed: &str) -> Result<(), OpenError> {
         let Some(stored) = self.metadata.mac.as_deref().filter(|it| !it.is_empty()) else {
             return Err(OpenError::NoMac);
         };
@@ -302,15 +302,17 @@ impl EncryptedFile {
 
     /// True if both have the same text but for their metadata: then both hold the same ciphertexts.
     pub fn same_leaves(&self, other: &Self) -> bool {
-        let bare = |tree: &Tree| {
-            let mut edits = Edits::public();
-            tree.documents().iter().for_each(|it| self.format.detach(tree, it, &mut edits));
-            edits
-        };
         match (self.tree(), other.tree()) {
-            (Ok(one), Ok(two)) => bare(one).same_result(one.source(), bare(two), two.source()),
+            (Ok(one), Ok(two)) => self.bare(one).same_result(one.source(), self.bare(two), two.source()),
             _ => false,
         }
+    }
+
+    /// What takes the metadata out of a file.
+    pub(super) fn bare(&self, tree: &Tree) -> Edits {
+        let mut edits = Edits::public();
+        tree.documents().iter().for_each(|it| self.format.detach(tree, it, &mut edits));
+        edits
     }
 
     /// The same leaves with other key groups: neither MAC nor time change.

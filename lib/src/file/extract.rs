@@ -84,8 +84,8 @@ fn bare(wire: Wire, names: [&str; 2]) -> Wire {
 /// of the file's whole plaintext.
 pub(super) struct Picking {
     format: &'static dyn Format,
-    wanted: NodeId,
-    found: Option<Value>,
+    pub(super) wanted: NodeId,
+    pub(super) found: Option<Value>,
 }
 
 impl Picking {

@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::cipher::OpenedLeaf;
 use crate::format::Format;
-use crate::secret::SecretText;
+use crate::secret::{SecretText, wipe};
 use crate::tree::{NodeId, Tree};
+use crate::value::Value;
 
 /// The leaves that one opening of a file has decrypted, in the order of the document. Wiped when
 /// dropped.
@@ -16,8 +17,14 @@ use crate::tree::{NodeId, Tree};
 pub struct Leaves {
     leaves: Vec<Leaf>,
     /// What they say, see [`spell`].
-    said: Zeroizing<Vec<u8>>,
+    said: Vec<u8>,
     has_integral_floats: bool,
+}
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        wipe(std::mem::take(&mut self.said));
+    }
 }
 
 /// One leaf: where its ciphertext stands in the file, and what that says, as a part of `said`.
@@ -46,6 +53,14 @@ impl Leaves {
         self.leaves.push(Leaf { id, type_name, start, plaintext: end - plaintext.len(), end });
     }
 
+    /// How many leaves at a place say `value`. `None` if there are floats that might be taken for integers.
+    pub(super) fn count(&self, aad: &str, value: &Value) -> Option<usize> {
+        let mut wanted = Zeroizing::new(Vec::new());
+        spell(&mut wanted, aad, value.type_name(), &value.canonical());
+        let same = self.leaves.iter().filter(|it| self.said(it) == wanted.as_slice());
+        (!self.has_integral_floats).then(|| same.count())
+    }
+
     fn said(&self, leaf: &Leaf) -> &[u8] {
         &self.said[leaf.start..leaf.end]
     }
@@ -58,8 +73,7 @@ fn spell(said: &mut Vec<u8>, aad: &str, type_name: &str, plaintext: &[u8]) {
         // Growing in place would leave a copy behind.
         let mut grown = Vec::with_capacity(2 * (said.len() + more));
         grown.extend_from_slice(said);
-        said.zeroize();
-        *said = grown;
+        wipe(std::mem::replace(said, grown));
     }
     said.extend_from_slice(&(aad.len() as u64).to_le_bytes());
     said.extend_from_slice(aad.as_bytes());

@@ -1,5 +1,6 @@
 //! A SOPS file, encrypted and plain, and the ways between the two.
 
+mod ahead;
 mod differences;
 mod encrypted;
 mod error;
@@ -8,6 +9,7 @@ mod layout;
 mod leaves;
 mod open;
 mod plain;
+mod replace;
 mod rewrite;
 mod same;
 mod seal;
@@ -16,15 +18,17 @@ mod walk;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 pub use self::error::{ExtractError, LoadError, OpenError, SealError};
 pub use self::leaves::Leaves;
+pub use self::replace::Replaced;
 use self::walk::Place;
 use crate::format::{Format, Layout as Indent, ParseError};
 use crate::key_path::KeyPath;
 use crate::mac::Mac;
 use crate::metadata::Metadata;
+use crate::secret::wipe;
 use crate::tree::{Encoding, Tree, Wire};
 use crate::value::Value;
 
@@ -118,7 +122,7 @@ impl Text {
 impl Drop for Text {
     fn drop(&mut self) {
         if !self.is_public {
-            self.text.zeroize();
+            wipe(std::mem::take(&mut self.text));
         }
     }
 }

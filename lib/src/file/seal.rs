@@ -1,5 +1,6 @@
 //! Sealing a file: every leaf that the scope picks is encrypted in its place.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use zeroize::Zeroizing;
@@ -60,7 +61,7 @@ impl Sealing<'_> {
                 Sort::Alias => {
                     self.seal_alias(tree, visit, &metadata.scope, &expanded, &mut mac, &mut edits, &mut layout)?;
                 }
-                Sort::Scalar => self.seal_scalar(tree, visit, &metadata.scope, &mut mac, &mut edits, &mut layout)?,
+                Sort::Scalar => self.seal_scalar(tree, visit, &mut mac, &mut edits, &mut layout)?,
             }
             Ok::<(), SealError>(())
         })?;
@@ -82,10 +83,7 @@ impl Sealing<'_> {
                 layout.note(n.to_string(), "", tree.text(layout::whole(n, document)));
             }
         }
-        metadata.last_modified = clock.now();
-        let computed = Value::str(&mac.finish());
-        let aad = metadata.last_modified.as_str();
-        metadata.mac = Some(self.cipher.seal(&computed, &computed.canonical(), aad, &mut self.nonces));
+        stamp(&mut metadata, mac, self.cipher, &mut self.nonces, clock);
         metadata.layout = layout.print().map(|it| self.layout_envelope(&it));
         format.attach(tree, &metadata.to_wire(), self.before, &self.layout, &mut edits);
         let mut text = edits.apply(tree.source());
@@ -99,7 +97,6 @@ impl Sealing<'_> {
         &mut self,
         tree: &Tree,
         visit: Visit<'_, '_>,
-        scope: &Scope,
         mac: &mut Mac,
         edits: &mut Edits,
         layout: &mut Layout,
@@ -107,12 +104,10 @@ impl Sealing<'_> {
         let Visit { id, covered, aad, place, .. } = visit;
         let format = self.format;
         let value = format.value(tree, id).map_err(|problem| at_place(problem, &place.path()))?;
-        let value = self.undrifted(value, tree.text(tree.node(id).span), aad, place);
-        if covered || !scope.mac_only_encrypted {
-            mac.absorb(&value.canonical());
-        }
         let node = tree.node(id);
+        let value = self.undrifted(value, tree.text(node.span), aad, place);
         if !covered || value.is_empty() {
+            mac.absorb_uncovered(&value.canonical());
             if matches!(node.style, Style::Literal | Style::Folded) && node.span.range().end == tree.source().len() {
                 // The end of the file ends it; now the metadata does, which takes another header.
                 let text = format.str(tree, id).unwrap_or_default();
@@ -120,22 +115,10 @@ impl Sealing<'_> {
             }
             return Ok(());
         }
-        let original = tree.text(node.span);
-        // Floats and booleans carry their own spelling, where SOPS reads it as the same value.
-        let canonical = value.canonical();
-        let carried = matches!(value, Value::Float(_) | Value::Bool(_))
-            && tree.tag(id).is_none()
-            && *original.as_bytes() != *canonical
-            && format.read_bare(original).as_ref() == Some(&value)
-            && Value::from_canonical(value.type_name(), original.as_bytes().to_vec()).as_ref() == Ok(&value);
-        // What is spelt as it will be spelt again needs no carrying.
-        let comes_back = tree.tag(id).is_none() && *format.spell_again(tree, id, &value) == *original;
-        let plaintext = match carried && !comes_back {
-            true => original.as_bytes(),
-            false => &canonical,
-        };
-        let envelope = self.envelope(&value, plaintext, aad);
-        if !comes_back && !carried {
+        let spelt = Spelt::of(format, tree, id, value);
+        let envelope = self.envelope(&spelt.value, &spelt.plaintext(), aad);
+        mac.absorb(&spelt.value.canonical());
+        if !spelt.comes_back && !spelt.carried {
             layout.note(place.text(), &envelope, &format.original(tree, id));
         }
         format.replace(tree, id, &format.sealed(tree, id, &envelope), edits);
@@ -261,6 +244,44 @@ impl Sealing<'_> {
             Ok::<(), SealError>(())
         })?;
         Ok(edits.apply(tree.source()))
+    }
+}
+
+/// Says of a file when it was changed, and what it adds up to.
+pub(super) fn stamp(metadata: &mut Metadata, mac: Mac, cipher: &Cipher, nonces: &mut Nonces<'_>, clock: &dyn Clock) {
+    metadata.last_modified = clock.now();
+    let computed = Value::str(&mac.finish());
+    metadata.mac = Some(cipher.seal(&computed, &computed.canonical(), metadata.last_modified.as_str(), nonces));
+}
+
+/// A value that is to be sealed, and what becomes of its spelling.
+struct Spelt<'t> {
+    value: Value,
+    original: &'t str,
+    /// The ciphertext can carry it: floats and booleans, where SOPS reads it as the same value.
+    carried: bool,
+    /// It is how the value will be spelt again, and needs no carrying.
+    comes_back: bool,
+}
+
+impl<'t> Spelt<'t> {
+    fn of(format: &dyn Format, tree: &'t Tree, id: NodeId, value: Value) -> Self {
+        let original = tree.text(tree.node(id).span);
+        let carried = matches!(value, Value::Float(_) | Value::Bool(_))
+            && tree.tag(id).is_none()
+            && *original.as_bytes() != *value.canonical()
+            && format.read_bare(original).as_ref() == Some(&value)
+            && Value::from_canonical(value.type_name(), original.as_bytes().to_vec()).as_ref() == Ok(&value);
+        let comes_back = tree.tag(id).is_none() && *format.spell_again(tree, id, &value) == *original;
+        Self { value, original, carried, comes_back }
+    }
+
+    /// What the ciphertext is to say.
+    fn plaintext(&self) -> Cow<'_, [u8]> {
+        match self.carried && !self.comes_back {
+            true => Cow::Borrowed(self.original.as_bytes()),
+            false => self.value.canonical(),
+        }
     }
 }
 

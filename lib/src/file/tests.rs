@@ -5,6 +5,7 @@ use crate::cipher::Cipher;
 use crate::edge::Timestamp;
 use crate::edge::{Clock, Rng};
 use crate::format;
+use crate::key_path::Step;
 use crate::metadata::Metadata;
 use crate::scope::Scope;
 use crate::scope::Selector;
@@ -402,4 +403,124 @@ fn a_change_amounts_to_what_was_asked_for() {
         let tree = |text: &str| yaml.parse(text.as_bytes()).expect("readable");
         assert_eq!(same::but_for(yaml, &tree(before), &tree(after), &at.0, what), says, "{path}: {after}");
     }
+}
+
+/// Never the same twice.
+struct Numbers(u64);
+
+impl Rng for Numbers {
+    fn fill(&mut self, buf: &mut [u8]) {
+        for chunk in buf.chunks_mut(8) {
+            self.0 += 1;
+            chunk.copy_from_slice(&self.0.to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+#[test]
+fn many_leaves_are_sealed_and_opened_as_few_are() {
+    const SORTS: [&str; 9] =
+        ["text", "'yes'", "\"\"", "12", "2.50", "1.0", "", "0x1F", "|\n  two\n  lines, which the layout keeps"];
+    let line = |n: usize| match n % 11 {
+        9 => format!("k{n}_unencrypted: plain\n"),
+        10 => format!("k{n}:\n  - a\n  # c\n  - {{x: {n}}}\n"),
+        sort => format!("k{n}: {}\n", SORTS[sort]),
+    };
+    let text: String = (0..6_000).map(line).collect();
+    let format = format::named("yaml").expect("a format");
+    let key = DataKey::generate(&mut Counter(1));
+    let plain = PlainFile::parse(format, text.as_bytes()).expect("readable");
+    let file = plain.seal(metadata("unencrypted_suffix", "_unencrypted"), &key, &Stopped, &mut Numbers(0));
+    let file = file.expect("sealable");
+    let opened = file.open(&key).expect("sealed with this key").file;
+    assert_eq!(opened.text(), text);
+    let new_key = DataKey::generate(&mut Counter(2));
+    let rotated = file.rotate(&opened, file.metadata.clone(), &new_key, &Stopped, &mut Numbers(0)).expect("sealable");
+    assert_eq!(rotated.open(&new_key).expect("sealed with this key").file.text(), text);
+    let nonces: Vec<&str> = rotated.text().split(",iv:").skip(1).map(|it| &it[..44]).collect();
+    let distinct: std::collections::HashSet<&str> = nonces.iter().copied().collect();
+    assert!(nonces.len() > 4_000 && distinct.len() == nonces.len(), "{} of {}", distinct.len(), nonces.len());
+
+    // Of several that are damaged, the first is named.
+    let mut damaged = file.text().to_owned();
+    for n in [5_984, 3_300] {
+        let at = damaged.find(&format!("\nk{n}: ")).expect("it is there");
+        let data = at + damaged[at..].find("data:").expect("it is sealed") + "data:".len();
+        let other = if damaged[data..].starts_with('A') { "B" } else { "A" };
+        damaged.replace_range(data..=data, other);
+    }
+    let damaged = EncryptedFile { format, text: Text::public(damaged.into()), metadata: file.metadata.clone() };
+    assert!(matches!(damaged.open(&key), Err(OpenError::Leaf { at, .. }) if at == "[\"k3300\"]"));
+}
+
+/// The ways to all scalars of a file's first document.
+fn paths(wire: &Wire, above: &KeyPath, found: &mut Vec<KeyPath>) {
+    let below = |step| KeyPath(above.0.iter().cloned().chain([step]).collect());
+    match wire {
+        Wire::Leaf(_) => found.push(above.clone()),
+        Wire::List(_) => wire.items().enumerate().for_each(|(n, it)| paths(it, &below(Step::Index(n)), found)),
+        Wire::Map(_) => wire.pairs().for_each(|(key, it)| paths(it, &below(Step::Key(key.to_owned())), found)),
+    }
+}
+
+#[test]
+fn a_value_is_set_alike_with_and_without_the_plaintext() {
+    let values = ["new", "12", "yes", "p", "a: b #c", "two\nlines\n", " x", "é", "", "<<", "in"].map(Wire::text);
+    let others = [Value::Bool(true), Value::Int(5), Value::Float(1.5), Value::Null].map(Wire::Leaf);
+    let what: Vec<Wire> = values.into_iter().chain(others).collect();
+    let key = DataKey::generate(&mut Counter(1));
+    let mut alike = 0;
+    for text in [
+        "a: one\nm:\n    k: in\n    deep:\n        x: in\nl:\n    - p\n    - q\n    - p\n    - k: p\nn: 12\nt: true\nf: 1.5\n",
+        "a: \"yes\"\nb: \"12\"\nc: |\n    two\n    lines\nd: |-\n    two\n    lines\ne: \"\"\nf:\ng: []\nh: {}\ni: é\nj: ' x '\n",
+        "a: one\nb: \"\\t\"\nlast: |\n    two\n    lines\n",
+        "a: one\nlast: |-\n    two\n    lines\n",
+        "a: one\nlast: |+\n    two\n\n",
+        "a: one\nlast: |\n\n    two\n",
+        "m:\n  k: one\n  l:\n    - a\n    - - b\n      - c\n  t: two\nx: one\n",
+        "a: 1.0\nb: 1\nl:\n    - 1.0\n    - 1\n",
+        "a: one\n# comment\nb: two # inline\nl:\n    - x\n    # in\n    - y\n",
+        "a: &a one\nb: *a\nc: !!str 12\n",
+        "a: 'one'\nb: \"two\"\nc: {k: one, l: [x]}\nd: 2001-12-14\ne: 0x1F\n",
+        "---\na: one\nb: two\n",
+        "a: one\nb: two",
+        "a: one\r\nb: two\r\n",
+        "a: one\n---\na: two\n",
+        "a:\n    one\nb:\n- one\n-   two\n? c\n: one\nd:   one\n",
+        "a: one\n\nb: two\n\n\n",
+        "a_unencrypted: one\nb: one\nc_unencrypted: |\n    two\n    lines\n",
+        "b: one\nc_unencrypted: 'x'\nl_unencrypted: [p, q]\n",
+    ] {
+        let format = format::named("yaml").expect("a format");
+        let plain = PlainFile::parse(format, text.as_bytes()).expect("readable");
+        for (field, selector) in [("unencrypted_suffix", "_unencrypted"), ("encrypted_regex", "^(a|l|m|last)$")] {
+            for mac_only_encrypted in [false, true] {
+                let mut metadata = metadata(field, selector);
+                metadata.scope.mac_only_encrypted = mac_only_encrypted;
+                let file = plain.seal(metadata, &key, &Stopped, &mut Numbers(0)).expect("sealable");
+                let (opened, leaves) = file.open_to_change(&key).expect("sealed with this key");
+                let mut found = Vec::new();
+                let wires = opened.file.wires().expect("readable");
+                paths(&wires[0], &KeyPath::default(), &mut found);
+                for (at, what) in found.iter().flat_map(|at| what.iter().map(move |it| (at, it))) {
+                    let short = file.replace(at, what, &key, &Stopped, &mut Numbers(9_000)).expect("it opens");
+                    let Some(Replaced { file: short, leaves: known, warnings }) = short else { continue };
+                    alike += 1;
+                    let edited = opened.file.set(at, what).expect("there is a scalar");
+                    let long = edited.map(|it| {
+                        let metadata = file.metadata.clone();
+                        let sealed = file.reseal(&leaves, &it, metadata, &key, &Stopped, &mut Numbers(9_000));
+                        sealed.expect("sealable")
+                    });
+                    let texts = [&short, &long].map(|it| it.as_ref().map(|it| it.text().to_owned()));
+                    assert_eq!(texts[0], texts[1], "{at} in {text}");
+                    assert_eq!(warnings, opened.warnings);
+                    let Some(short) = short else { continue };
+                    let is = |what: &Wire| short.is_but_for(at, what, &key, &file, &known).expect("it opens");
+                    assert!(is(what) && !is(&Wire::text("another")), "{at} in {text}");
+                }
+            }
+        }
+    }
+    assert!(alike > 500, "{alike} cases say too little");
 }

@@ -113,6 +113,12 @@ pub trait Format: Sync {
         edits.replace(tree.node(at).span, text);
     }
 
+    /// True if an encrypted file is laid out so plainly that whoever decrypts it and seals it again comes to the same
+    /// text, as long as its values are plain too.
+    fn is_plainly_laid_out(&self, _tree: &Tree) -> bool {
+        false
+    }
+
     /// Puts the metadata into every document, after the data. Where `before` (the same file, as it
     /// is stored) has it already, its text is kept but for the entries that differ.
     /// Text that is newly made is laid out as `layout` asks, or else as the file is.

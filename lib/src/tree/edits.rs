@@ -1,8 +1,9 @@
 //! Replacements in a text, collected first and made in one go.
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::Span;
+use crate::secret::wipe;
 
 /// Replacements to be made in a text, in any order, none overlapping. Wiped when dropped.
 #[derive(Default)]
@@ -30,8 +31,7 @@ impl Edits {
             // Growing in place would leave a copy behind.
             let mut grown = String::with_capacity((start + text.len()) * 2);
             grown.push_str(&self.texts);
-            self.texts.zeroize();
-            self.texts = grown;
+            wipe(std::mem::replace(&mut self.texts, grown));
         }
         self.texts.push_str(text);
         self.places.push((span, Span::new(start, self.texts.len())));
@@ -112,7 +112,7 @@ impl Edits {
 impl Drop for Edits {
     fn drop(&mut self) {
         if !self.is_public {
-            self.texts.zeroize();
+            wipe(std::mem::take(&mut self.texts));
         }
     }
 }

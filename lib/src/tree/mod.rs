@@ -13,11 +13,13 @@ mod wire;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 pub use edits::Edits;
 pub use encoding::Encoding;
 pub use wire::{Entry, Wire};
+
+use crate::secret::wipe;
 
 /// A place in a text, in bytes. Texts are smaller than 4 GiB.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Hash)]
@@ -402,7 +404,7 @@ impl Tree {
 impl Drop for Tree {
     fn drop(&mut self) {
         if !self.is_public {
-            self.source.zeroize();
+            wipe(std::mem::take(&mut self.source));
         }
     }
 }

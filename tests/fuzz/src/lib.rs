@@ -4,6 +4,7 @@
 
 mod mutate;
 mod pgp;
+mod set;
 mod targets;
 
 use std::cell::Cell;

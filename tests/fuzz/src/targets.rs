@@ -9,13 +9,14 @@ use leafseal::value::Value;
 use leafseal::{DataKey, EncryptedFile};
 use leafseal_tests::documents;
 
-use crate::{Target, pgp};
+use crate::{Target, pgp, set};
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
     Target { name: "parse_yaml", run: |it| parse("yaml", it), seeds: || plain("yaml"), words: YAML },
     Target { name: "parse_json", run: |it| parse("json", it), seeds: || plain("json"), words: JSON },
     Target { name: "edits", run: edits, seeds: || [plain("yaml"), plain("json")].concat(), words: YAML },
+    Target { name: "set", run: set::set, seeds: || plain("yaml"), words: YAML },
     Target { name: "envelope", run: envelope, seeds: envelopes, words: ENVELOPE },
     Target { name: "metadata", run: metadata, seeds: Vec::new, words: METADATA },
     Target { name: "rules", run: rules, seeds: Vec::new, words: RULES },

@@ -31,6 +31,9 @@ pub(super) fn compose(text: &mut Zeroizing<String>) -> Result<Tree, ParseError> 
     let source = text.as_str();
     let mut parser = Parser::new(source);
     loop {
+        while let Some((key, value)) = parser.plain_pair() {
+            composer.plain_pair(source, key, value);
+        }
         let event = parser.next().map_err(|error| scan_error(&error))?;
         if event.kind == EventKind::StreamEnd {
             composer.stray(&parser.leftover());
@@ -118,6 +121,19 @@ impl<'s> Composer<'s> {
         }
     }
 
+    /// An entry of a block mapping, on one line, that nothing stands beside.
+    fn plain_pair(&mut self, source: &str, key: Span, value: Span) {
+        let frame = self.open.last_mut().expect("an entry is inside a mapping");
+        frame.has_items = true;
+        frame.end = frame.end.max(value.end);
+        let parent = frame.node;
+        let mut node = Node::new(Kind::Scalar, Style::Plain, value);
+        node.column = frame.column;
+        let id = self.tree.push(parent, node);
+        let not_a_string = plain_key_type(&source[key.range()]);
+        self.tree.set_key(id, Key { span: key, decoded: None, not_a_string });
+    }
+
     fn key(&mut self, source: &'s str, parser: &Parser<'s>, event: Event) -> Result<(), ParseError> {
         let frame = self.open.last_mut().expect("a key is inside a mapping");
         let (decoded, not_a_string) = match event.kind {
@@ -130,8 +146,7 @@ impl<'s> Composer<'s> {
                 let meaning = decoded.as_deref().map_or(text, String::as_str);
                 let tag = event.properties.tag.and_then(|it| parser.resolve_tag(it));
                 let kind = match (&tag, style) {
-                    (None, Style::Plain) if scalar::is_str(meaning) => None,
-                    (None, Style::Plain) => key_type(scalar::resolve(meaning)),
+                    (None, Style::Plain) => plain_key_type(meaning),
                     (None, _) => None,
                     (Some(tag), _) => key_type(scalar::resolve_tagged(tag, meaning, style == Style::Plain)),
                 };
@@ -158,7 +173,7 @@ impl<'s> Composer<'s> {
                     return Err(fail(&event, "invalid map key"));
                 }
                 let text = decode::scalar(source, node.span, node.style, node.column);
-                let kind = if node.style == Style::Plain { key_type(scalar::resolve(&text)) } else { None };
+                let kind = if node.style == Style::Plain { plain_key_type(&text) } else { None };
                 (Some(text.as_str().into()), kind)
             }
             _ => return Err(fail(&event, "invalid map key: a list or a mapping cannot be a key")),
@@ -404,6 +419,11 @@ fn check_tag(event: &Event, tag: &str, text: &str, plain: bool) -> Result<(), Pa
         Ok(_) | Err(scalar::ScalarError::Unsigned) => Ok(()),
         Err(problem) => Err(fail(event, &problem.to_string())),
     }
+}
+
+/// As [`key_type`], of a key without quotes and tag.
+fn plain_key_type(text: &str) -> Option<&'static str> {
+    if scalar::is_str(text) { None } else { key_type(scalar::resolve(text)) }
 }
 
 /// What Go calls the type of a key that is not a string.

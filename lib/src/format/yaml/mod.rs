@@ -229,6 +229,10 @@ impl Format for Yaml {
         }
     }
 
+    fn is_plainly_laid_out(&self, tree: &Tree) -> bool {
+        place::is_plainly_laid_out(tree)
+    }
+
     fn attach(&self, tree: &Tree, metadata: &Wire, before: Option<&Tree>, layout: &Layout, edits: &mut Edits) {
         metadata::attach(tree, metadata, before, layout, edits);
     }

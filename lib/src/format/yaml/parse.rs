@@ -61,28 +61,16 @@ enum State {
     DocumentContent,
     DocumentEnd,
     BlockNode,
-    BlockSequenceEntry {
-        first: bool,
-    },
+    BlockSequenceEntry { first: bool },
     IndentlessSequenceEntry,
-    BlockMappingKey {
-        first: bool,
-    },
+    BlockMappingKey { first: bool },
     BlockMappingValue,
-    FlowSequenceEntry {
-        first: bool,
-    },
+    FlowSequenceEntry { first: bool },
     FlowSequencePairKey,
     FlowSequencePairValue,
     FlowSequencePairEnd,
-    FlowMappingKey {
-        first: bool,
-    },
-    FlowMappingValue {
-        empty: bool,
-    },
-    /// The value of an entry that was taken whole.
-    PlainValue(Token),
+    FlowMappingKey { first: bool },
+    FlowMappingValue { empty: bool },
     End,
 }
 
@@ -163,14 +151,20 @@ impl<'s> Parser<'s> {
             }
             State::FlowMappingKey { first } => self.flow_mapping_key(first),
             State::FlowMappingValue { empty } => self.flow_mapping_value(empty),
-            State::PlainValue(token) => {
-                self.state = State::BlockMappingKey { first: false };
-                Ok(bare(EventKind::Scalar(Style::Plain), token, token.start.index..token.end))
-            }
             State::End => {
                 let token = self.peek()?;
                 Ok(bare(EventKind::StreamEnd, token, token.start.index..token.end))
             }
+        }
+    }
+
+    /// Takes the next entry of a block mapping whole, if it is of the plainest kind and no comment waits
+    /// for it: key and value, instead of two events.
+    pub(super) fn plain_pair(&mut self) -> Option<(Span, Span)> {
+        let no_comments = self.head.is_empty() && self.inline.is_empty() && self.foot.is_empty();
+        match self.state {
+            State::BlockMappingKey { first: false } if no_comments => self.scanner.take_plain_pair(),
+            _ => None,
         }
     }
 
@@ -500,14 +494,6 @@ impl<'s> Parser<'s> {
     }
 
     fn block_mapping_key(&mut self, first: bool) -> Parse<Event> {
-        let no_comments = self.head.is_empty() && self.inline.is_empty() && self.foot.is_empty();
-        if !first
-            && no_comments
-            && let Some((key, value)) = self.scanner.take_plain_pair()
-        {
-            self.state = State::PlainValue(value);
-            return Ok(bare(EventKind::Scalar(Style::Plain), key, key.start.index..key.end));
-        }
         self.open(first)?;
         let token = self.peek()?;
         match token.kind {

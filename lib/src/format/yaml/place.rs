@@ -1,7 +1,7 @@
 //! Where things stand in a text: lines, entries, commas.
 
 use super::decode;
-use crate::tree::{Node, NodeId, Span, Style, Tree};
+use crate::tree::{Kind, METADATA_KEY, Node, NodeId, Span, Style, Tree};
 
 /// The line break that a text uses first.
 pub(super) fn line_break(tree: &Tree) -> &'static str {
@@ -79,6 +79,37 @@ pub(super) fn entry_lines(tree: &Tree, id: NodeId) -> Span {
     let start = if source[start..].starts_with('\u{feff}') { start + '\u{feff}'.len_utf8() } else { start };
     let end = next_line(source, node.span.range().end).unwrap_or(source.len());
     Span::new(start, end)
+}
+
+/// True if there is nothing in a text but one document in block style, the metadata its last entry, every value on the
+/// line of its key or dash, and no comment, alias, anchor or tag.
+pub(super) fn is_plainly_laid_out(tree: &Tree) -> bool {
+    let [document] = tree.documents() else { return false };
+    let last = tree.last_child(document.root).filter(|it| tree.key(*it) == METADATA_KEY);
+    let Some(metadata) = last else { return false };
+    let source = tree.source();
+    let is_last = entry_lines(tree, metadata).range().end == source.len() && source.ends_with('\n');
+    let is_plainly_placed = |node: &Node| {
+        let before = &source.as_bytes()[..node.span.range().start];
+        let is_behind = before.ends_with(b": ") || before.ends_with(b"- ");
+        node.span.is_empty() || (is_behind && !is_block(node) && !decode::has_break(tree.text(node.span)))
+    };
+    let is_plain = |id: NodeId| {
+        let node = tree.node(id);
+        let is_simple = match node.kind {
+            Kind::Map | Kind::List => true,
+            Kind::Scalar => is_plainly_placed(node),
+            Kind::Comment { .. } | Kind::Alias(_) => false,
+        };
+        let has_plain_key = tree.key_of(id).is_none_or(|it| !tree.text(it.span).starts_with('*'));
+        is_simple && has_plain_key && !node.in_flow && node.properties.is_empty()
+    };
+    let is_aside = |id| matches!(tree.node(NodeId(id)).kind, Kind::Comment { .. } | Kind::Alias(_));
+    is_last
+        && tree.node(document.root).style == Style::Plain
+        && tree.node(metadata).column == 0
+        && (0..metadata.0).all(|it| is_plain(NodeId(it)))
+        && !(metadata.0..tree.len() as u32).any(is_aside)
 }
 
 /// The value that ends the text of a container.

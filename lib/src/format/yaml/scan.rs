@@ -154,8 +154,11 @@ impl<'s> Scanner<'s> {
     pub(super) fn new(source: &'s str) -> Self {
         let source = source.as_bytes();
         let is_in = |text: &str| memchr::memmem::find(source, text.as_bytes()).is_some();
-        let has_odd_breaks = !source.is_ascii() && ["\u{85}", "\u{2028}", "\u{2029}"].into_iter().any(is_in);
-        let only_lf = !has_odd_breaks && memchr::memchr(b'\r', source).is_none();
+        // Once over a text that has none, instead of once for each.
+        let may_break =
+            |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | (*byte == b'\r') | (*byte >= 0x80));
+        let only_lf =
+            !source.chunks(256).any(may_break) || !["\r", "\u{85}", "\u{2028}", "\u{2029}"].into_iter().any(is_in);
         let start = if source.starts_with("\u{feff}".as_bytes()) { 3 } else { 0 };
         Self {
             source,

@@ -33,10 +33,10 @@ pub(super) fn decode_source(source: &mut Vec<u8>) -> Result<Zeroizing<String>, P
 
 /// Refuses control characters, as go-yaml does.
 pub(super) fn check_characters(text: &str) -> Result<(), ParseError> {
-    let is_control = |byte: u8| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r') || byte == 0x7F;
+    let is_odd = |byte: u8| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r') || byte >= 0x7F;
     // A chunk at a time, without a way out in between, is what the machine does fastest.
-    let has_control = |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | is_control(*byte));
-    let plain = !text.as_bytes().chunks(256).any(has_control);
+    let has_odd = |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | is_odd(*byte));
+    let may_be_refused = text.as_bytes().chunks(256).any(has_odd);
     let is_refused = |c: char| {
         matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{84}'
             | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}')
@@ -45,9 +45,7 @@ pub(super) fn check_characters(text: &str) -> Result<(), ParseError> {
         // go-yaml loses the first character of the lines after this.
         return Err(error("yaml: the text starts with two byte order marks".to_owned(), 1, 1));
     }
-    if (!plain || !text.is_ascii())
-        && let Some(at) = text.find(is_refused)
-    {
+    if may_be_refused && let Some(at) = text.find(is_refused) {
         let (line, column) = end_of(&text.as_bytes()[..at]);
         return Err(error("yaml: control characters are not allowed".to_owned(), line, column));
     }

@@ -1,0 +1,69 @@
+//! A value is set to the same bytes with and without the plaintext of the file.
+
+use leafseal::edge::{Clock, Rng, Timestamp};
+use leafseal::format::named;
+use leafseal::key_path::{KeyPath, Step};
+use leafseal::metadata::Metadata;
+use leafseal::scope::Scope;
+use leafseal::tree::Wire;
+use leafseal::value::Value;
+use leafseal::{DataKey, PlainFile};
+
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_utc_seconds("2026-01-02T03:04:05Z")
+    }
+}
+
+/// Never the same twice.
+struct Numbers(u64);
+
+impl Rng for Numbers {
+    fn fill(&mut self, buf: &mut [u8]) {
+        for chunk in buf.chunks_mut(8) {
+            self.0 += 1;
+            chunk.copy_from_slice(&self.0.to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// The ways to all scalars.
+fn paths(wire: &Wire, above: &[Step], found: &mut Vec<KeyPath>) {
+    let below = |step| [above, &[step]].concat();
+    match wire {
+        Wire::Leaf(_) => found.push(KeyPath(above.to_vec())),
+        Wire::List(_) => wire.items().enumerate().for_each(|(n, it)| paths(it, &below(Step::Index(n)), found)),
+        Wire::Map(_) => wire.pairs().for_each(|(key, it)| paths(it, &below(Step::Key(key.to_owned())), found)),
+    }
+}
+
+/// Sets some values of a plain file, once it is sealed, in both ways.
+pub(crate) fn set(input: &[u8]) {
+    const PATHS: usize = 12;
+    let format = named("yaml").expect("YAML is always there");
+    let Ok(plain) = PlainFile::parse(format, input) else { return };
+    let key = DataKey::from_bytes(&[7; 32]).expect("32 bytes are a data key");
+    let metadata = Metadata::new(vec![], 0, Scope::default(), Stopped.now());
+    let Ok(file) = plain.seal(metadata, &key, &Stopped, &mut Numbers(0)) else { return };
+    let Ok((opened, leaves)) = file.open_to_change(&key) else { return };
+    let first = opened.file.tree().ok().and_then(|it| format.wire(it, it.documents().first()?.root).ok());
+    let mut found = Vec::new();
+    first.inspect(|it| paths(it, &[], &mut found));
+    let what = [Wire::text("new"), Wire::text("12"), Wire::text("two\nlines"), Wire::Leaf(Value::Bool(true))];
+    for (at, what) in found.iter().take(PATHS).flat_map(|at| what.iter().map(move |it| (at, it))) {
+        let Ok(Some(short)) = file.replace(at, what, &key, &Stopped, &mut Numbers(9_000)) else { continue };
+        let edited = opened.file.set(at, what).expect("what is replaced can be set");
+        let long = edited.map(|it| {
+            let sealed = file.reseal(&leaves, &it, file.metadata().clone(), &key, &Stopped, &mut Numbers(9_000));
+            sealed.expect("what is replaced can be sealed")
+        });
+        let [one, other] = [&short.file, &long].map(|it| it.as_ref().map(|it| it.text()));
+        assert!(one == other, "a value is set in two ways");
+        if let Some(changed) = &short.file {
+            let is = changed.is_but_for(at, what, &key, &file, &leaves);
+            assert!(matches!(is, Ok(true)), "what was set does not read back");
+        }
+    }
+}
