@@ -1,6 +1,5 @@
 //! A SOPS file, encrypted and plain, and the ways between the two.
 
-mod ahead;
 mod differences;
 mod encrypted;
 mod error;

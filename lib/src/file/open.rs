@@ -1,9 +1,6 @@
 //! Opening a file: every leaf decrypted, every value added up, whatever is made of them.
 
-use std::thread;
-
 use super::OpenError;
-use super::ahead::{self, Ahead};
 use super::leaves::{Known, Leaves};
 use super::walk::{Place, Sort, Visit, walk, walk_wire};
 use super::{PlainFile, absorb, undrifted};
@@ -57,17 +54,6 @@ pub(super) struct Opening<'o> {
 impl Opening<'_> {
     /// Decrypts every leaf and hands it to `taker`.
     pub(super) fn open(&mut self, taker: &mut impl Taker) -> Result<Sum, OpenError> {
-        let Self { format, tree, metadata, cipher, .. } = *self;
-        // Of what is known, next to nothing is left to decrypt.
-        let helpers = if self.known.is_some() { 0 } else { ahead::helpers(tree) };
-        let open = |_, visit: &Visit<'_, '_>| cipher.open(&format.str(tree, visit.id)?, visit.aad).ok();
-        thread::scope(|threads| {
-            let ahead = Ahead::start(threads, helpers, format, tree, &metadata.scope, open);
-            self.open_in_order(taker, ahead)
-        })
-    }
-
-    fn open_in_order(&mut self, taker: &mut impl Taker, mut ahead: Ahead<OpenedLeaf>) -> Result<Sum, OpenError> {
         let Self { format, tree, metadata, .. } = *self;
         let mut mac = Mac::new(metadata.scope.mac_only_encrypted);
         let mut warnings = tree.warnings.clone();
@@ -107,7 +93,6 @@ impl Opening<'_> {
                 taker.take_plain(id, value, place);
                 return Ok(());
             }
-            let ahead = ahead.take(id);
             let Some(text) = format.str(tree, id) else {
                 return match format.value(tree, id)? {
                     Value::Null => Ok(()),
@@ -117,10 +102,7 @@ impl Opening<'_> {
             if text.is_empty() {
                 return Ok(());
             }
-            let opened = match ahead {
-                Some(it) => self.keep(id, aad, it),
-                None => self.open_leaf(id, &text, aad).map_err(|it| failed(it.to_string()))?,
-            };
+            let opened = self.open_leaf(id, &text, aad).map_err(|it| failed(it.to_string()))?;
             mac.absorb(&opened.value.canonical());
             taker.take(id, &text, opened, place);
             Ok::<(), OpenError>(())
@@ -137,14 +119,10 @@ impl Opening<'_> {
             Some(it) => it,
             None => self.cipher.open(sealed, aad)?,
         };
-        Ok(self.keep(id, aad, opened))
-    }
-
-    fn keep(&mut self, id: NodeId, aad: &str, opened: OpenedLeaf) -> OpenedLeaf {
         if let Some(kept) = &mut self.kept {
             kept.keep(id, aad, &opened);
         }
-        opened
+        Ok(opened)
     }
 
     /// Adds what an alias stands for to the MAC. Only what is not encrypted can be shared.
