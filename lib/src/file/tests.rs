@@ -418,7 +418,7 @@ impl Rng for Numbers {
 }
 
 #[test]
-fn many_leaves_are_sealed_and_opened_as_few_are() {
+fn of_many_leaves_each_has_a_nonce_and_the_first_that_is_damaged_is_named() {
     const SORTS: [&str; 9] =
         ["text", "'yes'", "\"\"", "12", "2.50", "1.0", "", "0x1F", "|\n  two\n  lines, which the layout keeps"];
     let line = |n: usize| match n % 11 {
@@ -523,4 +523,22 @@ fn a_value_is_set_alike_with_and_without_the_plaintext() {
         }
     }
     assert!(alike > 500, "{alike} cases say too little");
+}
+
+#[test]
+fn the_metadata_may_stand_above_everything() {
+    let text = "a: 0x1F\nb:\n  c: one\n  d: 0o17\n";
+    let (file, key, ..) = opened(text);
+    let at = file.text().find("sops:").expect("it is sealed");
+    let (values, metadata) = file.text().split_at(at);
+    let moved = format!("{metadata}{values}");
+    let format = file.format;
+    let open = |text: &str| {
+        let tree = format.parse(text.as_bytes()).expect("readable");
+        EncryptedFile { format, text: Text::parsed(tree), metadata: file.metadata.clone() }.open(&key)
+    };
+    assert_eq!(open(&moved).expect("sealed with this key").file.text(), text);
+    let damaged = moved.replacen("c: ENC[AES256_GCM,data:", "c: ENC[AES256_GCM,data:AAAA", 1);
+    let said = open(&damaged).err().expect("it is damaged").to_string();
+    assert!(said.contains(r#"["b"]["c"]"#) && !said.contains("sops"), "{said}");
 }

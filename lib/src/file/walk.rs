@@ -136,6 +136,7 @@ pub(super) fn walk<E: From<NotAString>>(
             if is_map {
                 let key = tree.key(id);
                 if depth == 1 && key == METADATA_KEY {
+                    steps.pop();
                     continue;
                 }
                 if let Some(type_name) = tree.key_of(id).and_then(|it| it.not_a_string) {
