@@ -47,8 +47,8 @@ pub const FAMILIES: &[Row] = &[
         kinds: &[
             kind::<ExternalSecret>(Need::Must),
             kind::<SecretStore>(Need::May),
-            kind::<ClusterSecretStore>(Need::May),
-            kind::<ClusterExternalSecret>(Need::May),
+            kind::<ClusterSecretStore>(Need::May).when(|it| it.cluster_secret_stores),
+            kind::<ClusterExternalSecret>(Need::May).when(|it| it.cluster_external_secrets),
         ],
         rights: &[
             right(ExternalSecret::GROUP, "externalsecrets", &["get", "list", "watch"], Need::Must),
@@ -59,7 +59,8 @@ pub const FAMILIES: &[Row] = &[
             right(ExternalSecret::GROUP, "clustersecretstores/status", &["patch"], Need::Everywhere),
             right(ExternalSecret::GROUP, "clusterexternalsecrets", &["list", "watch"], Need::Everywhere),
             right(ExternalSecret::GROUP, "clusterexternalsecrets/status", &["patch"], Need::Everywhere),
-            right(ExternalSecret::GROUP, "externalsecrets", &["create", "update", "delete"], Need::Everywhere),
+            right(ExternalSecret::GROUP, "externalsecrets", &["create", "update", "delete"], Need::Everywhere)
+                .when(|it| it.cluster_external_secrets),
             right("", "secrets", &["get", "create", "update"], Need::Must),
             right("", "secrets", &["list", "watch", "delete"], Need::May),
             right("", "configmaps", &["get", "list", "watch"], Need::May),
@@ -323,6 +324,8 @@ pub async fn survey(client: &Client, family: Family, settings: &Settings) -> Res
     for group in groups {
         choose(row, group, &discover(client, group).await?, &mut served);
     }
+    let is_asked = |kind: &str| row.kinds.iter().all(|it| it.kind != kind || (it.when)(settings));
+    served.kinds.retain(|kind, _| is_asked(kind));
     let mut finding = Finding { family, served, obstacles: Vec::new(), namespaces: Vec::new() };
     for kind in row.kinds.iter().filter(|it| it.need == Need::Must) {
         if !finding.served.kinds.contains_key(kind.kind) {

@@ -62,7 +62,10 @@ where
     if object.metadata.deletion_timestamp.is_some() {
         return farewell::<A>(world, &object, owner, &api).await;
     }
-    if is_left_alone(&world.cluster, &A::stores(&object), &world.context.settings.controller_class) {
+    let (settings, stores) = (&world.context.settings, A::stores(&object));
+    let is_of_all = |it: &StoreRef| it.kind == ClusterSecretStore::KIND;
+    let is_not_asked_for = !settings.cluster_secret_stores && stores.iter().any(is_of_all);
+    if is_not_asked_for || is_left_alone(&world.cluster, &stores, &settings.controller_class) {
         // Another operator serves it: nothing is done about it, and nothing said.
         return None;
     }

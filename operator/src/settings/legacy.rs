@@ -37,6 +37,11 @@ const fn row(of: Option<Family>, flag: &'static str, means: Means) -> Row {
     Row { flag, takes, of, means }
 }
 
+/// A switch that is the same as this flag.
+const fn on(of: Option<Family>, flag: &'static str, ours: &'static str) -> Row {
+    Row { flag, takes: false, of, means: Value(ours) }
+}
+
 /// A switch without a meaning here.
 const fn switch(of: Option<Family>, flag: &'static str, why: &'static str) -> Row {
     Row { flag, takes: false, of, means: Nothing(why) }
@@ -48,6 +53,7 @@ const RL: Option<Family> = Some(Reload);
 
 const CACHES: &str = "what is kept in memory is not a choice here";
 const KINDS: &str = "which kinds are served follows from the cluster";
+const GENERATED: &str = "generators keep no state";
 const HTTPS: &str = "metrics are served without TLS and without a login: put a proxy before them";
 const CLIENTS: &str = "clients of Vault are kept in memory only";
 const PROFILES: &str = "there are no profiles";
@@ -76,7 +82,7 @@ const ROWS: &[Row] = &[
     row(ES, "leader-election-retry-period", Value("--retry-period")),
     row(ES, "vault-token-cache-size", Nothing(CLIENTS)),
     row(ES, "experimental-vault-token-cache-size", Nothing(CLIENTS)),
-    row(ES, "generator-gc-grace-period", Nothing("generators are not served")),
+    row(ES, "generator-gc-grace-period", Nothing(GENERATED)),
     row(ES, "metrics-cert-dir", Nothing(HTTPS)),
     row(ES, "metrics-cert-name", Nothing(HTTPS)),
     row(ES, "metrics-key-name", Nothing(HTTPS)),
@@ -86,12 +92,12 @@ const ROWS: &[Row] = &[
     switch(ES, "enable-vault-token-cache", CLIENTS),
     switch(ES, "experimental-enable-vault-token-cache", CLIENTS),
     switch(ES, "experimental-enable-aws-session-cache", CLIENTS),
-    switch(ES, "enable-cluster-store-reconciler", KINDS),
+    on(ES, "enable-cluster-store-reconciler", "--cluster-secret-stores"),
     switch(ES, "enable-secret-store-reconciler", KINDS),
     switch(ES, "enable-push-secret-reconciler", KINDS),
-    switch(ES, "enable-cluster-external-secret-reconciler", KINDS),
+    on(ES, "enable-cluster-external-secret-reconciler", "--cluster-external-secrets"),
     switch(ES, "enable-cluster-push-secret-reconciler", KINDS),
-    switch(ES, "enable-generator-state", "generators are not served"),
+    switch(ES, "enable-generator-state", GENERATED),
     switch(ES, "enable-flood-gate", "objects of stores that are not ready wait for them"),
     switch(ES, "enable-secrets-caching", CACHES),
     switch(ES, "enable-configmaps-caching", CACHES),
@@ -333,6 +339,12 @@ mod tests {
         check(&[], "--concurrent=5", &format!("{es} --concurrency=5"), 0);
         check(&[], "--concurrent 5 --loglevel debug", &format!("{es} --concurrency=5 --log-level=debug"), 0);
         check(&[], "--enable-leader-election=true", &format!("{es} --leader-elect=true"), 0);
+        check(
+            &[],
+            "--enable-cluster-store-reconciler=false --enable-cluster-external-secret-reconciler",
+            &format!("{es} --cluster-secret-stores=false --cluster-external-secrets"),
+            0,
+        );
         check(&[], "--enable-leader-election", &format!("{es} --leader-elect"), 0);
         check(&[], "--live-addr=:9", &format!("{es} --health-address=:9"), 0);
         check(&[], "--namespace= --controller-class=x", &format!("{es} --controller-class=x"), 0);

@@ -94,6 +94,23 @@ pub struct Settings {
     #[arg(help_heading = "What is served")]
     pub controller_class: String,
 
+    /// ClusterSecretStores are served, and ExternalSecrets that read from one
+    #[arg(
+        long,
+        env = "LEAFSEAL_OPERATOR_CLUSTER_SECRET_STORES",
+        default_value = "true",
+        default_missing_value = "true"
+    )]
+    #[arg(num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_name = "BOOL")]
+    #[arg(help_heading = "What is served")]
+    pub cluster_secret_stores: bool,
+
+    /// ClusterExternalSecrets are served
+    #[arg(long, env = "LEAFSEAL_OPERATOR_CLUSTER_EXTERNAL_SECRETS")]
+    #[arg(default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    #[arg(action = ArgAction::Set, value_name = "BOOL", help_heading = "What is served")]
+    pub cluster_external_secrets: bool,
+
     /// The namespace the operator runs in: its Leases and the defaults of Vault Secrets lie there [default:
     /// that of its ServiceAccount, else `default`]
     #[arg(long, env = "OPERATOR_NAMESPACE", default_value_t = own_namespace(Path::new(POD_NAMESPACE)))]

@@ -94,6 +94,12 @@ holds what the chart makes for Vault Secrets.
 {{- with .Values.storeRequeueInterval }}
 - --store-check-interval={{ . }}
 {{- end }}
+{{- if eq (toString .Values.processClusterStore) "false" }}
+- --cluster-secret-stores=false
+{{- end }}
+{{- if eq (toString .Values.processClusterExternalSecret) "false" }}
+- --cluster-external-secrets=false
+{{- end }}
 {{- if .Values.reload.enabled }}
 {{- range $value, $flag := .Files.Get "flags.yaml" | fromYaml }}
 {{- with get $.Values.reload $value }}

@@ -220,6 +220,7 @@ fn values_do_what_they_say() {
     assert!(args(&scoped).contains(&"--namespaces=a,b,c"));
 
     let set = "--set concurrent=4,logLevel=debug,leaderElect=false,metrics.port=9090,health.port=9091";
+    let set = format!("{set} --set processClusterStore=false,processClusterExternalSecret=false");
     let set = helm.render(&format!("{set} --set controllerClass=blue,storeRequeueInterval=1m"));
     let wanted = [
         "--families=external-secrets,vault-secrets,reload",
@@ -230,6 +231,8 @@ fn values_do_what_they_say() {
         "--log-level=debug",
         "--controller-class=blue",
         "--store-check-interval=1m",
+        "--cluster-secret-stores=false",
+        "--cluster-external-secrets=false",
     ];
     assert_eq!(args(&set), wanted);
     assert_eq!(container(&set)["ports"][0]["containerPort"], 9090);
