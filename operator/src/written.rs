@@ -1,5 +1,7 @@
 //! When the content of a Secret or ConfigMap was last written, by what the API server recorded.
 
+use std::hash::BuildHasher;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::ObjectMeta;
@@ -10,6 +12,30 @@ const CONTENT: &[&str] = &["f:data", "f:stringData", "f:binaryData"];
 /// When the content was last written, in whole seconds; `None` if nobody recorded that.
 pub fn content_written(metadata: &ObjectMeta) -> Option<Timestamp> {
     content_fields(metadata).filter_map(|it| it.time.as_ref().map(|time| time.0)).max()
+}
+
+/// What is recorded of the writes of a content. Who only takes keys away leaves no time, but what is left of the
+/// record differs then.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Trace {
+    /// As [`content_written`] says.
+    pub written: Option<Timestamp>,
+    /// A digest of the names of its keys, by who wrote them. Nothing outside of this process knows it.
+    keys: u64,
+}
+
+impl Trace {
+    /// That of an object. Those that are compared have the same `hasher`.
+    pub fn of(metadata: &ObjectMeta, hasher: &impl BuildHasher) -> Self {
+        let fields = content_fields(metadata).filter_map(|it| Some((&it.manager, &it.fields_v1.as_ref()?.0)));
+        let owned = fields.map(|(manager, it)| (manager, CONTENT.iter().map(|part| it.get(part)).collect::<Vec<_>>()));
+        Self { written: content_written(metadata), keys: hasher.hash_one(owned.collect::<Vec<_>>()) }
+    }
+
+    /// True if a write since `before` took keys away and did nothing else.
+    pub fn has_lost_keys(&self, before: &Self) -> bool {
+        self.written == before.written && self.keys != before.keys
+    }
 }
 
 /// False if what was written last, as far as that is recorded, is something else than content.

@@ -20,7 +20,8 @@ pub(super) enum Past {
 pub(super) async fn at(api: &Api<DynamicObject>, name: &str, version: &str) -> Result<Past, Error> {
     let named = ListParams::default().fields(&format!("metadata.name={name}"));
     match api.list(&named.at(version).matching(VersionMatch::Exact)).await {
-        Err(Error::Api(status)) if status.code == 403 || status.code == 410 => Ok(Past::Unknown),
+        // Some servers keep no past at all. What is over soon is no answer.
+        Err(Error::Api(status)) if !matches!(status.code, 429 | 500 | 503) => Ok(Past::Unknown),
         listed => Ok(Past::Was(listed?.items.into_iter().find(|it| it.name_any() == name).map(Box::new))),
     }
 }

@@ -259,7 +259,7 @@ fn tell(
     };
     let wants = consumer.map(|it| it.wants(rules, source, &name, marks));
     let is_read = !matches!(now, Now::Unread(_));
-    let seen = Seen { source, name: &name, marks, content, before: None, is_new: false, is_first };
+    let seen = Seen { source, name: &name, marks, content, written: None, before: None, is_new: false, is_first };
     let is_owed = consumer.is_some_and(|it| is_read && !judge(it, rules, key, &[seen]).causes.is_empty());
     let memory = consumer.map(|it| Memory::read(it.consumed.as_ref(), key));
     let is_remembered = memory.is_some_and(|it| it.digest(source, &name).is_some());

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::content::GONE;
 use super::roll::{LastReload, marker_name};
 use super::{Consumer, Content, Hit, Key, Marker, Marks, Memory, Rules, Source, Strategy};
@@ -17,6 +19,8 @@ pub struct Seen<'a> {
     pub marks: Marks,
     /// What it holds; `None` if it is not there.
     pub content: Option<Arc<Content>>,
+    /// When that was written, if that is known.
+    pub written: Option<Timestamp>,
     /// What it held before, if that is known.
     pub before: Option<Arc<Content>>,
     /// It came while it was watched for.
@@ -87,7 +91,7 @@ pub fn judge(consumer: &Consumer, rules: &Rules, key: &Key, seen: &[Seen<'_>]) -
     let mut memory = Memory::read(consumer.consumed.as_ref(), key);
     memory.retain(|source, name| consumer.knows(rules, source, name));
     let (mut causes, mut is_recording) = (Vec::new(), false);
-    for Seen { source, name, marks, content, before, is_new, is_first } in seen {
+    for Seen { source, name, marks, content, written, before, is_new, is_first } in seen {
         let (source, name) = (*source, *name);
         let Ok(hit) = consumer.wants(rules, source, name, *marks) else { continue };
         let marker = consumer.marker(source, name);
@@ -126,7 +130,7 @@ pub fn judge(consumer: &Consumer, rules: &Rules, key: &Key, seen: &[Seen<'_>]) -
                 Marker::Keyed => &content.digest,
             }))),
         }
-        memory.put(source, name, content);
+        memory.put(source, name, content, *written);
     }
     Verdict { causes, memory, is_recording }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Content, Key, Source};
@@ -20,6 +21,9 @@ pub struct Memory {
     secrets: BTreeMap<String, String>,
     #[serde(default, rename = "SecretProviderClass", skip_serializing_if = "BTreeMap::is_empty")]
     provider_classes: BTreeMap<String, String>,
+    /// When what was seen had been written, where that is recorded, in seconds since 1970: by `Secret/name`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    written: BTreeMap<String, i64>,
 }
 
 impl Memory {
@@ -49,20 +53,29 @@ impl Memory {
         all.get(name).map(String::as_str)
     }
 
-    /// Remembers what is seen.
-    pub fn put(&mut self, source: Source, name: &str, content: &Content) {
+    /// True if what was last seen of a source had been written in this second.
+    pub fn is_written(&self, source: Source, name: &str, at: Timestamp) -> bool {
+        self.written.get(&place(source, name)) == Some(&at.as_second())
+    }
+
+    /// Remembers what is seen, and when that had been written.
+    pub fn put(&mut self, source: Source, name: &str, content: &Content, written: Option<Timestamp>) {
+        self.forget(source, name);
         self.of(source).insert(name.to_owned(), content.digest.clone());
+        self.written.extend(written.map(|it| (place(source, name), it.as_second())));
     }
 
     /// Forgets a source.
     pub fn forget(&mut self, source: Source, name: &str) {
         self.of(source).remove(name);
+        self.written.remove(&place(source, name));
     }
 
     /// Remembers only what `is_kept` names.
     pub fn retain(&mut self, is_kept: impl Fn(Source, &str) -> bool) {
         for source in Source::ALL {
-            self.of(source).retain(|name, _| is_kept(source, name));
+            let names: Vec<_> = self.of(source).keys().filter(|name| !is_kept(source, name)).cloned().collect();
+            names.iter().for_each(|name| self.forget(source, name));
         }
     }
 
@@ -73,4 +86,8 @@ impl Memory {
             Source::SecretProviderClass => &mut self.provider_classes,
         }
     }
+}
+
+fn place(source: Source, name: &str) -> String {
+    format!("{}/{name}", source.kind())
 }

@@ -213,7 +213,8 @@ fn content(value: &str) -> Content {
 
 fn seen(name: &str, content: Option<Content>) -> Seen<'_> {
     let (content, before) = (content.map(Arc::new), Some(Arc::new(self::content("old"))));
-    Seen { source: Source::Secret, name, marks: Marks::default(), content, before, is_new: false, is_first: false }
+    let (source, marks) = (Source::Secret, Marks::default());
+    Seen { source, name, marks, content, written: None, before, is_new: false, is_first: false }
 }
 
 #[test]
@@ -243,7 +244,7 @@ fn remembering(memory: Option<&Content>, marker: Option<&str>, rules: &Rules) ->
     let mut object = deployment(json!({ AUTO: "true" }), json!({}));
     if let Some(content) = memory {
         let mut memory = Memory::new(&key());
-        memory.put(Source::Secret, "s", content);
+        memory.put(Source::Secret, "s", content, None);
         object["metadata"]["annotations"][CONSUMED] = json!(memory.print());
     }
     if let Some(marker) = marker {
@@ -394,7 +395,7 @@ fn the_annotation_has_its_members_in_order() {
 fn a_run_of_a_cron_job_is_made() {
     let rules = Rules::default();
     let mut memory = Memory::new(&key());
-    memory.put(Source::Secret, "s", &content("old"));
+    memory.put(Source::Secret, "s", &content("old"), None);
     let object = json!({
         "metadata": { "name": "cj", "namespace": "app", "uid": "u-2",
                       "annotations": { AUTO: "true", CONSUMED: memory.print() } },
@@ -426,7 +427,7 @@ fn a_run_of_a_cron_job_is_made() {
 fn a_job_is_made_anew() {
     let rules = Rules::default();
     let mut memory = Memory::new(&key());
-    memory.put(Source::Secret, "s", &content("old"));
+    memory.put(Source::Secret, "s", &content("old"), None);
     let labels = json!({ "controller-uid": "u-3", "batch.kubernetes.io/job-name": "j", "mine": "1" });
     let mut object = json!({
         "metadata": { "name": "j", "namespace": "app", "uid": "u-3", "resourceVersion": "7", "labels": labels,
@@ -460,7 +461,7 @@ fn an_argo_rollout_has_two_ways() {
     let rules = Rules::default();
     let mut object = deployment(json!({ AUTO: "true" }), json!({}));
     let mut memory = Memory::new(&key());
-    memory.put(Source::Secret, "s", &content("old"));
+    memory.put(Source::Secret, "s", &content("old"), None);
     object["metadata"]["annotations"][CONSUMED] = json!(memory.print());
     let new = content("new");
     let consumer = consumer_of("Rollout", object.clone(), &rules).expect("it reloads");
@@ -483,7 +484,7 @@ fn a_pause_has_an_end() {
     let (period, at) = (&rules.keys.pause_period, &rules.keys.paused_at);
     let mut object = deployment(json!({ AUTO: "true", period.as_str(): "1m30s" }), json!({}));
     let mut memory = Memory::new(&key());
-    memory.put(Source::Secret, "s", &content("old"));
+    memory.put(Source::Secret, "s", &content("old"), None);
     object["metadata"]["annotations"][CONSUMED] = json!(memory.print());
     let consumer = consumer_of("Deployment", object.clone(), &rules).expect("it reloads");
     assert_eq!(consumer.resume(&rules), None);
@@ -551,7 +552,7 @@ fn what_pods_mount_is_a_change_only_if_it_came_to_them() {
     };
     let judged = |consumed: Option<String>, content: Option<Arc<Content>>, is_first| {
         let source = Source::SecretProviderClass;
-        let seen = Seen { source, name: "db", marks: Marks::default(), content, before: None, is_new: false, is_first };
+        let seen = Seen { source, content, is_first, before: None, ..seen("db", None) };
         judge(&consumer(consumed), &rules, &key, &[seen])
     };
     let first = judged(None, Some(holding("1")), true);
@@ -565,4 +566,19 @@ fn what_pods_mount_is_a_change_only_if_it_came_to_them() {
     assert!(began.causes.is_empty() && began.is_recording && began.memory == came.memory);
     let nobody = judged(saw(), None, false);
     assert!(nobody.causes.is_empty() && !nobody.is_recording && nobody.memory == first.memory, "no pod has it mounted");
+}
+
+#[test]
+fn a_memory_knows_when_what_it_saw_was_written() {
+    let at = |second: i64| Timestamp::from_second(second).expect("it is a time");
+    let mut memory = Memory::new(&key());
+    memory.put(Source::Secret, "s", &content("old"), Some(at(7)));
+    memory.put(Source::ConfigMap, "s", &content("old"), None);
+    let is_written = |it: &Memory, second: i64| it.is_written(Source::Secret, "s", at(second));
+    let mut read = Memory::read(Some(&memory.print()), &key());
+    assert!(is_written(&read, 7) && !is_written(&read, 8) && !read.is_written(Source::ConfigMap, "s", at(7)));
+    read.put(Source::Secret, "s", &content("new"), None);
+    assert!(!is_written(&read, 7), "of another content nothing is known");
+    memory.retain(|source, _| source == Source::ConfigMap);
+    assert!(!is_written(&memory, 7) && memory.digest(Source::ConfigMap, "s").is_some());
 }

@@ -200,7 +200,8 @@ impl Statuses<'_> {
             News::Changed => {
                 world.tell(source, &part, Happened::Update);
                 if !is_listed && let Some(seen) = world.classes.find(&part) {
-                    lists::stir(world, &part, |recent| recent.change(&part, &seen));
+                    lists::remember(world, &part, |recent| recent.change(&part, &seen));
+                    lists::stir(world, &part);
                 }
             }
         }

@@ -161,11 +161,14 @@ impl Follow<PartialObjectMeta> for Changes<'_> {
         let part = index::of(source, &at.0, &at.1);
         let is_wanted = world.index.is_wanted(source, &at, &world.rules);
         let was_known = is_wanted && world.sources.find(&part).is_some();
-        if is_wanted && world.sources.apply(&part, &object.metadata, &world.rules.keys, self.by(is_listed)) {
+        let is_news = is_wanted && world.sources.apply(&part, &object.metadata, &world.rules.keys, self.by(is_listed));
+        if is_news {
             world.tell(source, &part, if was_known { Happened::Update } else { Happened::Create });
         }
-        if !is_listed {
-            lists::stir(world, &part, |recent| recent.write(&part, &object.metadata));
+        // What a later list tells anew happened while the watch was away.
+        if !is_listed || (is_news && world.has_begun()) {
+            lists::remember(world, &part, |recent| recent.write(&part, &object.metadata));
+            lists::stir(world, &part);
         }
         is_wanted
     }
@@ -179,8 +182,9 @@ impl Follow<PartialObjectMeta> for Changes<'_> {
         if is_news && world.rules.on_delete {
             world.tell(source, &part, Happened::Delete);
         }
+        lists::remember(world, &part, |recent| recent.delete(&part, &object.metadata));
         if world.rules.on_delete {
-            lists::stir(world, &part, |recent| recent.delete(&part, &object.metadata));
+            lists::stir(world, &part);
         }
     }
 
@@ -188,6 +192,7 @@ impl Follow<PartialObjectMeta> for Changes<'_> {
         for gone in self.world.sources.keep(self.source.kind(), scope, &there) {
             if self.world.rules.on_delete {
                 self.world.tell(self.source, &gone, Happened::Delete);
+                lists::stir(self.world, &gone);
             }
         }
     }

@@ -98,12 +98,23 @@ pub(super) async fn look(world: &Reload, who: &Part) -> Again {
 }
 
 /// Something happened to a source: what is not watched in its namespace has to be looked at.
-pub(super) fn stir(world: &Reload, source: &Part, remember: impl FnOnce(&Recent)) {
-    let namespace = source.namespace.as_str();
-    if world.unwatched.iter().any(|it| it.covers(namespace)) && world.namespaces.serve(namespace) {
-        remember(&world.recent);
+pub(super) fn stir(world: &Reload, source: &Part) {
+    if has_unwatched(world, source) {
+        let namespace = source.namespace.as_str();
         world.stir(&Part { kind: NAMESPACE, namespace: namespace.to_owned(), name: namespace.to_owned() });
     }
+}
+
+/// Remembers what happened to a source where not all workloads are watched.
+pub(super) fn remember(world: &Reload, source: &Part, remember: impl FnOnce(&Recent)) {
+    if has_unwatched(world, source) {
+        remember(&world.recent);
+    }
+}
+
+fn has_unwatched(world: &Reload, source: &Part) -> bool {
+    let namespace = source.namespace.as_str();
+    world.unwatched.iter().any(|it| it.covers(namespace)) && world.namespaces.serve(namespace)
 }
 
 async fn list(world: &Reload, what: &Unwatched, namespace: Option<&str>) -> Result<(), Error> {

@@ -125,6 +125,8 @@ impl Used {
             name: &self.name,
             marks: seen.map_or(Marks::default(), |it| it.marks),
             content: seen.and_then(|it| it.content()).cloned(),
+            // What pods have mounted is written for each of them.
+            written: seen.filter(|_| self.source != Source::SecretProviderClass).and_then(|it| it.written),
             before: seen.and_then(|it| it.before()).cloned(),
             is_new: self.missed == Some(What::Came)
                 || seen.and_then(|it| it.came).is_some_and(|came| came >= entry.seen),
@@ -172,6 +174,8 @@ pub(super) async fn find_verdict(
     let seen: Vec<_> = used.iter().map(|it| it.as_judged(entry)).collect();
     let mut verdict = judge(&remembering(world, entry, &used), &world.rules, &world.key, &seen);
     drop(seen);
+    // It had one: what comes in its place is a change.
+    verdict.is_recording |= used.iter().any(|it| it.missed == Some(What::Went));
     forgive(world, entry, &used, &mut verdict).await?;
     Ok((verdict, unread))
 }
@@ -182,13 +186,13 @@ fn recall(world: &Reload, consumer: &Consumer) -> Option<String> {
     kept.or_else(|| consumer.consumed.clone())
 }
 
-/// A workload with what it remembers. What it missed it saw otherwise, whatever that was.
+/// A workload with what it remembers. Of what it missed it is taken to remember something that nothing is like.
 fn remembering<'a>(world: &Reload, entry: &'a Entry, used: &[Used]) -> Cow<'a, Consumer> {
     let consumer = &entry.consumer;
     let mut consumed = recall(world, consumer);
     let mut memory = Memory::read(consumed.as_ref(), &world.key);
     for it in used.iter().filter(|it| matches!(it.missed, Some(What::Changed | What::Went))) {
-        memory.put(it.source, &it.name, &Content::of(Data::default(), &world.key));
+        memory.put(it.source, &it.name, &Content::of(Data::default(), &world.key), None);
         consumed = Some(memory.print());
     }
     if consumed == consumer.consumed {
@@ -202,6 +206,10 @@ fn remembering<'a>(world: &Reload, entry: &'a Entry, used: &[Used]) -> Cow<'a, C
 /// Finds what happened to sources of which a workload remembers nothing, after it got its pods and before it was
 /// first looked at. One that is not watched becomes known when something that it uses changes.
 async fn find_missed(world: &Reload, who: &Part, entry: &Entry, used: &mut [Used]) -> Result<(), kube::Error> {
+    // What was compared once is remembered.
+    if entry.is_settled() {
+        return Ok(());
+    }
     let consumer = &entry.consumer;
     let memory = Memory::read(recall(world, consumer).as_ref(), &world.key);
     let since = world.namespaces.served_since(&who.namespace).map_or(entry.seen, |it| it.max(entry.seen));
@@ -214,7 +222,7 @@ async fn find_missed(world: &Reload, who: &Part, entry: &Entry, used: &mut [Used
             continue;
         }
         it.missed = match &it.seen {
-            Some(seen) if !entry.is_settled() && is_meanwhile(seen) => Some(What::Changed),
+            Some(seen) if is_meanwhile(seen) => Some(What::Changed),
             _ if world.is_unwatched(who) => {
                 world.recent.since(world, entry, &index::of(it.source, &who.namespace, &it.name)).await?
             }
@@ -285,9 +293,12 @@ async fn forgive(world: &Reload, entry: &Entry, used: &[Used], verdict: &mut Ver
         verdict.forgive(|_| true);
         return Ok(());
     }
+    let memory = Memory::read(recall(world, &entry.consumer).as_ref(), &world.key);
     let doubtful = |cause: &Cause| {
         let it = used.iter().find(|it| it.source == cause.source && it.name == cause.name)?;
-        it.seen.as_ref().filter(|it| !pods::is_surely_new(entry, it))
+        // What is not what was written then is younger than that.
+        let is_younger = |it: &Seen| it.written.is_some_and(|it| memory.is_written(cause.source, &cause.name, it));
+        it.seen.as_ref().filter(|it| !pods::is_surely_new(entry, it) && !is_younger(it))
     };
     if verdict.causes.iter().any(|it| doubtful(it).is_some()) {
         let born = pods::born(world, entry).await;

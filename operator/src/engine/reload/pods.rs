@@ -64,8 +64,13 @@ const LAG: Duration = Duration::from_millis(500);
 
 /// True if pods of a template that was `born` then have what the source holds.
 pub(super) fn has_seen(entry: &Entry, source: &Seen, born: Option<Timestamp>) -> bool {
-    let (Some(written), Some(born)) = (source.written, born) else { return false };
-    born > written || (born == written && is_before(source, &entry.shaped))
+    let is_before = || is_before(source, &entry.shaped);
+    match (source.written, born) {
+        (Some(written), Some(born)) => born > written || (born == written && is_before()),
+        // Nobody recorded when its last keys were taken away.
+        (None, Some(_)) => is_before(),
+        (_, None) => false,
+    }
 }
 
 /// True if a source was written before a template of pods. Their times are cut to seconds, so this is told by their

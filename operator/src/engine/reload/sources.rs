@@ -12,7 +12,7 @@ use crate::engine::lock::lock;
 use crate::engine::watch::{Place, Scope, is_later};
 use crate::reload::{Content, Keys, Marks, Mount};
 use crate::store::Part;
-use crate::written::{content_written, is_content_last};
+use crate::written::{Trace, is_content_last};
 
 /// The sources that matter.
 #[derive(Debug, Default)]
@@ -35,8 +35,10 @@ pub(super) struct Seen {
     version: Box<str>,
     /// What it says of itself.
     pub marks: Marks,
-    /// When what it holds was last written, by the API server's clock, in whole seconds.
+    /// When what it holds was last written, by the API server's clock, in whole seconds; `None` if nobody recorded that.
     pub written: Option<Timestamp>,
+    /// What is recorded of its writes.
+    trace: Trace,
     /// When it was seen to come.
     pub came: Option<Instant>,
     /// It is what pods began with: no change for them.
@@ -71,6 +73,7 @@ impl Seen {
             uid: Box::default(),
             marks,
             written: change.and_then(|it| it.written),
+            trace: Trace::default(),
             came: None,
             is_first: change.is_none(),
             changed: changed.map(|at| Changed { at, version: version.clone(), is_coming: false }),
@@ -84,6 +87,18 @@ impl Seen {
     /// What it holds now, if that was read.
     pub(super) fn content(&self) -> Option<&Arc<Content>> {
         self.content.as_ref().filter(|it| !is_later(&self.version, &it.0)).map(|it| &it.1)
+    }
+
+    /// Learns what is recorded of its writes now. True if that shows a write of which nobody recorded when it was.
+    fn trace(&mut self, trace: Trace) -> bool {
+        let is_untimed = trace.has_lost_keys(&self.trace);
+        if is_untimed {
+            self.written = None;
+        } else if trace.written != self.trace.written {
+            self.written = trace.written;
+        }
+        self.trace = trace;
+        is_untimed
     }
 
     /// What it held before that, if it was read.
@@ -114,20 +129,21 @@ impl Sources {
         let now = Instant::now();
         let uid = metadata.uid.as_deref().unwrap_or_default();
         let version: Box<str> = metadata.resource_version.as_deref().unwrap_or_default().into();
-        let (marks, written) = (Marks::of(metadata, keys), content_written(metadata));
-        let is_coming = written.is_some() && written == metadata.creation_timestamp.as_ref().map(|it| it.0);
-        let changed = || Changed { at: now, version: version.clone(), is_coming };
-        let changed = (by == By::Change && is_content_last(metadata)).then(changed);
         let mut state = self.state();
+        let (marks, trace) = (Marks::of(metadata, keys), Trace::of(metadata, state.hasher()));
+        let is_coming = trace.written.is_some() && trace.written == metadata.creation_timestamp.as_ref().map(|it| it.0);
+        let changed = || Changed { at: now, version: version.clone(), is_coming };
+        let is_change = |is_untimed| by == By::Change && (is_untimed || is_content_last(metadata));
         let before = match state.get_mut(at) {
             Some(Sight::There(held)) if *held.uid == *uid => {
                 if !is_later(&version, &held.version) {
                     return false;
                 }
+                let changed = is_change(held.trace(trace)).then(changed);
                 if by != By::Change || changed.is_some() {
                     held.changed = changed;
                 }
-                (held.version, held.marks, held.written, held.noted) = (version, marks, written, now);
+                (held.version, held.marks, held.noted) = (version, marks, now);
                 return true;
             }
             // Another of the same name came after it.
@@ -135,9 +151,9 @@ impl Sources {
             Some(Sight::There(held)) => held.content.take().map(|it| it.1),
             Some(Sight::Absent) | None => None,
         };
-        let came = (by != By::List).then_some(now);
-        let (uid, noted, is_first) = (uid.into(), now, false);
-        let seen = Seen { uid, version, marks, written, came, is_first, changed, noted, content: None, before };
+        let (came, changed) = ((by != By::List).then_some(now), is_change(false).then(changed));
+        let (uid, written, noted, is_first) = (uid.into(), trace.written, now, false);
+        let seen = Seen { uid, version, marks, written, trace, came, is_first, changed, noted, content: None, before };
         state.insert(at.clone(), Sight::There(Box::new(seen)));
         true
     }
@@ -172,9 +188,11 @@ impl Sources {
     pub(super) fn put(&self, at: &Part, metadata: &ObjectMeta, keys: &Keys, content: Content) {
         let version = metadata.resource_version.as_deref().unwrap_or_default();
         let mut state = self.state();
+        let trace = Trace::of(metadata, state.hasher());
         let Some(Sight::There(held)) = state.get_mut(at) else { return };
         if is_later(version, &held.version) {
-            (held.marks, held.written, held.changed) = (Marks::of(metadata, keys), content_written(metadata), None);
+            held.trace(trace);
+            (held.marks, held.changed) = (Marks::of(metadata, keys), None);
         }
         if let Some((_, old)) = held.content.take()
             && old.digest != content.digest
@@ -279,6 +297,34 @@ mod tests {
         assert!(sources.apply(&at("a"), &written("12", 9, 6), &keys, By::Change), "others are to know");
         assert_eq!(change(&sources).as_deref(), Some("12"));
         assert!(seen(&sources).content().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_are_taken_away_are_a_change_of_no_known_time() {
+        let (sources, keys) = (Sources::default(), Keys::default());
+        let state = |sources: &Sources| {
+            let seen = seen(sources);
+            (seen.written.map(Timestamp::as_second), seen.changed.map(|it| it.version.to_string()))
+        };
+        let owning = |version: &str, owned: &[&str], data: i64, labels: i64| {
+            let mut metadata = written(version, data, labels);
+            let all: serde_json::Map<_, _> = owned.iter().map(|it| ((*it).to_owned(), json!({}))).collect();
+            metadata.managed_fields.as_mut().expect("they are there")[0].fields_v1 =
+                Some(FieldsV1(json!({ "f:data": all })));
+            metadata
+        };
+        let at_10 = Some("10".to_owned());
+        sources.apply(&at("a"), &owning("10", &["f:a", "f:b", "f:c"], 5, 5), &keys, By::Change);
+        sources.apply(&at("a"), &owning("11", &["f:a", "f:b", "f:c"], 5, 6), &keys, By::Change);
+        assert_eq!(state(&sources), (Some(5), at_10), "a label");
+        sources.apply(&at("a"), &owning("12", &["f:a", "f:b"], 5, 6), &keys, By::Change);
+        assert_eq!(state(&sources), (None, Some("12".to_owned())));
+        sources.apply(&at("a"), &owning("13", &["f:a", "f:b"], 5, 7), &keys, By::Change);
+        assert_eq!(state(&sources), (None, Some("12".to_owned())), "a label");
+        sources.apply(&at("a"), &owning("14", &["f:a", "f:b", "f:d"], 8, 7), &keys, By::Change);
+        assert_eq!(state(&sources), (Some(8), Some("14".to_owned())));
+        sources.put(&at("a"), &owning("15", &["f:a"], 8, 7), &keys, content("1"));
+        assert_eq!(state(&sources), (None, None), "read before the watch told of it");
     }
 
     #[tokio::test(start_paused = true)]

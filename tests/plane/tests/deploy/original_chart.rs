@@ -83,6 +83,14 @@ impl Installed {
         installed
     }
 
+    /// The same for all namespaces; when it is back, what happens is not what it begins with.
+    async fn start_beside_app(plane: &Plane, more: &[&str]) -> Self {
+        install_app(plane, "app").await;
+        let installed = Self::start_with(plane, "cluster.yaml", "reloader", "reloader-0", more).await;
+        installed.remembers(plane, "app").await;
+        installed
+    }
+
     async fn ask(&self, path: &str) -> Option<u16> {
         self.get(path).await.map(|it| it.0)
     }
@@ -290,6 +298,9 @@ async fn with_nothing_but_the_image_changed_it_does_its_work() {
     for object in [namespace("after"), deployment("after"), secret("after", "one")] {
         plane.apply(&object).await.expect("it is taken");
     }
+    // Nor is what is said of it then.
+    let label = Patch::Merge(json!({"metadata": {"labels": {"any": "label"}}}));
+    plane.api(&secret("after", "")).patch("db", &PatchParams::default(), &label).await.expect("it is taken");
     install_app(&plane, "at-once").await;
     change(&plane, "at-once", "two").await;
     let made = reloader.until("the change is rolled out", async || mark(&plane, "at-once").await).await;
@@ -297,6 +308,20 @@ async fn with_nothing_but_the_image_changed_it_does_its_work() {
     tokio::time::sleep(QUIET).await;
     assert_eq!(generation(&plane, "at-once").await, 2, "once");
     assert_eq!(mark(&plane, "after").await, None);
+
+    // One that is made anew has changed for whoever had the one before, though nobody knew of that workload.
+    for object in [namespace("anew"), secret("anew", "one")] {
+        plane.apply(&object).await.expect("it is taken");
+    }
+    tokio::time::sleep(QUIET).await;
+    plane.apply(&deployment("anew")).await.expect("it is taken");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    plane.api(&secret("anew", "")).delete("db", &DeleteParams::default()).await.expect("it is taken");
+    plane.apply(&secret("anew", "two")).await.expect("it is taken");
+    let made = reloader.until("the change is rolled out", async || mark(&plane, "anew").await).await;
+    assert_eq!(made, TWO);
+    tokio::time::sleep(QUIET).await;
+    assert_eq!(generation(&plane, "anew").await, 2, "once");
     assert_eq!(reloader.said("reload is served"), 1);
 }
 
@@ -304,8 +329,7 @@ async fn with_nothing_but_the_image_changed_it_does_its_work() {
 async fn what_comes_and_goes_beside_workloads_that_nobody_watches() {
     let Some(plane) = Plane::start().await else { return };
     let more = ["--reload-on-create=true", "--reload-on-delete=true"];
-    let reloader = Installed::start_with(&plane, "cluster.yaml", "reloader", "reloader-0", &more).await;
-    reloader.until("it serves", async || (reloader.said("reload is served") > 0).then_some(())).await;
+    let reloader = Installed::start_beside_app(&plane, &more).await;
     for object in [namespace("comes"), deployment("comes"), secret("comes", "two")] {
         plane.apply(&object).await.expect("it is taken");
     }
@@ -322,6 +346,48 @@ async fn what_comes_and_goes_beside_workloads_that_nobody_watches() {
             is_gone.then_some(())
         })
         .await;
+}
+
+#[tokio::test]
+async fn what_went_beside_a_workload_that_nobody_knew_is_served_once() {
+    let Some(plane) = Plane::start().await else { return };
+    let more = ["--reload-strategy=annotations", "--reload-on-delete=true"];
+    let reloader = Installed::start_beside_app(&plane, &more).await;
+    for object in [namespace("runs"), secret("runs", "one")] {
+        plane.apply(&object).await.expect("it is taken");
+    }
+    tokio::time::sleep(QUIET).await;
+    plane.apply(&cron_job("runs")).await.expect("it is taken");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    plane.api(&secret("runs", "")).delete("db", &DeleteParams::default()).await.expect("it is taken");
+    let runs = async || {
+        let kind = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"namespace": "runs"}});
+        plane.api(&kind).list(&Default::default()).await.expect("it is answered").items.len()
+    };
+    reloader.until("it runs", async || (runs().await > 0).then_some(())).await;
+    // What is looked at again is not served again.
+    for name in ["any", "another"] {
+        let metadata = json!({"name": name, "namespace": "runs"});
+        let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}});
+        plane.apply(&other).await.expect("it is taken");
+        tokio::time::sleep(QUIET).await;
+    }
+    assert_eq!(runs().await, 1, "once\n{}", reloader.log());
+}
+
+/// A CronJob that uses the Secret, asks for reloads, and never runs by itself.
+fn cron_job(namespace: &str) -> Value {
+    let container = json!({"name": "app", "image": "app", "envFrom": [{"secretRef": {"name": "db"}}]});
+    json!({
+        "apiVersion": "batch/v1", "kind": "CronJob",
+        "metadata": {
+            "name": "report", "namespace": namespace, "annotations": {"reloader.stakater.com/auto": "true"},
+        },
+        "spec": {
+            "schedule": "0 0 29 2 *",
+            "jobTemplate": {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}},
+        },
+    })
 }
 
 /// A kind of the CSI driver for secrets.
