@@ -138,7 +138,7 @@ pub(super) fn comes_back(tree: &Tree, id: NodeId, sealed: &str, opened: &OpenedL
 /// help.
 fn is_spelt_alike(text: &str) -> bool {
     // Most strings are done with after one look at each byte.
-    let may_break = text.bytes().fold(false, |found, it| found | matches!(it, b'\n' | b'\r' | 0x80..));
+    let may_break = text.bytes().fold(false, |found, it| found | (it == b'\n') | (it == b'\r') | (it >= 0x80));
     let is_odd = || text.starts_with([' ', '\t', '\n']) || text.ends_with("\n\n");
     let breaks = || text.contains(['\r', '\u{85}', '\u{2028}', '\u{2029}']) || (text.contains('\n') && is_odd());
     text != "<<" && !(may_break && breaks())
