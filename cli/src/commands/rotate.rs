@@ -81,7 +81,7 @@ pub(crate) fn run(session: &Session, args: Rotate) -> Result<(), Failure> {
     match plain {
         Way::Same(mut rotation) => {
             let sealed = rotation.seal(&encrypted, metadata, &key, &SystemClock, &mut rng).map_err(failed)?;
-            rotation.shed();
+            rotation.shed(&mut encrypted);
             let verify = document::rotated(&rotation, &key, &encrypted);
             let before = document::stored(&bytes, encrypted.text());
             document::deliver(session, &args.output, &source, before, sealed.text().as_bytes(), &verify)

@@ -125,10 +125,11 @@ impl Rotation {
         Ok(now.say_the_same(leaves) && one.same_result(tree.source(), other, before.source()))
     }
 
-    /// Lets go of what takes memory and can be found again.
-    pub fn shed(&mut self) {
+    /// Lets go of what takes memory, in `file` too, and is not needed to find out whether this [is said](Self::is_said_by).
+    pub fn shed(&mut self, file: &mut EncryptedFile) {
         if let Way::Plain(plain) = &mut self.way {
             plain.shed();
+            file.shed();
         }
     }
 }
