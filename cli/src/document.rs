@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use leafseal::file::{Leaves, OpenError, Opened};
+use leafseal::file::{Leaves, OpenError, Opened, Rotation};
 use leafseal::format::{Format, Layout};
 use leafseal::key_path::KeyPath;
 use leafseal::scope::{Scope, Selector};
@@ -84,31 +84,11 @@ pub(crate) fn load(
     EncryptedFile::read(format, bytes).map_err(|it| error::explain(error::load(&it).at(source.label()), bytes))
 }
 
-/// Opens `bytes`, which came from `source`.
+/// As [`open_as`], for a change.
 ///
 /// # Errors
 ///
-/// If they are no encrypted file, no key opens them, or they have been changed.
-pub(crate) fn open(
-    session: &Session,
-    source: &Source,
-    format: &'static dyn Format,
-    bytes: Vec<u8>,
-    keys: &Keys,
-    ignore_mac: bool,
-) -> Result<Document, Failure> {
-    let how = if ignore_mac { EncryptedFile::open_ignoring_mac } else { EncryptedFile::open };
-    open_as(session, source, format, bytes, keys, |file, key| {
-        let Opened { file, warnings } = how(file, key)?;
-        Ok((file, warnings))
-    })
-}
-
-/// As [`open`], for a change.
-///
-/// # Errors
-///
-/// As for [`open`].
+/// As for [`open_as`].
 pub(crate) fn open_to_change(
     session: &Session,
     source: &Source,
@@ -126,11 +106,11 @@ pub(crate) fn open_to_change(
     Ok(Before { document: Document { encrypted, bytes, plain, key }, leaves })
 }
 
-/// As [`open`], where `how` says what is made of the file and what people should know of it.
+/// Opens `bytes`, which came from `source`. `how` says what is made of the file and what people should know of it.
 ///
 /// # Errors
 ///
-/// As for [`open`].
+/// If they are no encrypted file, no key opens them, or they have been changed.
 pub(crate) fn open_as<P>(
     session: &Session,
     source: &Source,
@@ -295,6 +275,21 @@ pub(crate) fn verifier<'a>(
         };
         let opened = opened.map_err(|it| not_as_meant(&it.to_string()))?;
         if opened.file.same_values(meant) { Ok(()) } else { Err(not_as_meant("a value differs")) }
+    }
+}
+
+/// As [`verifier`], where every value is as it was.
+pub(crate) fn rotated<'a>(
+    rotation: &'a Rotation,
+    key: &'a DataKey,
+    before: &'a EncryptedFile,
+) -> impl Fn(&mut Vec<u8>) -> Result<(), String> + 'a {
+    |bytes| {
+        let file = EncryptedFile::read(before.format(), bytes).map_err(|it| not_as_meant(&it.to_string()))?;
+        match rotation.is_said_by(&file, key, before).map_err(|it| not_as_meant(&it.to_string()))? {
+            true => Ok(()),
+            false => Err(not_as_meant("a value differs")),
+        }
     }
 }
 

@@ -39,11 +39,11 @@ pub(crate) fn rekey(
     let expected = Expected::Bytes(document::stored(left, encrypted.text()));
     let mut rng = SystemRng::new();
     let result = if rotate {
-        let opened = encrypted.open(&key).map_err(|it| at(error::open(&it)))?;
+        let rotation = encrypted.open_to_rotate(&key).map_err(|it| at(error::open(&it)))?;
         let key = keys.generate(&mut changed, &mut rng, PREFIX, code::GENERIC).map_err(at)?;
-        let sealed = encrypted.rotate(&opened.file, changed, &key, &SystemClock, &mut rng);
+        let sealed = rotation.seal(encrypted, changed, &key, &SystemClock, &mut rng);
         let sealed = sealed.map_err(|it| at(error::seal(&it)))?;
-        let verify = document::verifier(&opened.file, &key, None);
+        let verify = document::rotated(&rotation, &key, encrypted);
         document::put(session, source, path, expected, sealed.text().as_bytes(), &verify)
     } else {
         keys.wrap(&key, &mut changed, &mut rng, PREFIX, code::GENERIC).map_err(at)?;

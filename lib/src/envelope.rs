@@ -21,6 +21,15 @@ pub(crate) struct Base64Error;
 
 const START: &str = "ENC[AES256_GCM,data:";
 
+/// How envelopes end, and the type that says.
+const TYPES: &[(&str, &str)] = &[
+    (",type:str]", "str"),
+    (",type:int]", "int"),
+    (",type:bool]", "bool"),
+    (",type:float]", "float"),
+    (",type:comment]", "comment"),
+];
+
 impl<'t> Envelope<'t> {
     /// Reads `text` as SOPS's regular expression does,
     /// `^ENC\[AES256_GCM,data:(.+),iv:(.+),tag:(.+),type:(.+)\]` (sops: aes/cipher.go): each field is
@@ -29,6 +38,30 @@ impl<'t> Envelope<'t> {
     /// Returns `None` if `text` is not an envelope, which is how plain text looks too.
     pub(crate) fn parse(text: &'t str) -> Option<Self> {
         let rest = text.strip_prefix(START)?;
+        Self::usual(rest).or_else(|| Self::any(rest))
+    }
+
+    /// Nonces and tags have always been of one length: where their names stand that far from the end, and no comma or
+    /// line end follows, the rest is as it always was too.
+    fn usual(rest: &'t str) -> Option<Self> {
+        const IV: usize = 44;
+        const TAG: usize = 24;
+        let (end, type_name) = TYPES.iter().find_map(|(it, name)| {
+            let end = rest.len().checked_sub(it.len())?;
+            (rest.as_bytes()[end..] == *it.as_bytes()).then_some((end, *name))
+        })?;
+        let (before, tag) = rest.as_bytes()[..end].split_last_chunk::<TAG>()?;
+        let (before, iv) = before.strip_suffix(b",tag:")?.split_last_chunk::<IV>()?;
+        let data = before.strip_suffix(b",iv:").filter(|it| !it.is_empty())?.len();
+        let has_comma = |it: &[u8]| it.iter().fold(false, |found, byte| found | (*byte == b','));
+        if has_comma(tag) || has_comma(iv) || memchr::memchr(b'\n', rest.as_bytes()).is_some() {
+            return None;
+        }
+        let (iv, tag) = (rest.get(data + 4..data + 4 + IV)?, rest.get(end - TAG..end)?);
+        Some(Self { data: rest.get(..data)?, iv, tag, type_name })
+    }
+
+    fn any(rest: &'t str) -> Option<Self> {
         let line = memchr::memchr(b'\n', rest.as_bytes()).map_or(rest, |end| &rest[..end]);
         let fields = &line[..memchr::memrchr(b']', line.as_bytes())?];
         let (fields, type_name) = last_field(fields, ",type:")?;
@@ -124,8 +157,13 @@ mod tests {
             regex::Regex::new(r"^ENC\[AES256_GCM,data:(.+),iv:(.+),tag:(.+),type:(.+)\]").expect("it is SOPS's own");
         let part = proptest::sample::select(vec![",iv:", ",tag:", ",type:", "]", "\n", "\r", "a", ",", "ENC[", "é"]);
         let strategy = proptest::collection::vec(part, 0..16);
-        proptest::proptest!(|(parts in strategy)| {
-            let text = format!("{START}a{}", parts.concat());
+        let long = proptest::collection::vec(proptest::sample::select(vec!["a", ",", "=", "\n", "]"]), 24..=44);
+        let usual = proptest::array::uniform2(long);
+        proptest::proptest!(|(parts in strategy, [iv, tag] in usual, is_usual: bool)| {
+            let text = match is_usual {
+                true => format!("{START}{},iv:{:a<44.44},tag:{:a<24.24},type:str]", parts.concat(), iv.concat(), tag.concat()),
+                false => format!("{START}a{}", parts.concat()),
+            };
             let expected = sops.captures(&text).map(|it| it.extract::<4>().1);
             let parsed = Envelope::parse(&text).map(|it| [it.data, it.iv, it.tag, it.type_name]);
             proptest::prop_assert_eq!(parsed, expected);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::edge::Rng;
 
@@ -136,7 +136,10 @@ impl Hash for SecretText {
 
 impl Drop for SecretText {
     fn drop(&mut self) {
-        self.0.zeroize();
+        // All that it has room for: what it was made of may have been longer.
+        self.0.clear();
+        self.0.resize(self.0.capacity(), 0);
+        zeroize::optimization_barrier(self.0.as_slice());
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use leafseal::file::{Opened, Rotation};
 use leafseal::metadata::KeyGroup;
+use leafseal::{EncryptedFile, PlainFile};
 
 use crate::args::Rotate;
 use crate::config;
@@ -13,6 +15,14 @@ use crate::error::{self, Failure, code};
 use crate::keys::Keys;
 use crate::session::Session;
 use crate::source::{Source, exists, format_for};
+
+/// What becomes of a file.
+enum Way {
+    /// It stays in its format.
+    Same(Rotation),
+    /// It is written in another one.
+    Other(Box<PlainFile>),
+}
 
 /// Runs it.
 ///
@@ -35,7 +45,21 @@ pub(crate) fn run(session: &Session, args: Rotate) -> Result<(), Failure> {
     let keys = Keys::new(&args.unwrap)?;
 
     let before = source.read_encrypted()?;
-    let opened = document::open(session, &source, input, before, &keys, args.ignore_mac)?;
+    let how = match args.ignore_mac {
+        false => EncryptedFile::open_to_rotate,
+        true => EncryptedFile::open_to_rotate_ignoring_mac,
+    };
+    let same = format.name() == input.name();
+    let opened = document::open_as(session, &source, input, before, &keys, |file, key| {
+        if !same {
+            let how = if args.ignore_mac { EncryptedFile::open_ignoring_mac } else { EncryptedFile::open };
+            let Opened { file, warnings } = how(file, key)?;
+            return Ok((Way::Other(Box::new(file)), warnings));
+        }
+        let mut rotation = how(file, key)?;
+        let warnings = std::mem::take(&mut rotation.warnings);
+        Ok((Way::Same(rotation), warnings))
+    })?;
     let mut metadata = opened.encrypted.metadata().clone();
     if !args.keep_readers {
         consent::ask(session, &source, &name, &metadata, &removed)?;
@@ -53,18 +77,25 @@ pub(crate) fn run(session: &Session, args: Rotate) -> Result<(), Failure> {
         .generate(&mut metadata, &mut rng, "Could not generate data key", code::GENERIC)
         .map_err(|it| it.at(source.label()))?;
     let Document { mut encrypted, bytes, plain, .. } = opened;
-    let same = format.name() == input.name();
-    let mut plain = document::convert(plain, format, || config::layout(session, &name, format.name()))?;
-    let sealed = match same {
-        true => encrypted.rotate(&plain, metadata, &key, &SystemClock, &mut rng),
-        false => plain.seal(metadata, &key, &SystemClock, &mut rng),
-    };
-    let sealed = sealed.map_err(|it| error::seal(&it).at(source.label()))?;
-    plain.shed();
-    encrypted.shed();
-    let verify = document::verifier(&plain, &key, None);
-    let before = document::stored(&bytes, encrypted.text());
-    document::deliver(session, &args.output, &source, before, sealed.text().as_bytes(), &verify)
+    let failed = |it| error::seal(&it).at(source.label());
+    match plain {
+        Way::Same(mut rotation) => {
+            let sealed = rotation.seal(&encrypted, metadata, &key, &SystemClock, &mut rng).map_err(failed)?;
+            rotation.shed(&mut encrypted);
+            let verify = document::rotated(&rotation, &key, &encrypted);
+            let before = document::stored(&bytes, encrypted.text());
+            document::deliver(session, &args.output, &source, before, sealed.text().as_bytes(), &verify)
+        }
+        Way::Other(plain) => {
+            let mut plain = document::convert(*plain, format, || config::layout(session, &name, format.name()))?;
+            let sealed = plain.seal(metadata, &key, &SystemClock, &mut rng).map_err(failed)?;
+            plain.shed();
+            encrypted.shed();
+            let verify = document::verifier(&plain, &key, None);
+            let before = document::stored(&bytes, encrypted.text());
+            document::deliver(session, &args.output, &source, before, sealed.text().as_bytes(), &verify)
+        }
+    }
 }
 
 fn check_missing(session: &Session, source: &Source, path: &Path, changes_keys: bool) -> Result<(), Failure> {

@@ -36,6 +36,14 @@ struct Leaf {
     end: usize,
 }
 
+/// What one leaf says.
+pub(super) struct Said<'l> {
+    pub(super) id: NodeId,
+    pub(super) aad: &'l str,
+    pub(super) type_name: &'static str,
+    pub(super) plaintext: &'l [u8],
+}
+
 /// Steps for each leaf that are spent on looking for it near the last one: documents are walked in
 /// the same order each time. After that, an index is worth its making.
 const PATIENCE: usize = 32;
@@ -59,6 +67,27 @@ impl Leaves {
         spell(&mut wanted, aad, value.type_name(), &value.canonical());
         let same = self.leaves.iter().filter(|it| self.said(it) == wanted.as_slice());
         (!self.has_integral_floats).then(|| same.count())
+    }
+
+    /// Every leaf, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Said<'_>> {
+        self.leaves.iter().map(|it| Said {
+            id: it.id,
+            aad: self.aad(it),
+            type_name: it.type_name,
+            plaintext: &self.said[it.plaintext..it.end],
+        })
+    }
+
+    /// True if both have the same leaves, as far as these tell.
+    pub(super) fn say_the_same(&self, other: &Self) -> bool {
+        let ends = |it: &Leaf| (it.plaintext, it.end);
+        self.said == other.said && self.leaves.iter().map(ends).eq(other.leaves.iter().map(ends))
+    }
+
+    fn aad(&self, leaf: &Leaf) -> &str {
+        let aad = &self.said[leaf.start + 8..leaf.plaintext - leaf.type_name.len() - 1];
+        std::str::from_utf8(aad).expect("it was a text when it was put there")
     }
 
     fn said(&self, leaf: &Leaf) -> &[u8] {

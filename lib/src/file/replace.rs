@@ -11,7 +11,7 @@ use super::walk::Place;
 use super::{EncryptedFile, OpenError, Text};
 use crate::cipher::{Cipher, Nonces, OpenedLeaf};
 use crate::edge::{Clock, Rng};
-use crate::format::{Format, Layout};
+use crate::format::{Format, Layout, ParseError};
 use crate::key_path::{KeyPath, Step};
 use crate::mac::Mac;
 use crate::secret::DataKey;
@@ -44,9 +44,9 @@ impl EncryptedFile {
         rng: &mut dyn Rng,
     ) -> Result<Option<Replaced>, OpenError> {
         let Wire::Leaf(what @ (Value::Str(_) | Value::Bool(_))) = what else { return Ok(None) };
+        let is_simple = !what.is_empty() && self.may_stay_sealed()?;
         let (tree, format, scope) = (self.tree()?, self.format, &self.metadata.scope);
-        let is_simple = self.metadata.layout.is_none() && !scope.selector.is_by_comment() && !what.is_empty();
-        let picking = Picking::new(format, tree, at).filter(|_| is_simple && format.is_plainly_laid_out(tree));
+        let picking = Picking::new(format, tree, at).filter(|_| is_simple);
         let Some(wanted) = picking.map(|it| it.wanted) else { return Ok(None) };
 
         let cipher = Cipher::new(key);
@@ -68,13 +68,19 @@ impl EncryptedFile {
         }
         let mut nonces = Nonces::new(rng);
         let mut edits = Edits::public();
-        let envelope = cipher.seal(what, &what.canonical(), &aad, &mut nonces);
+        let envelope = cipher.seal(what.type_name(), &what.canonical(), &aad, &mut nonces);
         edits.replace(tree.node(wanted).span, format.sealed(tree, wanted, &envelope));
         let mut metadata = self.metadata.clone();
-        stamp(&mut metadata, replacing.mac, &cipher, &mut nonces, clock);
+        stamp(&mut metadata, &replacing.mac.finish(), &cipher, &mut nonces, clock);
         format.attach(tree, &metadata.to_wire(), Some(tree), &Layout::default(), &mut edits);
         let text = Text::public(edits.apply(tree.source()));
         Ok(Some(Replaced { file: Some(Self { format, text, metadata }), leaves, warnings }))
+    }
+
+    /// True if nothing but the values themselves can tell ciphertexts from what is sealed of the plaintext.
+    pub(super) fn may_stay_sealed(&self) -> Result<bool, ParseError> {
+        let is_plain = self.metadata.layout.is_none() && !self.metadata.scope.selector.is_by_comment();
+        Ok(is_plain && self.format.is_plainly_laid_out(self.tree()?))
     }
 
     /// True if this file says what `before` said, of which `leaves` were opened, but for `what` at `at`: its text is
@@ -116,11 +122,26 @@ fn additional_data(at: &KeyPath) -> String {
     keys.flat_map(|it| [it, ":"]).collect()
 }
 
-/// True if a string is sealed as it was, whatever style it is spelt in meanwhile. What is odd at the ends of lines, or
-/// at its own, may take the layout's help.
-fn comes_back(text: &str) -> bool {
-    let is_odd = text.starts_with([' ', '\t', '\n']) || text.ends_with("\n\n");
-    text != "<<" && !text.contains(['\r', '\u{85}', '\u{2028}', '\u{2029}']) && !(is_odd && text.contains('\n'))
+/// True if a value is sealed as it was, whatever style it is spelt in meanwhile, and its envelope stands as it would be
+/// put there.
+pub(super) fn comes_back(tree: &Tree, id: NodeId, sealed: &str, opened: &OpenedLeaf) -> bool {
+    let node = tree.node(id);
+    let is_as_spelt = match &opened.value {
+        Value::Str(it) => it.expose_str().is_some_and(is_spelt_alike),
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) => opened.spelling.is_none(),
+        Value::Comment(_) | Value::Null | Value::Time(_) => false,
+    };
+    is_as_spelt && node.style == Style::Plain && tree.text(node.span) == sealed
+}
+
+/// True for strings that every style says alike. What is odd at the ends of lines, or at its own, may take the layout's
+/// help.
+fn is_spelt_alike(text: &str) -> bool {
+    // Most strings are done with after one look at each byte.
+    let may_break = text.bytes().fold(false, |found, it| found | (it == b'\n') | (it == b'\r') | (it >= 0x80));
+    let is_odd = || text.starts_with([' ', '\t', '\n']) || text.ends_with("\n\n");
+    let breaks = || text.contains(['\r', '\u{85}', '\u{2028}', '\u{2029}']) || (text.contains('\n') && is_odd());
+    text != "<<" && !(may_break && breaks())
 }
 
 /// One value on its way into a file.
@@ -159,15 +180,8 @@ impl Taker for Replacing<'_> {
     }
 
     fn take(&mut self, id: NodeId, sealed: &str, opened: OpenedLeaf, _place: Place<'_>) {
-        let OpenedLeaf { value, spelling } = opened;
-        let node = self.tree.node(id);
-        let is_as_sealed = node.style == Style::Plain && self.tree.text(node.span) == sealed;
-        let is_as_spelt = match &value {
-            Value::Str(it) => it.expose_str().is_some_and(comes_back),
-            Value::Bool(_) | Value::Int(_) | Value::Float(_) => spelling.is_none(),
-            Value::Comment(_) | Value::Null | Value::Time(_) => false,
-        };
-        self.is_simple &= is_as_sealed && is_as_spelt;
+        self.is_simple &= comes_back(self.tree, id, sealed, &opened);
+        let value = opened.value;
         match id == self.wanted {
             true => {
                 self.mac.absorb(&self.what.canonical());

@@ -23,12 +23,16 @@ pub(super) struct Rewriting<'r> {
     drift: Drifts,
     replaced: Replaced,
     comment_items: HashSet<NodeId>,
+    /// Comments that may stand inside of what is restored behind them.
+    comments: Vec<(NodeId, Zeroizing<String>)>,
+    restored: Replaced,
 }
 
 impl<'r> Rewriting<'r> {
     pub(super) fn new(format: &'static dyn Format, tree: &'r Tree, layout: &'r Layout) -> Self {
         let (edits, drift, replaced) = (Edits::default(), Drifts::new(), Replaced::default());
-        let mut this = Self { format, tree, layout, edits, drift, replaced, comment_items: HashSet::new() };
+        let (comment_items, comments, restored) = (HashSet::new(), Vec::new(), Replaced::default());
+        let mut this = Self { format, tree, layout, edits, drift, replaced, comment_items, comments, restored };
         if !layout.is_empty() {
             this.restore_containers();
         }
@@ -38,6 +42,7 @@ impl<'r> Rewriting<'r> {
     /// The text, and the values that their spelling alone does not tell.
     pub(super) fn finish(mut self) -> (Zeroizing<String>, Drifts) {
         self.spell_empty_lists();
+        self.spell_comments();
         for (n, document) in self.tree.documents().iter().enumerate() {
             if !self.replaced.documents.contains(&n) {
                 self.format.detach(self.tree, document, &mut self.edits);
@@ -51,8 +56,20 @@ impl<'r> Rewriting<'r> {
         if self.layout.is_empty() {
             return false;
         }
-        let was = self.layout.get(&place.text(), spelt);
-        was.inspect(|it| self.format.restore(self.tree, id, it, &mut self.edits)).is_some()
+        let Some(was) = self.layout.get(&place.text(), spelt) else { return false };
+        self.format.restore(self.tree, id, was, &mut self.edits);
+        self.restored.spans.push(self.format.region(self.tree, id));
+        true
+    }
+
+    /// Spells the comments that have waited, but for those that were restored with the value that they stand before.
+    fn spell_comments(&mut self) {
+        self.restored.spans.sort_by_key(|it| it.start);
+        for (id, text) in std::mem::take(&mut self.comments) {
+            if !self.restored.covers(self.tree, id) {
+                self.format.replace(self.tree, id, &text, &mut self.edits);
+            }
+        }
     }
 
     /// Puts back what was written out: aliases of mappings and lists, aliases as keys, and documents
@@ -114,7 +131,11 @@ impl Taker for Rewriting<'_> {
 
     fn take_comment(&mut self, id: NodeId, value: Value) {
         if let Value::Comment(_) = &value {
-            self.format.replace(self.tree, id, &self.format.spell(self.tree, id, &value), &mut self.edits);
+            let text = self.format.spell(self.tree, id, &value);
+            match self.layout.is_empty() {
+                true => self.format.replace(self.tree, id, &text, &mut self.edits),
+                false => self.comments.push((id, text)),
+            }
         }
     }
 

@@ -83,7 +83,7 @@ impl Sealing<'_> {
                 layout.note(n.to_string(), "", tree.text(layout::whole(n, document)));
             }
         }
-        stamp(&mut metadata, mac, self.cipher, &mut self.nonces, clock);
+        stamp(&mut metadata, &mac.finish(), self.cipher, &mut self.nonces, clock);
         metadata.layout = layout.print().map(|it| self.layout_envelope(&it));
         format.attach(tree, &metadata.to_wire(), self.before, &self.layout, &mut edits);
         let mut text = edits.apply(tree.source());
@@ -138,14 +138,14 @@ impl Sealing<'_> {
         let unchanged = self.unchanged.as_mut().and_then(|it| it.take(aad, value.type_name(), plaintext));
         match unchanged.zip(self.before).and_then(|(id, before)| self.format.str(before, id)) {
             Some(it) => it.into_owned(),
-            None => self.cipher.seal(value, plaintext, aad, &mut self.nonces),
+            None => self.cipher.seal(value.type_name(), plaintext, aad, &mut self.nonces),
         }
     }
 
     fn layout_envelope(&mut self, layout: &str) -> String {
         match &self.layout_before {
             Some((before, sealed)) if before.expose() == layout.as_bytes() => (*sealed).to_owned(),
-            _ => self.cipher.seal(&Value::str(layout), layout.as_bytes(), layout::AAD, &mut self.nonces),
+            _ => self.cipher.seal("str", layout.as_bytes(), layout::AAD, &mut self.nonces),
         }
     }
 
@@ -248,10 +248,9 @@ impl Sealing<'_> {
 }
 
 /// Says of a file when it was changed, and what it adds up to.
-pub(super) fn stamp(metadata: &mut Metadata, mac: Mac, cipher: &Cipher, nonces: &mut Nonces<'_>, clock: &dyn Clock) {
+pub(super) fn stamp(metadata: &mut Metadata, mac: &str, cipher: &Cipher, nonces: &mut Nonces<'_>, clock: &dyn Clock) {
     metadata.last_modified = clock.now();
-    let computed = Value::str(&mac.finish());
-    metadata.mac = Some(cipher.seal(&computed, &computed.canonical(), metadata.last_modified.as_str(), nonces));
+    metadata.mac = Some(cipher.seal("str", mac.as_bytes(), metadata.last_modified.as_str(), nonces));
 }
 
 /// A value that is to be sealed, and what becomes of its spelling.

@@ -73,6 +73,7 @@ fn what_is_sealed_opens_to_the_same_bytes() {
         "a:\r\n  b: x\r\n  c: |\r\n    y\r\n",
         "\u{feff}a: 1\n",
         "a: | # comment\n  text\nb: !!binary aGVsbG8=\nc: !!str 12\nd: &x !!str 3\ne: *x\nf: 2001-12-14\n",
+        "a: &a # note\n  one\n  two\nb: c # d\n",
         "a: plain\n  over lines\nb: 'quoted\n  too'\nc: \"esc\\u00e9\"\n",
         "l:\n>-\n    - same\nm:\n  'x\n  y'\nn:\n   0x1F\n",
         "a_unencrypted: |\n  no break",

@@ -13,7 +13,6 @@ use crate::edge::Timestamp;
 use crate::keyservice::{Answer, KeyError};
 use crate::scope::Scope;
 use crate::tree::Wire;
-use crate::value::Value;
 
 /// Who was asked, in order.
 #[derive(Default)]
@@ -137,9 +136,8 @@ fn metadata(groups: &[&[String]], threshold: usize) -> Metadata {
 /// The metadata's MAC, sealed with `key`.
 fn with_mac(mut metadata: Metadata, key: &DataKey) -> Metadata {
     let mut rng = Counting(1);
-    let mac = Value::Str("00".into());
     let aad = metadata.last_modified.as_str().to_owned();
-    metadata.mac = Some(Cipher::new(key).seal(&mac, b"00", &aad, &mut Nonces::new(&mut rng)));
+    metadata.mac = Some(Cipher::new(key).seal("str", b"00", &aad, &mut Nonces::new(&mut rng)));
     metadata
 }
 

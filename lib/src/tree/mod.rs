@@ -159,6 +159,7 @@ pub struct Document {
 
 /// A parsed file: its text, its nodes, its documents. Wiped when dropped, unless it is an encrypted
 /// file's.
+#[derive(Default)]
 pub struct Tree {
     source: String,
     is_public: bool,
@@ -176,18 +177,10 @@ pub struct Tree {
 
 impl Tree {
     /// A tree over `source`, still without nodes.
-    pub fn new(mut source: Zeroizing<String>) -> Self {
-        let source = std::mem::take(&mut *source);
-        Self {
-            source,
-            is_public: false,
-            nodes: Vec::new(),
-            keys: Vec::new(),
-            documents: Vec::new(),
-            tags: HashMap::new(),
-            indent_unit: 0,
-            warnings: Vec::new(),
-        }
+    pub fn new(source: Zeroizing<String>) -> Self {
+        let mut tree = Self::default();
+        tree.set_source(source);
+        tree
     }
 
     /// The text that every span points into.
@@ -376,6 +369,9 @@ impl Tree {
     pub fn repeated_keys(&self, map: NodeId) -> Vec<(NodeId, NodeId)> {
         /// Comparing each with each is cheaper up to here.
         const FEW: usize = 12;
+        if !self.may_repeat_keys(map) {
+            return Vec::new();
+        }
         let entries = self.entries(map).filter(|it| self.key_of(*it).is_some());
         let entries: Vec<(NodeId, &str)> = entries.map(|it| (it, self.key(it))).collect();
         if entries.len() <= FEW {
@@ -385,6 +381,17 @@ impl Tree {
         let mut seen = HashMap::with_capacity(entries.len());
         let first = entries.iter().map(|(id, key)| (*seen.entry(*key).or_insert(*id), *id));
         first.filter(|(first, it)| first != it).collect()
+    }
+
+    /// True unless the keys of a mapping differ at a glance: by how long they are, how they begin and how they end.
+    fn may_repeat_keys(&self, map: NodeId) -> bool {
+        let mut seen = [false; 1024];
+        let mut keys = self.entries(map).filter(|it| self.key_of(*it).is_some()).map(|it| self.key(it).as_bytes());
+        keys.any(|key| {
+            let at = |at: usize| key.get(at).copied().map_or(0, usize::from);
+            let glance = ((key.len() * 31 + at(0)) * 31 + at(key.len() / 2)) * 31 + at(key.len().wrapping_sub(1));
+            std::mem::replace(&mut seen[glance % 1024], true)
+        })
     }
 
     /// The line of an entry's key, from one.

@@ -1,4 +1,4 @@
-//! A value is set to the same bytes with and without the plaintext of the file.
+//! A value is set, and the data key rotated, to the same bytes with and without the plaintext of the file.
 
 use leafseal::edge::{Clock, Rng, Timestamp};
 use leafseal::format::named;
@@ -7,7 +7,9 @@ use leafseal::metadata::Metadata;
 use leafseal::scope::Scope;
 use leafseal::tree::Wire;
 use leafseal::value::Value;
-use leafseal::{DataKey, PlainFile};
+use leafseal::{DataKey, EncryptedFile, PlainFile};
+
+use crate::targets::plain;
 
 struct Stopped;
 
@@ -39,14 +41,28 @@ fn paths(wire: &Wire, above: &[Step], found: &mut Vec<KeyPath>) {
     }
 }
 
+/// Files, plain and sealed.
+pub(crate) fn sealed_seeds() -> Vec<Vec<u8>> {
+    let mut seeds = plain("yaml");
+    let sealed = seeds.iter().filter_map(|it| Some(seal(it)?.2.text().as_bytes().to_vec())).collect::<Vec<_>>();
+    seeds.extend(sealed);
+    seeds
+}
+
+/// The file that `input` is when it is plain, sealed.
+fn seal(input: &[u8]) -> Option<(PlainFile, DataKey, EncryptedFile)> {
+    let plain = PlainFile::parse(named("yaml").expect("YAML is always there"), input).ok()?;
+    let key = DataKey::from_bytes(&[7; 32]).expect("32 bytes are a data key");
+    let metadata = Metadata::new(vec![], 0, Scope::default(), Stopped.now());
+    let file = plain.seal(metadata, &key, &Stopped, &mut Numbers(0)).ok()?;
+    Some((plain, key, file))
+}
+
 /// Sets some values of a plain file, once it is sealed, in both ways.
 pub(crate) fn set(input: &[u8]) {
     const PATHS: usize = 12;
     let format = named("yaml").expect("YAML is always there");
-    let Ok(plain) = PlainFile::parse(format, input) else { return };
-    let key = DataKey::from_bytes(&[7; 32]).expect("32 bytes are a data key");
-    let metadata = Metadata::new(vec![], 0, Scope::default(), Stopped.now());
-    let Ok(file) = plain.seal(metadata, &key, &Stopped, &mut Numbers(0)) else { return };
+    let Some((_, key, file)) = seal(input) else { return };
     let Ok((opened, leaves)) = file.open_to_change(&key) else { return };
     let first = opened.file.tree().ok().and_then(|it| format.wire(it, it.documents().first()?.root).ok());
     let mut found = Vec::new();
@@ -66,4 +82,20 @@ pub(crate) fn set(input: &[u8]) {
             assert!(matches!(is, Ok(true)), "what was set does not read back");
         }
     }
+}
+
+/// Seals a plain file under another key, in both ways.
+pub(crate) fn rotate(input: &[u8]) {
+    let Some((_, old, file)) = seal(input) else { return };
+    let (Ok(rotation), Ok(opened)) = (file.open_to_rotate(&old), file.open(&old)) else { return };
+    let key = DataKey::from_bytes(&[8; 32]).expect("32 bytes are a data key");
+    let metadata = || file.metadata().clone();
+    let short = rotation.seal(&file, metadata(), &key, &Stopped, &mut Numbers(9_000));
+    let long = file.rotate(&opened.file, metadata(), &key, &Stopped, &mut Numbers(9_000));
+    let (Ok(short), Ok(long)) = (short, long) else { panic!("what was sealed can be sealed again") };
+    assert!(short.text() == long.text(), "a file is sealed again in two ways");
+    let is = rotation.is_said_by(&short, &key, &file);
+    assert!(matches!(is, Ok(true)), "what was sealed again does not read back");
+    let is = rotation.is_said_by(&file, &old, &file);
+    assert!(matches!(is, Ok(true)), "a file does not say what it says");
 }

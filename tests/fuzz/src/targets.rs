@@ -1,7 +1,7 @@
 //! What is fuzzed, and what must hold for every input.
 
 use leafseal::edge::{Clock, Rng, Timestamp};
-use leafseal::format::{FORMATS, Format, Layout, named};
+use leafseal::format::{FORMATS, Format, Layout, named, yaml};
 use leafseal::rules::{KeyNames, Naming, Rules};
 use leafseal::shamir;
 use leafseal::tree::{Edits, Entry, Kind, METADATA_KEY, NodeId, Style, Tree, Wire};
@@ -15,8 +15,10 @@ use crate::{Target, pgp, set};
 pub const TARGETS: &[Target] = &[
     Target { name: "parse_yaml", run: |it| parse("yaml", it), seeds: || plain("yaml"), words: YAML },
     Target { name: "parse_json", run: |it| parse("json", it), seeds: || plain("json"), words: JSON },
+    Target { name: "lines", run: lines, seeds: set::sealed_seeds, words: LINES },
     Target { name: "edits", run: edits, seeds: || [plain("yaml"), plain("json")].concat(), words: YAML },
     Target { name: "set", run: set::set, seeds: || plain("yaml"), words: YAML },
+    Target { name: "rotate", run: set::rotate, seeds: || plain("yaml"), words: YAML },
     Target { name: "envelope", run: envelope, seeds: envelopes, words: ENVELOPE },
     Target { name: "metadata", run: metadata, seeds: Vec::new, words: METADATA },
     Target { name: "rules", run: rules, seeds: Vec::new, words: RULES },
@@ -63,6 +65,34 @@ const YAML: &[&str] = &[
     "%YAML 1.1\n",
     "<<",
     "😀",
+];
+const LINES: &[&str] = &[
+    "\n",
+    " ",
+    "    ",
+    "\n    ",
+    "k:\n",
+    "k: v\n",
+    "\nk: ",
+    "- ",
+    "- k: v\n",
+    "\n- ",
+    "\n  - ",
+    ": ",
+    ":",
+    "|\n",
+    "|-\n    ",
+    "\"",
+    "'",
+    "#",
+    "-",
+    "1",
+    "~",
+    "...",
+    "\t",
+    "é",
+    "\u{2028}",
+    "k: ENC[AES256_GCM,data:a,iv:b,tag:c,type:str]\n",
 ];
 const JSON: &[&str] = &[
     "{",
@@ -148,7 +178,7 @@ const ARMOUR: &[&str] = &[
     "KBXf",
 ];
 
-fn plain(extension: &str) -> Vec<Vec<u8>> {
+pub(crate) fn plain(extension: &str) -> Vec<Vec<u8>> {
     let documents = documents::all().into_iter().filter(|it| it.extension == extension);
     let refused = documents::REFUSED.iter().filter(|it| it.extension == extension);
     documents.map(|it| it.text.into_owned().into_bytes()).chain(refused.map(|it| it.text.as_bytes().to_vec())).collect()
@@ -178,6 +208,24 @@ fn parse(format: &str, input: &[u8]) {
             }
         });
     }
+}
+
+/// What is read of lines is what is read of tokens.
+fn lines(input: &[u8]) {
+    let Some(format) = named("yaml") else { return };
+    match (format.parse(input), yaml::parse_tokens(input)) {
+        (Ok(one), Ok(other)) => {
+            let nodes = |tree: &Tree| (0..tree.len() as u32).map(|it| show(tree, NodeId(it))).collect::<Vec<_>>();
+            assert_eq!(nodes(&one), nodes(&other), "the nodes differ");
+            let rest = |tree: &Tree| format!("{:?} {} {:?}", tree.documents(), tree.indent_unit, tree.warnings);
+            assert_eq!(rest(&one), rest(&other), "the trees differ");
+        }
+        (one, other) => assert_eq!(one.err(), other.err(), "the errors differ"),
+    }
+}
+
+fn show(tree: &Tree, id: NodeId) -> String {
+    format!("{:?} {:?} {:?}", tree.node(id), tree.key_of(id), tree.tag(id))
 }
 
 /// Visits a node and all below it, children after parents. Not recursive: inputs may be deep.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use zeroize::Zeroizing;
 
 use super::decode;
+use super::lines;
 use super::parse::{Event, EventKind, Parser};
 use super::scalar;
 use super::scan::{Lines, ScanError};
@@ -21,13 +22,20 @@ use crate::value::Value;
 ///
 /// If it is none; the text is left then.
 pub(super) fn compose(text: &mut Zeroizing<String>) -> Result<Tree, ParseError> {
-    let mut composer = Composer {
-        tree: Tree::new(Zeroizing::new(String::new())),
-        open: Vec::new(),
-        anchors: HashMap::new(),
-        aliases: 0,
-        document: None,
-    };
+    match lines::read(text) {
+        Some(tree) => complete(tree, text),
+        None => compose_tokens(text),
+    }
+}
+
+/// As [`compose`], from tokens whatever the text is.
+///
+/// # Errors
+///
+/// As for [`compose`].
+pub(super) fn compose_tokens(text: &mut Zeroizing<String>) -> Result<Tree, ParseError> {
+    let mut composer =
+        Composer { tree: Tree::default(), open: Vec::new(), anchors: HashMap::new(), aliases: 0, document: None };
     let source = text.as_str();
     let mut parser = Parser::new(source);
     loop {
@@ -41,13 +49,20 @@ pub(super) fn compose(text: &mut Zeroizing<String>) -> Result<Tree, ParseError> 
         }
         composer.event(source, &parser, event)?;
     }
-    let Composer { mut tree, aliases, .. } = composer;
+    let Composer { tree, aliases, .. } = composer;
     if tree.documents().is_empty() {
         return Err(ParseError { message: "EOF".to_owned(), line: 0, column: 0, kind: ParseErrorKind::Syntax });
     }
+    if aliases > 0 {
+        check_aliases(&tree)?;
+    }
+    complete(tree, text)
+}
+
+/// Hands the text to its tree, unless its keys are refused.
+fn complete(mut tree: Tree, text: &mut Zeroizing<String>) -> Result<Tree, ParseError> {
     tree.set_source(std::mem::take(text));
-    let checked = if aliases > 0 { check_aliases(&tree) } else { Ok(()) };
-    match checked.and_then(|()| check_keys(&mut tree)) {
+    match check_keys(&mut tree) {
         Ok(()) => Ok(tree),
         Err(problem) => {
             **text = tree.take_source();
@@ -422,7 +437,7 @@ fn check_tag(event: &Event, tag: &str, text: &str, plain: bool) -> Result<(), Pa
 }
 
 /// As [`key_type`], of a key without quotes and tag.
-fn plain_key_type(text: &str) -> Option<&'static str> {
+pub(super) fn plain_key_type(text: &str) -> Option<&'static str> {
     if scalar::is_str(text) { None } else { key_type(scalar::resolve(text)) }
 }
 

@@ -41,7 +41,7 @@ pub(super) const BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029
 pub(super) fn has_break(text: &str) -> bool {
     let may_have = match text.len() {
         // Most are short, and done with before a search has begun.
-        ..=1024 => text.bytes().fold(false, |found, byte| found | matches!(byte, b'\n' | b'\r' | 0x80..)),
+        ..=1024 => text.bytes().fold(false, |found, it| found | (it == b'\n') | (it == b'\r') | (it >= 0x80)),
         _ => memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some() || !text.is_ascii(),
     };
     may_have && text.contains(BREAKS)

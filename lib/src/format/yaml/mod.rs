@@ -1,7 +1,7 @@
 //! YAML as SOPS reads it: the text stays, values are replaced in it.
 //!
 //! ```text
-//! scan (tokens, comments) ─▶ parse (events) ─▶ compose (tree)
+//! scan (tokens, comments) ─▶ parse (events) ─▶ compose (tree) ◀─ lines, where each says all of one thing
 //!                                                 │ decode, scalar: text ↔ value
 //!                                                 ▼ edit: set and unset     print: new text
 //! ```
@@ -9,6 +9,7 @@
 mod compose;
 mod decode;
 mod edit;
+mod lines;
 mod metadata;
 mod parse;
 mod place;
@@ -47,24 +48,7 @@ impl Format for Yaml {
     }
 
     fn read(&self, source: &mut Vec<u8>) -> Result<Tree, ParseError> {
-        if source.is_empty() {
-            let message = "File cannot be completely empty, it must contain at least one document".to_owned();
-            return Err(ParseError { message, line: 0, column: 0, kind: ParseErrorKind::Empty });
-        }
-        let mut text = decode_source(source)?;
-        let read = check_characters(&text).and_then(|()| compose::compose(&mut text));
-        match read {
-            Ok(mut tree) => {
-                tree.indent_unit = find_unit(&tree);
-                Ok(tree)
-            }
-            Err(problem) => {
-                if source.is_empty() {
-                    *source = std::mem::take(&mut *text).into_bytes();
-                }
-                Err(problem)
-            }
-        }
+        read(source, compose::compose)
     }
 
     fn value(&self, tree: &Tree, id: NodeId) -> Result<Value, ParseError> {
@@ -317,6 +301,38 @@ impl Yaml {
                 },
                 value => push(&mut top.wire, key, Wire::Leaf(value)),
             }
+        }
+    }
+}
+
+/// As [`Format::parse`], from tokens also where lines would do: what is read of lines must be the same.
+///
+/// # Errors
+///
+/// As for [`Format::parse`].
+pub fn parse_tokens(source: &[u8]) -> Result<Tree, ParseError> {
+    read(&mut Zeroizing::new(source.to_vec()), compose::compose_tokens)
+}
+
+fn read(
+    source: &mut Vec<u8>,
+    compose: impl FnOnce(&mut Zeroizing<String>) -> Result<Tree, ParseError>,
+) -> Result<Tree, ParseError> {
+    if source.is_empty() {
+        let message = "File cannot be completely empty, it must contain at least one document".to_owned();
+        return Err(ParseError { message, line: 0, column: 0, kind: ParseErrorKind::Empty });
+    }
+    let mut text = decode_source(source)?;
+    match check_characters(&text).and_then(|()| compose(&mut text)) {
+        Ok(mut tree) => {
+            tree.indent_unit = find_unit(&tree);
+            Ok(tree)
+        }
+        Err(problem) => {
+            if source.is_empty() {
+                *source = std::mem::take(&mut *text).into_bytes();
+            }
+            Err(problem)
         }
     }
 }

@@ -14,7 +14,8 @@ mod structure;
 
 use std::collections::VecDeque;
 
-use self::reader::is_blank;
+pub(super) use self::pair::is_plainest;
+pub(super) use self::reader::{breaks_by_line_feed, is_blank};
 use crate::tree::{Span, Style};
 
 /// How far a simple key may be from its colon, in characters.
@@ -153,12 +154,6 @@ pub(super) struct Scanner<'s> {
 impl<'s> Scanner<'s> {
     pub(super) fn new(source: &'s str) -> Self {
         let source = source.as_bytes();
-        let is_in = |text: &str| memchr::memmem::find(source, text.as_bytes()).is_some();
-        // Once over a text that has none, instead of once for each.
-        let may_break =
-            |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | (*byte == b'\r') | (*byte >= 0x80));
-        let only_lf =
-            !source.chunks(256).any(may_break) || !["\r", "\u{85}", "\u{2028}", "\u{2029}"].into_iter().any(is_in);
         let start = if source.starts_with("\u{feff}".as_bytes()) { 3 } else { 0 };
         Self {
             source,
@@ -180,7 +175,7 @@ impl<'s> Scanner<'s> {
             behind: [None; 2],
             next_sign: memchr::memchr(b'#', source).unwrap_or(usize::MAX),
             near: (usize::MAX, 0),
-            only_lf,
+            only_lf: breaks_by_line_feed(source),
             stream_started: false,
         }
     }

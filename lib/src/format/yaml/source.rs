@@ -33,7 +33,8 @@ pub(super) fn decode_source(source: &mut Vec<u8>) -> Result<Zeroizing<String>, P
 
 /// Refuses control characters, as go-yaml does.
 pub(super) fn check_characters(text: &str) -> Result<(), ParseError> {
-    let is_odd = |byte: u8| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r') || byte >= 0x7F;
+    let is_control = |byte: u8| (byte < 0x20) & (byte != b'\t') & (byte != b'\n') & (byte != b'\r');
+    let is_odd = |byte: u8| is_control(byte) | (byte >= 0x7F);
     // A chunk at a time, without a way out in between, is what the machine does fastest.
     let has_odd = |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | is_odd(*byte));
     let may_be_refused = text.as_bytes().chunks(256).any(has_odd);

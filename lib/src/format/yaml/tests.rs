@@ -259,3 +259,50 @@ fn set_and_unset_change_the_lines_they_must() {
         assert_eq!(result, wanted, "{source:?} {at}");
     }
 }
+
+#[test]
+fn lines_are_read_as_tokens_are() {
+    let show = |tree: Tree| {
+        let node = |id| format!("{:?} {:?}", tree.node(id), tree.key_of(id));
+        let nodes: Vec<_> = (0..tree.len() as u32).map(|it| node(NodeId(it))).collect();
+        (nodes, format!("{:?}", tree.documents()), tree.indent_unit)
+    };
+    for (source, is_simple) in [
+        ("a: b\n", true),
+        ("a: b c\nd: 'e: f'\ng: \"h: i\"\n", true),
+        ("a: b:c\n.d: -1\n/e_f: (g)\n1: 2\n", true),
+        ("a:\n    b:\n        c: ENC[AES256_GCM,data:a,iv:b,tag:c,type:str]\n    d: e\nf: g\n", true),
+        ("a:\n    - b\n    - c: d\n      e: f\n    - g\n", true),
+        ("a:\n- b\n- c:\n  - d\n  e: f\ng: h\n", true),
+        ("a:\n  - b:\n      c: d\n  - e\nf:\n  g: |\n    h\n     i: j\n  k: l\n", true),
+        ("a: |-\n  b\n  c\n\nd: e\n", false),
+        ("a: b\n\nc: d\n\n", true),
+        ("a: é\nb: \u{1F600}\n", true),
+        ("a: b\n  c\n", false),
+        ("a: b # c\n", false),
+        ("# c\na: b\n", false),
+        ("a: b\n---\nc: d\n", false),
+        ("a:\nb: c\n", false),
+        ("a: b", false),
+        ("a: &b c\nd: *b\n", false),
+        ("a: [b]\n", false),
+        ("a: \"b\\n\"\n", false),
+        ("a: 'b''c'\n", false),
+        ("a: b \n", false),
+        ("a: b\r\nc: d\r\n", false),
+        ("a: b\u{2028}c\n", false),
+        ("a:  b\n", false),
+        ("- a\n", false),
+        (" a: b\n", false),
+    ] {
+        assert_eq!(super::lines::read(source).is_some(), is_simple, "{source:?}");
+        let (lines, tokens) = (yaml().parse(source.as_bytes()), super::parse_tokens(source.as_bytes()));
+        assert_eq!(lines.map(show), tokens.map(show), "{source:?}");
+    }
+    for deep in [100, 300] {
+        let source: String = (0..deep).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
+        let source = format!("{source}{}a: b\n", " ".repeat(deep));
+        let (lines, tokens) = (yaml().parse(source.as_bytes()), super::parse_tokens(source.as_bytes()));
+        assert_eq!(lines.map(show), tokens.map(show), "{deep}");
+    }
+}

@@ -4,10 +4,20 @@ use super::reader::is_blank;
 use super::{MAX_SIMPLE_KEY, Mark, Scanner, Token, TokenKind};
 use crate::tree::{Span, Style};
 
-/// Characters that mean nothing but themselves wherever a plain scalar may have them.
-fn is_plainest(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/')
+/// True for characters that mean nothing but themselves wherever a plain scalar may have them.
+pub(in crate::format::yaml) fn is_plainest(byte: u8) -> bool {
+    PLAINEST[usize::from(byte)]
 }
+
+const PLAINEST: [bool; 256] = {
+    let mut plainest = [false; 256];
+    let mut byte = 0u8;
+    while byte < 0x80 {
+        plainest[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/');
+        byte += 1;
+    }
+    plainest
+};
 
 impl Scanner<'_> {
     /// Takes a whole entry of the innermost block mapping at once, if it is of the plainest kind:

@@ -2,7 +2,15 @@
 
 use super::{Mark, Scan, ScanError, Scanner};
 
-pub(super) fn is_blank(byte: u8) -> bool {
+/// True if nothing but line feeds breaks lines in a text.
+pub(in crate::format::yaml) fn breaks_by_line_feed(source: &[u8]) -> bool {
+    let is_in = |text: &str| memchr::memmem::find(source, text.as_bytes()).is_some();
+    // Once over a text that has none, instead of once for each.
+    let may_break = |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | (*byte == b'\r') | (*byte >= 0x80));
+    !source.chunks(256).any(may_break) || !["\r", "\u{85}", "\u{2028}", "\u{2029}"].into_iter().any(is_in)
+}
+
+pub(in crate::format::yaml) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
