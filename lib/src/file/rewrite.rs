@@ -57,8 +57,7 @@ impl<'r> Rewriting<'r> {
             return false;
         }
         let Some(was) = self.layout.get(&place.text(), spelt) else { return false };
-        self.format.restore(self.tree, id, was, &mut self.edits);
-        self.restored.spans.push(self.format.region(self.tree, id));
+        self.restored.spans.push(self.format.restore(self.tree, id, was, &mut self.edits));
         true
     }
 

@@ -82,6 +82,13 @@ fn what_is_sealed_opens_to_the_same_bytes() {
         "? complex key\n: value\n? |\n  block\n: - 1\n  - 2\n",
         "a: |+\n  keep\n\n\nb: |2-\n    indented\nc: \"\"\nd:\ne: ~\nf: []\n",
         "l:\n- a\n- - b\n  - c\n- k: v\n  w: x\n-\n  m: n\n",
+        "a: !!str\n  12\nb: !!str # c\n  v # d\nc:\n  !!str\n  12\nd: !t\n  # e\n\n  \"two\n  lines\"\n",
+        "a: &x !!str # c\n  12\nb: !!str &y # c\n  |\n  text\nc: *x\nx: *y\n",
+        "l:\n- !!str # c\n  12\n- - !!str\n    v\n  -\n    !t v\n- k: !!str # c\n    v\n? k\n: !!str\n  12\n",
+        "a: |-\n  b = 1 +\n  c |+\n\n\nd: |\n  e+\n  f\n\n",
+        "m:\n  a: |\n    x\n  \n  b: |-\n    y\n   \n    \n  c: 1\n",
+        "a: &a k\nb: {*a :~1, c: [*a]}\n",
+        "a: [!!str\n   12, !!str\n   v]\nl: [b, !!str # c\n   12]\nb: {c: !!str # d\n   12, x: !t\n v}\n",
     ] {
         round_trip("yaml", text, metadata("unencrypted_suffix", "_unencrypted"));
         round_trip("yaml", text, metadata("encrypted_regex", "^(b|c|x|base|list)$"));
@@ -539,7 +546,16 @@ fn the_metadata_may_stand_above_everything() {
         EncryptedFile { format, text: Text::parsed(tree), metadata: file.metadata.clone() }.open(&key)
     };
     assert_eq!(open(&moved).expect("sealed with this key").file.text(), text);
-    let damaged = moved.replacen("c: ENC[AES256_GCM,data:", "c: ENC[AES256_GCM,data:AAAA", 1);
+    let damaged = moved.replacen("  c: ENC[AES256_GCM,data:", "  c: ENC[AES256_GCM,data:AAAA", 1);
     let said = open(&damaged).err().expect("it is damaged").to_string();
     assert!(said.contains(r#"["b"]["c"]"#) && !said.contains("sops"), "{said}");
+}
+
+#[test]
+fn a_comment_right_behind_quotes_stays_a_comment() {
+    for text in ["a: \"\\tx\"# c\nb: 1\n", "a: 'x'# c\nb: 1\n", "a: '12'# c\nl:\n- '12'# c\n"] {
+        let (file, _, plain, _) = opened(text);
+        assert!(!file.text().contains("# c"), "{}", file.text());
+        assert_eq!(plain.text().replace(" # c", "# c"), text);
+    }
 }

@@ -96,9 +96,11 @@ pub trait Format: Sync {
         Cow::Borrowed(tree.text(self.region(tree, at)))
     }
 
-    /// Puts back what [`original`](Format::original) returned before the scalar was sealed.
-    fn restore(&self, tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
-        edits.replace(self.region(tree, at), text);
+    /// Puts back what [`original`](Format::original) returned before the scalar was sealed. Returns where.
+    fn restore(&self, tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) -> Span {
+        let region = self.region(tree, at);
+        edits.replace(region, text);
+        region
     }
 
     /// Writes an envelope in place of the string that stands at `at`: quoted as the value was, where

@@ -4,7 +4,7 @@
 
 mod mutate;
 mod pgp;
-mod set;
+mod sealed;
 mod targets;
 
 use std::cell::Cell;

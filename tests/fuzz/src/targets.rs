@@ -9,16 +9,17 @@ use leafseal::value::Value;
 use leafseal::{DataKey, EncryptedFile};
 use leafseal_tests::documents;
 
-use crate::{Target, pgp, set};
+use crate::{Target, pgp, sealed};
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
     Target { name: "parse_yaml", run: |it| parse("yaml", it), seeds: || plain("yaml"), words: YAML },
     Target { name: "parse_json", run: |it| parse("json", it), seeds: || plain("json"), words: JSON },
-    Target { name: "lines", run: lines, seeds: set::sealed_seeds, words: LINES },
+    Target { name: "lines", run: lines, seeds: sealed::sealed_seeds, words: LINES },
     Target { name: "edits", run: edits, seeds: || [plain("yaml"), plain("json")].concat(), words: YAML },
-    Target { name: "set", run: set::set, seeds: || plain("yaml"), words: YAML },
-    Target { name: "rotate", run: set::rotate, seeds: || plain("yaml"), words: YAML },
+    Target { name: "seal_and_open", run: sealed::seal_and_open, seeds: || plain("yaml"), words: YAML },
+    Target { name: "set", run: sealed::set, seeds: || plain("yaml"), words: YAML },
+    Target { name: "rotate", run: sealed::rotate, seeds: || plain("yaml"), words: YAML },
     Target { name: "envelope", run: envelope, seeds: envelopes, words: ENVELOPE },
     Target { name: "metadata", run: metadata, seeds: Vec::new, words: METADATA },
     Target { name: "rules", run: rules, seeds: Vec::new, words: RULES },

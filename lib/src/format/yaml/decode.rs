@@ -183,6 +183,14 @@ pub(super) struct Header<'t> {
     body: &'t str,
 }
 
+/// True if a block scalar in a text that was spelt here keeps the empty lines behind it. It may be the text itself.
+pub(super) fn keeps_empty_lines(text: &str) -> bool {
+    let keeps = |line: &str| {
+        line.strip_suffix('+').is_some_and(|it| it.trim_end_matches(|c: char| c.is_ascii_digit()).ends_with('|'))
+    };
+    if text.starts_with('|') { header(text).keep == Some(true) } else { text.lines().any(keeps) }
+}
+
 /// Reads the header of a block scalar.
 pub(super) fn header(text: &str) -> Header<'_> {
     let line_end = text.find(BREAKS).unwrap_or(text.len());

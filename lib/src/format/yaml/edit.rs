@@ -350,7 +350,7 @@ fn append(tree: &Tree, id: NodeId, step: &Step, what: &Wire, edits: &mut Edits) 
                 // Empty lines must not become the end of a block scalar.
                 let blank = source[line..].len() - source[line..].trim_start_matches(decode::is_blank_or_break).len();
                 let line_after = line_start(source, line + blank).max(line);
-                let keeps = text.contains("+\n") || source[line..line_after].contains([' ', '\t']);
+                let keeps = decode::keeps_empty_lines(&text) || source[line..line_after].contains([' ', '\t']);
                 edits.replace(Span::new(line, if keeps { line_after } else { line }), text);
             } else {
                 edits.replace(Span::new(line, line), text);

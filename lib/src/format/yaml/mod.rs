@@ -146,7 +146,11 @@ impl Format for Yaml {
 
     fn aliased_key(&self, tree: &Tree, at: NodeId) -> Option<Zeroizing<String>> {
         let key = tree.key_of(at)?;
-        tree.text(key.span).starts_with('*').then(|| spelling::spell_flow(&Value::str(tree.key(at))).1)
+        let value = Value::str(tree.key(at));
+        // In brackets a colon may follow that only quotes let be one.
+        let quoted = || spelling::spell_quoted(&value, Style::Double).filter(|_| tree.node(at).in_flow);
+        let spelt = || quoted().unwrap_or_else(|| spelling::spell_flow(&value).1);
+        tree.text(key.span).starts_with('*').then(spelt)
     }
 
     fn region(&self, tree: &Tree, at: NodeId) -> Span {
@@ -203,14 +207,15 @@ impl Format for Yaml {
         }
     }
 
-    fn restore(&self, tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) {
-        let region = self.region(tree, at);
+    fn restore(&self, tree: &Tree, at: NodeId, text: &str, edits: &mut Edits) -> Span {
+        let region = place::below_tag(tree, at, text).unwrap_or_else(|| self.region(tree, at));
         let after_properties = text.split_ascii_whitespace().find(|it| !it.starts_with(['&', '!']));
         match after_properties.is_some_and(|it| it.starts_with(['|', '>'])) {
             true => restore_span(tree, region, text, edits),
             // The comment was behind the last line.
             false => edits.replace(region, text),
         }
+        region
     }
 
     fn is_plainly_laid_out(&self, tree: &Tree) -> bool {

@@ -81,6 +81,66 @@ pub(super) fn entry_lines(tree: &Tree, id: NodeId) -> Span {
     Span::new(start, end)
 }
 
+/// Where `was` stood, which began with a tag on a line before the value: tags are taken out of a text that is sealed,
+/// and what is between them and the value is left. `None` if it began elsewhere.
+pub(super) fn below_tag(tree: &Tree, at: NodeId, was: &str) -> Option<Span> {
+    let (node, source) = (tree.node(at), tree.source());
+    let lines = lines_above_value(was).filter(|it| *it > 0)?;
+    let mut line = line_start(source, node.span.range().start);
+    for _ in 0..lines {
+        line = line_start(source, before_break(source, line));
+    }
+    let key = tree.key_of(at).map(|it| it.span.range().end).filter(|it| *it > line);
+    let start = match (was.starts_with([' ', '\t']), key) {
+        (true, _) => line,
+        // Others may stand before it in its brackets.
+        (false, None) if node.in_flow => comment_or_end(tree, line),
+        (false, key) => behind_indicators(source, key.unwrap_or(line)),
+    };
+    (start <= node.span.range().start).then(|| Span::new(start, end_of_value(tree, at)))
+}
+
+/// Where the comment on a line starts, or the line ends.
+fn comment_or_end(tree: &Tree, line: usize) -> usize {
+    let end = line_end(tree.source(), line);
+    let comments = (0..tree.len() as u32).map(|it| tree.node(NodeId(it)));
+    let starts = comments.filter(|it| matches!(it.kind, Kind::Comment { .. })).map(|it| it.span.range().start);
+    starts.filter(|it| (line..end).contains(it)).min().unwrap_or(end)
+}
+
+/// How many lines begin between the tag that a text begins with and the value; `None` if it begins otherwise.
+fn lines_above_value(text: &str) -> Option<usize> {
+    let mut rest = text.trim_start_matches([' ', '\t']);
+    if !rest.starts_with('!') {
+        return None;
+    }
+    let mut lines = 0;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t']);
+        if let Some((length, _)) = decode::line_break(rest) {
+            (rest, lines) = (&rest[length..], lines + 1);
+        } else if rest.starts_with('#') {
+            rest = &rest[line_end(rest, 0)..];
+        } else if rest.starts_with(['!', '&']) {
+            rest = &rest[rest.find(decode::is_blank_or_break).unwrap_or(rest.len())..];
+        } else {
+            return Some(lines);
+        }
+    }
+}
+
+/// Where what follows a key, a dash or a question mark starts, on its line.
+fn behind_indicators(source: &str, mut at: usize) -> usize {
+    loop {
+        at = source.len() - source[at..].trim_start_matches([' ', '\t']).len();
+        let ends = source[at..].chars().nth(1).is_none_or(decode::is_blank_or_break);
+        if !(ends && source[at..].starts_with([':', '-', '?'])) {
+            return at;
+        }
+        at += 1;
+    }
+}
+
 /// True if there is nothing in a text but one document in block style, the metadata its last entry, every value on the
 /// line of its key or dash, and no comment, alias, anchor or tag.
 pub(super) fn is_plainly_laid_out(tree: &Tree) -> bool {

@@ -10,7 +10,8 @@ pub(super) fn replace_scalar(tree: &Tree, at: NodeId, text: &str, edits: &mut Ed
     let node = tree.node(at);
     let before = &tree.source().as_bytes()[..node.span.range().start];
     let is_plainly_placed = before.ends_with(b": ") || before.ends_with(b"- ");
-    if is_plainly_placed && !node.span.is_empty() && !is_block(node) && !decode::has_break(text) {
+    let is_alone = !tree.source()[node.span.range().end..].starts_with('#');
+    if is_plainly_placed && is_alone && !node.span.is_empty() && !is_block(node) && !decode::has_break(text) {
         edits.replace(node.span, text);
         return;
     }
@@ -65,14 +66,14 @@ fn replace_lines(tree: &Tree, id: NodeId, first: Span, rest: Span, text: &str, e
         }
     }
     if text.contains('|') {
-        let keeps = text.contains("+\n") || text.contains("+\r");
+        let keeps = decode::keeps_empty_lines(text);
         let column = node.column as usize;
         keep_out(tree, end, column, decode::block_indent(text, column), keeps, edits);
     }
 }
 
 /// Keeps the lines behind the one that ends at `end` out of the block scalar that they now follow, up
-/// to the one that ends it: empty lines lose their blanks or, if the scalar `keeps` them, go; a
+/// to the one that ends it: empty lines lose their blanks, where these would be text, or, if the scalar `keeps` them, go; a
 /// comment that is as far in as the scalar's lines, at `indent`, moves to `column`.
 pub(super) fn keep_out(tree: &Tree, mut end: usize, column: usize, indent: usize, keeps: bool, edits: &mut Edits) {
     let source = tree.source();
@@ -88,7 +89,7 @@ pub(super) fn keep_out(tree: &Tree, mut end: usize, column: usize, indent: usize
         }
         if keeps && end < source.len() {
             edits.remove(Span::new(before, end));
-        } else if line < end {
+        } else if end - line > indent || source[line..end].contains('\t') {
             edits.remove(Span::new(line, end));
         }
     }

@@ -1,4 +1,5 @@
-//! A value is set, and the data key rotated, to the same bytes with and without the plaintext of the file.
+//! What is sealed opens to the same bytes; a value is set, and the data key rotated, to the same bytes with and without
+//! the plaintext of the file.
 
 use leafseal::edge::{Clock, Rng, Timestamp};
 use leafseal::format::named;
@@ -56,6 +57,20 @@ fn seal(input: &[u8]) -> Option<(PlainFile, DataKey, EncryptedFile)> {
     let metadata = Metadata::new(vec![], 0, Scope::default(), Stopped.now());
     let file = plain.seal(metadata, &key, &Stopped, &mut Numbers(0)).ok()?;
     Some((plain, key, file))
+}
+
+/// Seals a plain file and opens it again. Blanks that YAML wants where somebody left them out do not count.
+pub(crate) fn seal_and_open(input: &[u8]) {
+    let Some((plain, key, file)) = seal(input) else { return };
+    let opened = file.open(&key).unwrap_or_else(|error| panic!("what was sealed does not open: {error}"));
+    if !plain.duplicate_keys().is_empty() {
+        // What the second of a name was cannot be told by its place.
+        return;
+    }
+    let said = |text: &str| text.split_whitespace().collect::<String>();
+    let lines = |text: &str| text.matches('\n').count();
+    let (was, is) = (plain.text(), opened.file.text());
+    assert!(said(was) == said(is) && lines(was) == lines(is), "what was sealed opens to another text");
 }
 
 /// Sets some values of a plain file, once it is sealed, in both ways.
