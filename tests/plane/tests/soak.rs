@@ -29,8 +29,9 @@ const N_CONFIGS: usize = 5;
 /// How long the last values may take to arrive when nobody is killed any more.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Leases that are taken over soon.
-const QUICK: [&str; 3] = ["--lease-duration=3s", "--renew-deadline=2s", "--retry-period=400ms"];
+/// Leases that are taken over soon, and sources that may change as often as they do.
+const QUICK: [&str; 4] =
+    ["--lease-duration=3s", "--renew-deadline=2s", "--retry-period=400ms", "--reload-breaker-limit=0"];
 
 /// Growth of the last operator that counts as none: allocators keep what they had at a peak.
 const FLAT: f64 = 1.25;
