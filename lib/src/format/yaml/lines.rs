@@ -218,7 +218,7 @@ impl Lines<'_> {
 /// True if a text that is the rest of a line is a plain scalar, and all of it.
 fn is_plain(text: &[u8]) -> bool {
     let starts = match text {
-        [b'-', next, ..] => is_plainest(*next),
+        [b'-', rest @ ..] => rest.first().is_some_and(|it| is_plainest(*it)),
         [b'!' | b'"' | b'#' | b'%' | b'&' | b'\'' | b'*' | b',' | b':' | b'>' | b'?' | b'@', ..] => false,
         [b'[' | b']' | b'`' | b'{' | b'|' | b'}', ..] => false,
         [first, ..] => first.is_ascii_graphic() || (*first >= 0xC3 && *first != 0xEF),

@@ -299,6 +299,19 @@ fn lines_are_read_as_tokens_are() {
         let (lines, tokens) = (yaml().parse(source.as_bytes()), super::parse_tokens(source.as_bytes()));
         assert_eq!(lines.map(show), tokens.map(show), "{source:?}");
     }
+    // Every short text, as a value, as an item and as a key.
+    const SIGNS: &str = "-?:#&*!|>'\"%@{[,.~=a1 \t";
+    let mut texts = vec![String::new()];
+    for _ in 0..3 {
+        let longer = texts.iter().flat_map(|it| SIGNS.chars().map(move |sign| format!("{it}{sign}")));
+        texts = longer.chain([String::new()]).collect();
+        for text in &texts {
+            for source in [format!("k: {text}\nl: x\n"), format!("k:\n- {text}\n- x\n"), format!("{text}: x\nl: x\n")] {
+                let (lines, tokens) = (yaml().parse(source.as_bytes()), super::parse_tokens(source.as_bytes()));
+                assert_eq!(lines.map(show), tokens.map(show), "{source:?}");
+            }
+        }
+    }
     for deep in [100, 300] {
         let source: String = (0..deep).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
         let source = format!("{source}{}a: b\n", " ".repeat(deep));
